@@ -1,0 +1,87 @@
+/**
+ * Every bound of the service: noun first, unit and qualifier last, each with the reason for its size.
+ * The proto comments show the same figures; errors name the limit that was met.
+ */
+export const limits = {
+  /** One gRPC message after decompression. Above it a single frame could take the process down (306 KB of gzip became 600 MB). */
+  messageBytesMax: 4 * 1024 * 1024,
+  /** Objects and lists inside each other. Deep values overflow recursive encoders in clients that cannot be changed. */
+  jsonDepthMax: 32,
+  /** One workflow definition as JSON text. */
+  definitionBytesMax: 1024 * 1024,
+  /** Steps of one definition, nested ones counted. Keeps one decision below a millisecond. */
+  stepsPerDefinitionMax: 1_000,
+  /** Step runs of one execution, loop items and attempts' steps counted once. Bounds the log that recovery reads. */
+  stepRunsPerExecutionMax: 100_000,
+  /** Blocks inside blocks. A reader loses the thread long before. */
+  blockDepthMax: 8,
+  branchesPerParallelMax: 100,
+  casesPerConditionalMax: 50,
+  itemsPerForEachMax: 10_000,
+  variablesPerExecutionMax: 100,
+  /** Input of one execution. */
+  inputBytesMax: 4 * 1024 * 1024 - 64 * 1024,
+  /** Result of one step; larger ones belong into a file. */
+  resultBytesMax: 5 * 1024 * 1024,
+  labelsMax: 64,
+  labelKeyBytesMax: 63,
+  labelValueBytesMax: 255,
+  /** Longest duration a definition may name: 366 days. */
+  durationMsMax: 366 * 86_400_000,
+  retryAttemptsMax: 1_000,
+  retryIntervalMsMin: 10,
+  /** Cap of a delay that a server asks for (Retry-After): 1 hour. */
+  serverDelayMsMax: 3_600_000,
+
+  expressionCharactersMax: 4_096,
+  expressionDepthMax: 32,
+  /** Operations of one evaluation; three nested maps over 200 items would otherwise block the loop for seconds. */
+  expressionOperationsMax: 10_000,
+  expressionMsMax: 50,
+  expressionResultBytesMax: 256 * 1024,
+  /** Text that a template with several `{{ }}` parts may produce. */
+  templateTextBytesMax: 1024 * 1024,
+
+  /** Rows of one journal statement: small enough for two flights to overlap, large enough to share one commit. */
+  batchRowsMax: 128,
+  /** Payload bytes of one journal statement. */
+  batchBytesMax: 4 * 1024 * 1024,
+  /** Appends that wait for the journal before callers have to wait for room. */
+  backlogRowsMax: 10_000,
+  /** Appends that wait for the journal before new starts are refused. */
+  backlogStartsMax: 5_000,
+
+  pageSizeDefault: 50,
+  pageSizeMax: 1_000,
+  /** A response page is cut before it reaches this size, whatever page_size says. */
+  pageBytesMax: 3 * 1024 * 1024,
+  pageTokenBytesMax: 1_024,
+  filterBytesMax: 4_096,
+  requestIdCharactersMax: 36,
+  executionKeyCharactersMax: 128,
+  correlationIdCharactersMax: 128,
+
+  /** Longest wait of a long poll: 60 s, below common proxy timeouts. */
+  waitMsMax: 60_000,
+  /** Silence on a watch before a heartbeat is sent. */
+  watchHeartbeatMs: 10_000,
+  /** Age at which a watch is asked to reconnect, so that replicas can be drained and load spreads. */
+  watchAgeMsMax: 30 * 60_000,
+  /** Events a slow watcher may lag behind in memory before it is served from the database again. */
+  watchBacklogMax: 256,
+  batchStartsMax: 500,
+
+  /** Validity of a replica's lease; a frozen replica is replaced after it. */
+  leaseMs: 5_000,
+  leaseRenewMs: 1_500,
+  /** Safety distance between the end of trust in the own lease and its end in the database. */
+  leaseMarginMs: 1_000,
+  /** Executions that one claim takes. */
+  claimRowsMax: 200,
+  /** Longest pause between two claims when nothing announces work. */
+  claimPollMs: 500,
+  /** Executions one replica drives in memory at once. */
+  drivenExecutionsMax: 2_000,
+  /** A wait shorter than this stays in memory: parking and claiming would cost more than it saves. */
+  parkAfterMs: 2_000,
+} as const;
