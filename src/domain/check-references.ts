@@ -1,0 +1,84 @@
+/**
+ * Checks at save that every variable an expression reads exists where it stands: known names only, and of `steps` only
+ * those that run before. A step in a branch that was not taken reads as null, so any step written earlier may be named.
+ */
+import type { JsonObject } from "../base/json.ts";
+import { type Definition, type Step, scopeVariables } from "./definition.ts";
+import type { Expression, Reference, Template } from "./expressions/expression.ts";
+import { references } from "./expressions/references.ts";
+import type { Report } from "./report.ts";
+import { fieldRuleOf, joinPath } from "./step-config.ts";
+import type { StepTypes } from "./step-type.ts";
+
+export function checkReferences(definition: Definition, source: JsonObject, path: string, stepTypes: StepTypes, report: Report): void {
+  const check = new Check(definition, stepTypes, report);
+  check.expression(definition.variables, `${path}.variables`, [], ["steps", "variables"]);
+  check.sequence(definition.steps, []);
+  if (source["outputs"] !== undefined) check.expression(definition.outputs, `${path}.outputs`, [], []);
+}
+
+class Check {
+  readonly #definition: Definition;
+  readonly #stepTypes: StepTypes;
+  readonly #report: Report;
+  /** Steps written before the place that is being checked. */
+  readonly #earlier = new Set<string>();
+
+  constructor(definition: Definition, stepTypes: StepTypes, report: Report) {
+    this.#definition = definition;
+    this.#stepTypes = stepTypes;
+    this.#report = report;
+  }
+
+  sequence(steps: readonly Step[], extra: readonly string[]): void {
+    for (const step of steps) this.#step(step, extra);
+  }
+
+  #step(step: Step, extra: readonly string[]): void {
+    this.expression(step.runIf, `${step.at}.run_if`, extra, []);
+    this.expression(step.idempotencyKey, `${step.at}.idempotency_key`, extra, []);
+    this.expression(step.retry.retryIf, `${step.at}.retry_policy.retry_if`, [...extra, "error", "attempt"], []);
+    this.#config(step, extra);
+    step.sequences.forEach((sequence, index) => {
+      this.expression(sequence.when, `${step.at}.${step.type}.cases[${index}].when`, extra, []);
+    });
+    for (const sequence of step.sequences) this.sequence(sequence.steps, extra);
+    this.#earlier.add(step.name);
+    for (const [variable, expression] of step.exports) this.expression(expression, `${step.at}.export.${variable}`, [...extra, "result"], []);
+    if (step.compensation?.step) this.#config(step.compensation.step, [...extra, "original", "error"]);
+    step.catches.forEach((candidate, index) => {
+      this.expression(candidate.when, `${step.at}.on_error.catches[${index}].when`, [...extra, "error"], []);
+      this.sequence(candidate.steps, [...extra, "error"]);
+    });
+  }
+
+  #config(step: Step, extra: readonly string[]): void {
+    const at = `${step.at}.${step.type}`;
+    this.expression(step.config.rendered, at, extra, []);
+    const spec = this.#stepTypes.get(step.type);
+    for (const [field, expression] of step.config.deferred) {
+      const adds = (spec && fieldRuleOf(spec, field)?.adds) ?? [];
+      this.expression(expression, `${at}.${field}`, [...extra, ...adds], []);
+    }
+  }
+
+  expression(compiled: Expression | Template | undefined, path: string, extra: readonly string[], without: readonly string[]): void {
+    if (!compiled) return;
+    for (const reference of references(compiled)) {
+      const problem = this.#problemOf(reference, extra, without);
+      if (problem) this.#report.violation(joinPath(path, reference.at), "UNKNOWN_VARIABLE", problem);
+    }
+  }
+
+  #problemOf(reference: Reference, extra: readonly string[], without: readonly string[]): string | undefined {
+    const { root, path } = reference;
+    const known = [...scopeVariables.filter((name) => !without.includes(name)), ...extra];
+    if (root === "secrets") return "secrets are not readable in expressions; name one in a SecretRef field";
+    if (!known.includes(root)) return `"${root}" is not a variable here; known are ${known.join(", ")}`;
+    if (root !== "steps" || path.length === 0) return undefined;
+    const name = String(path[0]);
+    if (!this.#definition.stepsByName.has(name)) return `there is no step "${name}" in this definition`;
+    if (!this.#earlier.has(name)) return `step "${name}" runs after this place; only earlier steps have a result`;
+    return undefined;
+  }
+}

@@ -1,0 +1,27 @@
+/** What `decide` asks the engine to do. */
+import type { Step } from "./definition.ts";
+import type { NewEvent } from "./events.ts";
+import type { Failure } from "./failure.ts";
+
+export type Command =
+  /** Evaluate the start values of the variables and record `execution_started`. */
+  | { readonly kind: "start" }
+  /** Carry out one attempt of a step's action. */
+  | { readonly kind: "act"; readonly step: Step; readonly path: string; readonly attempt: number }
+  /** Carry out one attempt of a step's undo. */
+  | { readonly kind: "undo"; readonly step: Step; readonly path: string; readonly attempt: number }
+  /** A rule's own event: nothing has to be carried out. */
+  | { readonly kind: "record"; readonly event: NewEvent }
+  /** Evaluate the outputs and record a successful end. */
+  | { readonly kind: "complete" }
+  /** Abort an attempt in flight; its outcome still counts. */
+  | { readonly kind: "abort"; readonly path: string; readonly failure: Failure }
+  /** Nothing is due before this moment. */
+  | { readonly kind: "wait"; readonly until: number };
+
+/** Attempts that this process has sent and not heard of, by `operationKey`. */
+export type InFlight = { has(key: string): boolean };
+
+export function operationKey(path: string, operation: "action" | "compensate"): string {
+  return `${path}#${operation}`;
+}

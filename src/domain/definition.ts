@@ -1,0 +1,150 @@
+/**
+ * A workflow definition as the engine reads it: checked, defaults filled in, durations in milliseconds, expressions
+ * compiled. Made only by `parseDefinition`; the JSON its author wrote is what is stored.
+ */
+import type { JsonObject } from "../base/json.ts";
+import type { Expression, Template } from "./expressions/expression.ts";
+import type { CompensationKind } from "./states.ts";
+import type { StepNature } from "./step-type.ts";
+
+export interface Definition {
+  readonly inputSchema: JsonObject | undefined;
+  readonly outputSchema: JsonObject | undefined;
+  /** Start values of variables; undefined when there are none. */
+  readonly variables: Template | undefined;
+  readonly steps: readonly Step[];
+  /** Every step, nested ones too, by name (names are unique in the whole definition). */
+  readonly stepsByName: ReadonlyMap<string, Step>;
+  readonly outputs: Template | undefined;
+  readonly executionTimeoutMs: number;
+  readonly onFailure: "compensate" | "keep_effects";
+  readonly undoOrder: UndoOrder;
+  readonly haltOnStuck: boolean;
+  readonly durability: "effect_barriers" | "every_step";
+}
+
+/** A workflow revision ready to run: what is fixed for it and does not stand in the ledger. */
+export interface CompiledRevision {
+  readonly workflowId: string;
+  readonly workflowName: string;
+  readonly revision: number;
+  readonly definition: Definition;
+  /** Template parameters, shown to expressions as `params`. */
+  readonly params: JsonObject;
+}
+
+export type UndoOrder = "reverse" | "sequential" | "parallel";
+
+export interface Step {
+  readonly name: string;
+  /** Where it stands in the definition, as a proto path (`definition.steps[2].conditional.cases[0].steps[1]`). */
+  readonly at: string;
+  readonly type: string;
+  readonly nature: StepNature;
+  readonly config: StepConfig;
+  readonly runIf: Expression | undefined;
+  readonly retry: RetryPolicy;
+  readonly timeouts: Timeouts;
+  readonly onError: OnErrorAction;
+  readonly catches: readonly Catch[];
+  /** Undefined: an effect that declares nothing; it is listed as standing when the saga turns back. */
+  readonly kind: CompensationKind | undefined;
+  readonly compensation: Compensation | undefined;
+  readonly exports: ReadonlyMap<string, Expression>;
+  readonly idempotencyKey: Template | undefined;
+  readonly resultSchema: JsonObject | undefined;
+  /** What a block holds: the cases of a conditional in order, the last one named `else`. Empty for leaf steps. */
+  readonly sequences: readonly Sequence[];
+}
+
+export interface Sequence {
+  readonly name: string;
+  /** Condition of a conditional's case. */
+  readonly when: Expression | undefined;
+  readonly steps: readonly Step[];
+}
+
+/** A step's own fields, ready to be rendered (see `step-config.ts`). */
+export interface StepConfig {
+  /** As its author wrote it. */
+  readonly source: JsonObject;
+  /** The same with every `template` field rendered at run time; constant when no field needs it. */
+  readonly rendered: Template;
+  /** `expression` and `deferred_template` fields by concrete path. */
+  readonly deferred: ReadonlyMap<string, Expression | Template>;
+}
+
+export type OnErrorAction = "fail" | "continue" | "halt";
+
+export interface Catch {
+  /** Error name patterns; empty catches all. */
+  readonly errors: readonly string[];
+  readonly when: Expression | undefined;
+  readonly steps: readonly Step[];
+}
+
+export interface RetryPolicy {
+  readonly initialIntervalMs: number;
+  readonly backoffCoefficient: number;
+  readonly maximumIntervalMs: number;
+  /** Counts the first attempt; 0 means until a timeout. */
+  readonly maximumAttempts: number;
+  /** 0 to 1: how much of the delay is left to chance. */
+  readonly jitter: number;
+  readonly nonRetryableErrors: readonly string[];
+  readonly retryableErrors: readonly string[];
+  readonly retryIf: Expression | undefined;
+  readonly ignoreServerDelay: boolean;
+}
+
+export interface Timeouts {
+  /** One attempt. */
+  readonly startToCloseMs: number;
+  /** All attempts together; undefined means no bound. */
+  readonly scheduleToCloseMs: number | undefined;
+}
+
+export interface Compensation {
+  /** The leaf step that undoes; undefined when the kind alone was declared. */
+  readonly step: Step | undefined;
+  readonly retry: RetryPolicy;
+  readonly timeouts: Timeouts;
+  /** Undo also a step that definitely failed. */
+  readonly compensateOnFailure: boolean;
+  /** Undo only with a recorded result; without one the saga gets stuck for a human. */
+  readonly undoRequiresOutput: boolean;
+  /** The participant copes with an undo that overtakes its action. */
+  readonly barrier: boolean;
+}
+
+/** Where an action says nothing (contract, RetryPolicy). */
+export const actionRetryDefaults: RetryPolicy = {
+  initialIntervalMs: 1_000,
+  backoffCoefficient: 2,
+  maximumIntervalMs: 60_000,
+  maximumAttempts: 3,
+  jitter: 0.5,
+  nonRetryableErrors: [],
+  retryableErrors: [],
+  retryIf: undefined,
+  ignoreServerDelay: false,
+};
+
+/** An undo has to succeed or become visible as stuck, so it tries fast, without an attempt limit and fully jittered. */
+export const undoRetryDefaults: RetryPolicy = {
+  ...actionRetryDefaults,
+  initialIntervalMs: 200,
+  maximumIntervalMs: 300_000,
+  maximumAttempts: 0,
+  jitter: 1,
+};
+
+/** Budget of an undo, after which the saga is stuck. */
+export const undoBudgetMs = 86_400_000;
+/** Executions end with TIMEOUT.EXECUTION after it unless the definition says otherwise: 7 days. */
+export const executionTimeoutMsDefault = 7 * 86_400_000;
+
+/** Variable names a definition may use besides those a field adds. */
+export const scopeVariables = [
+  "execution_id", "correlation_id", "tenant_id", "saga", "workflow", "trigger", "params", "variables", "now", "steps",
+] as const;

@@ -1,0 +1,144 @@
+/**
+ * The ledger's closed list of events: what can happen to an execution, and nothing else. Everything that is known of a
+ * run is a fold over these (see `execution.ts`). Event payloads are stored as JSON under the names used here, so a field
+ * may be added as optional but never renamed. Moments are milliseconds since the epoch and end in `At`.
+ *
+ * `…_started` of an effect is its write-ahead intent: durable before the effect leaves the process.
+ * `…_retry_scheduled` ends an attempt that will be repeated, `…_failed` is final; both say whether the attempt surely had
+ * no effect (`failed`) or may have had one (`unknown`).
+ */
+import type { Json, JsonObject } from "../base/json.ts";
+import type { Failure } from "./failure.ts";
+import type { EndReason, ExecutionStatus, SagaStatus, TerminalExecutionStatus } from "./states.ts";
+
+export type Outcome = "failed" | "unknown";
+
+export interface EventPayloads {
+  execution_created: {
+    readonly workflowId: string;
+    readonly workflowName: string;
+    readonly revision: number;
+    readonly input: Json;
+    readonly correlationId: string;
+    readonly executionKey?: string;
+    readonly labels?: Readonly<Record<string, string>>;
+    readonly priority?: number;
+    /** `api`, `parent`, `rerun`: what started it; shown to expressions as `trigger.type`. */
+    readonly triggerType: string;
+    readonly startAt?: number;
+    readonly timeoutAt?: number;
+    readonly traceparent?: string;
+    readonly parentExecutionId?: string;
+    readonly rerunOf?: string;
+  };
+  execution_started: { readonly variables?: JsonObject };
+  execution_paused: { readonly actor: string; readonly reason?: string };
+  execution_resumed: { readonly actor: string; readonly reason?: string };
+  execution_cancel_requested: { readonly actor: string; readonly reason?: string; readonly compensate?: boolean };
+  execution_ended: {
+    readonly state: TerminalExecutionStatus;
+    readonly endReason: EndReason;
+    readonly output?: Json;
+    readonly failure?: Failure;
+    readonly failedStep?: string;
+    /** Paths of effects that stay, because they declare no undo or it was not run. */
+    readonly standingEffects?: readonly string[];
+    /** An effect that declares an undo is among them: the saga ends failed, not compensated. */
+    readonly compensatableStanding?: boolean;
+  };
+  execution_reopened: { readonly from: ExecutionStatus; readonly reason: string; readonly actor?: string };
+
+  step_started: {
+    /** Rendered configuration, masked; written once, on the first attempt. */
+    readonly input?: Json;
+    readonly idempotencyKey?: string;
+    readonly deadlineAt?: number;
+    /** Name of the case a conditional chose. */
+    readonly branch?: string;
+  };
+  step_progressed: { readonly percent?: number; readonly message?: string; readonly details?: Json };
+  step_succeeded: {
+    readonly result: Json;
+    /** Set when no `step_started` precedes it (pure steps ride along with the next barrier). */
+    readonly startedAt?: number;
+    readonly input?: Json;
+    readonly exports?: JsonObject;
+  };
+  step_failed: {
+    readonly failure: Failure;
+    readonly outcome: Outcome;
+    /** The run goes on: on_error CONTINUE or a catch took it. */
+    readonly handled?: boolean;
+    /** Index of the catch that took it. */
+    readonly caughtBy?: number;
+    readonly startedAt?: number;
+    readonly input?: Json;
+  };
+  step_retry_scheduled: { readonly failure: Failure; readonly outcome: Outcome; readonly nextAttemptAt: number };
+  step_skipped: { readonly reason: string };
+  step_canceled: { readonly reason: string; readonly outcome?: Outcome };
+  /** A timer or an event is awaited; the execution may leave memory. */
+  step_waiting: { readonly wakeAt?: number; readonly awaiting?: string; readonly startedAt?: number; readonly input?: Json };
+  event_received: { readonly eventType: string; readonly data: Json; readonly dedupId?: string };
+  variables_set: { readonly variables: JsonObject; readonly actor?: string };
+  step_enlisted: { readonly step: JsonObject; readonly selfDriven?: boolean };
+
+  compensation_started: {
+    readonly input?: Json;
+    readonly idempotencyKey?: string;
+    readonly deadlineAt?: number;
+    /** The action's outcome is unknown: the undo has to cope with "nothing there". */
+    readonly mayNotHaveRun?: boolean;
+    readonly generation?: number;
+  };
+  compensation_succeeded: { readonly result?: Json; readonly nothingToUndo?: boolean };
+  compensation_retry_scheduled: { readonly failure: Failure; readonly outcome: Outcome; readonly nextAttemptAt: number };
+  compensation_failed: {
+    readonly failure: Failure;
+    readonly outcome: Outcome;
+    /** The budget is spent: the saga is stuck. */
+    readonly exhausted?: boolean;
+    /** Slow retry that goes on while stuck. */
+    readonly nextAttemptAt?: number;
+  };
+
+  confirmation_started: { readonly input?: Json; readonly idempotencyKey?: string; readonly deadlineAt?: number };
+  confirmation_succeeded: { readonly result?: Json };
+  confirmation_retry_scheduled: { readonly failure: Failure; readonly outcome: Outcome; readonly nextAttemptAt: number };
+  confirmation_failed: { readonly failure: Failure; readonly outcome: Outcome; readonly exhausted?: boolean };
+
+  saga_state_changed: { readonly state: SagaStatus; readonly endReason?: EndReason; readonly failure?: Failure; readonly stepPath?: string };
+  operator_acted: { readonly actor: string; readonly action: string; readonly reason?: string; readonly stepPath?: string; readonly result?: Json };
+  anomaly: { readonly kind: string; readonly message: string; readonly details?: Json };
+}
+
+export type EventType = keyof EventPayloads;
+
+/** An event before it has a number: what `decide` and the step runner produce. */
+export type NewEvent = {
+  [Type in EventType]: {
+    readonly type: Type;
+    /** Milliseconds since the epoch, from the database-synchronised clock. */
+    readonly at: number;
+    /** Path of the step it speaks of (`charge`, `orders[3]/charge`); empty for the execution itself. */
+    readonly stepPath: string;
+    /** Attempt of that step, from 1; 0 where none applies. */
+    readonly attempt: number;
+    readonly payload: EventPayloads[Type];
+  };
+}[EventType];
+
+/** One line of an execution's ledger. `sequence` starts at 1 and has no gaps. */
+export type ExecutionEvent = NewEvent & { readonly sequence: number };
+
+/** Exhaustive by construction: a type added above must be named here or the file does not compile. */
+const names: Record<EventType, true> = {
+  execution_created: true, execution_started: true, execution_paused: true, execution_resumed: true,
+  execution_cancel_requested: true, execution_ended: true, execution_reopened: true,
+  step_started: true, step_progressed: true, step_succeeded: true, step_failed: true, step_retry_scheduled: true,
+  step_skipped: true, step_canceled: true, step_waiting: true, event_received: true, variables_set: true, step_enlisted: true,
+  compensation_started: true, compensation_succeeded: true, compensation_retry_scheduled: true, compensation_failed: true,
+  confirmation_started: true, confirmation_succeeded: true, confirmation_retry_scheduled: true, confirmation_failed: true,
+  saga_state_changed: true, operator_acted: true, anomaly: true,
+};
+export const eventTypes = Object.keys(names) as readonly EventType[];

@@ -1,0 +1,324 @@
+/**
+ * What is known of one execution: a fold over its ledger, and the only place that says what an event means. Live runs,
+ * recovery, tests and dry runs all fold through `applyEvent`; a state rebuilt from the ledger equals the one that was
+ * in memory when the last of its events was made.
+ *
+ * `applyEvent` changes the state it is given (its caller owns it): copying the step table for each of a thousand events
+ * would make recovery quadratic. It reads nothing but its two arguments.
+ */
+import { invariant } from "../base/errors.ts";
+import type { Json, JsonObject } from "../base/json.ts";
+import type { EventPayloads, ExecutionEvent } from "./events.ts";
+import type { Failure } from "./failure.ts";
+import { applyUndoEvent } from "./execution-undo.ts";
+import type { EndReason, ExecutionStatus, OperationStatus, SagaStatus, StepStatus } from "./states.ts";
+
+export interface ExecutionIdentity {
+  readonly executionId: string;
+  readonly tenantId: string;
+}
+
+/** One step's run, by path. Forward and undo state are separate: "unknown, then undone" is an honest end. */
+export interface StepRun {
+  readonly path: string;
+  readonly name: string;
+  status: StepStatus;
+  attempt: number;
+  startedAt: number | undefined;
+  endedAt: number | undefined;
+  /** Start of the first attempt; the schedule_to_close budget counts from here. */
+  firstStartedAt: number | undefined;
+  /** Next attempt, or end of a wait. */
+  wakeAt: number | undefined;
+  input: Json | undefined;
+  result: Json | undefined;
+  failure: Failure | undefined;
+  handled: boolean;
+  caughtBy: number | undefined;
+  branch: string | undefined;
+  action: OperationStatus;
+  /** Sequence of the event that ended the action; the undo order is the reverse of it. */
+  outcomeSequence: number;
+  undo: UndoRun | undefined;
+}
+
+export interface UndoRun {
+  status: OperationStatus;
+  attempt: number;
+  firstStartedAt: number;
+  wakeAt: number | undefined;
+  endedAt: number | undefined;
+  failure: Failure | undefined;
+}
+
+export interface ExecutionState extends ExecutionIdentity {
+  /** Number of the last folded event; 0 before the first. */
+  sequence: number;
+  status: ExecutionStatus;
+  saga: SagaStatus;
+  endReason: EndReason | undefined;
+  info: EventPayloads["execution_created"] | undefined;
+  createdAt: number;
+  startedAt: number | undefined;
+  endedAt: number | undefined;
+  variables: JsonObject;
+  readonly steps: Map<string, StepRun>;
+  /** Why the saga turned back: set once per opening. */
+  turn: { readonly reason: EndReason; readonly failure: Failure | undefined; readonly stepPath: string | undefined } | undefined;
+  cancel: EventPayloads["execution_cancel_requested"] | undefined;
+  paused: boolean;
+  output: Json | undefined;
+  failure: Failure | undefined;
+  failedStep: string | undefined;
+  standingEffects: readonly string[];
+  /** `steps` as expressions see them, kept up to date event by event. */
+  readonly stepsScope: JsonObject;
+}
+
+export function emptyExecution(identity: ExecutionIdentity): ExecutionState {
+  return {
+    ...identity,
+    sequence: 0,
+    status: "pending",
+    saga: "running",
+    endReason: undefined,
+    info: undefined,
+    createdAt: 0,
+    startedAt: undefined,
+    endedAt: undefined,
+    variables: {},
+    steps: new Map(),
+    turn: undefined,
+    cancel: undefined,
+    paused: false,
+    output: undefined,
+    failure: undefined,
+    failedStep: undefined,
+    standingEffects: [],
+    stepsScope: Object.create(null) as JsonObject,
+  };
+}
+
+/** Folds a ledger from its first event. */
+export function foldExecution(identity: ExecutionIdentity, events: Iterable<ExecutionEvent>): ExecutionState {
+  const state = emptyExecution(identity);
+  for (const event of events) applyEvent(state, event);
+  return state;
+}
+
+export function applyEvent(state: ExecutionState, event: ExecutionEvent): void {
+  invariant(event.sequence === state.sequence + 1, `event ${event.sequence} follows event ${state.sequence}`);
+  state.sequence = event.sequence;
+  switch (event.type) {
+    case "execution_created":
+      state.info = event.payload;
+      state.createdAt = event.at;
+      return;
+    case "execution_started":
+      state.startedAt = event.at;
+      state.status = "running";
+      state.variables = { ...event.payload.variables };
+      return;
+    case "execution_paused":
+    case "execution_resumed":
+      state.paused = event.type === "execution_paused";
+      return;
+    case "execution_cancel_requested":
+      state.cancel = event.payload;
+      return;
+    case "saga_state_changed":
+      applySagaState(state, event.payload);
+      return;
+    case "execution_ended":
+      applyEnd(state, event.payload, event.at);
+      return;
+    case "execution_reopened":
+      state.endReason = undefined;
+      state.endedAt = undefined;
+      state.turn = undefined;
+      state.cancel = undefined;
+      state.status = "running";
+      state.saga = "running";
+      return;
+    case "variables_set":
+      state.variables = { ...state.variables, ...event.payload.variables };
+      return;
+    case "step_started":
+    case "step_progressed":
+    case "step_succeeded":
+    case "step_failed":
+    case "step_retry_scheduled":
+    case "step_skipped":
+    case "step_canceled":
+    case "step_waiting":
+      applyStepEvent(state, event);
+      return;
+    case "compensation_started":
+    case "compensation_succeeded":
+    case "compensation_retry_scheduled":
+    case "compensation_failed":
+    case "confirmation_started":
+    case "confirmation_succeeded":
+    case "confirmation_retry_scheduled":
+    case "confirmation_failed":
+      applyUndoEvent(requireRun(state, event.stepPath), event);
+      return;
+    case "event_received":
+    case "step_enlisted":
+    case "operator_acted":
+    case "anomaly":
+      return;
+    default:
+      event satisfies never;
+  }
+}
+
+type StepEvent = Extract<ExecutionEvent, { type: `step_${string}` }>;
+
+function applyStepEvent(state: ExecutionState, event: StepEvent): void {
+  const run = runAt(state, event.stepPath);
+  if (event.attempt > run.attempt) run.attempt = event.attempt;
+  switch (event.type) {
+    case "step_started":
+      run.status = "running";
+      run.action = "dispatched";
+      run.startedAt = event.at;
+      run.firstStartedAt ??= event.at;
+      run.wakeAt = undefined;
+      run.input ??= event.payload.input;
+      run.branch ??= event.payload.branch;
+      break;
+    case "step_waiting":
+      run.status = "waiting";
+      run.startedAt ??= event.payload.startedAt ?? event.at;
+      run.firstStartedAt ??= run.startedAt;
+      run.wakeAt = event.payload.wakeAt;
+      run.input ??= event.payload.input;
+      break;
+    case "step_succeeded":
+      finish(run, event, "completed", "succeeded", event.payload.startedAt);
+      run.result = event.payload.result;
+      run.failure = undefined;
+      run.input ??= event.payload.input;
+      if (event.payload.exports) state.variables = { ...state.variables, ...event.payload.exports };
+      break;
+    case "step_failed":
+      finish(run, event, "failed", event.payload.outcome, event.payload.startedAt);
+      run.failure = event.payload.failure;
+      run.handled = event.payload.handled === true;
+      run.caughtBy = event.payload.caughtBy;
+      run.input ??= event.payload.input;
+      break;
+    case "step_retry_scheduled":
+      run.status = "retrying";
+      run.action = event.payload.outcome;
+      run.failure = event.payload.failure;
+      run.wakeAt = event.payload.nextAttemptAt;
+      break;
+    case "step_skipped":
+      finish(run, event, "skipped", "skipped", event.at);
+      run.result = null;
+      break;
+    case "step_canceled":
+      finish(run, event, "canceled", event.payload.outcome ?? run.action, run.startedAt);
+      break;
+    case "step_progressed":
+    case "step_enlisted":
+      return;
+    default:
+      event satisfies never;
+  }
+  showToExpressions(state, run);
+}
+
+function finish(run: StepRun, event: StepEvent, status: StepStatus, action: OperationStatus, startedAt: number | undefined): void {
+  run.status = status;
+  run.action = action;
+  run.startedAt ??= startedAt ?? event.at;
+  run.firstStartedAt ??= run.startedAt;
+  run.endedAt = event.at;
+  run.wakeAt = undefined;
+  run.outcomeSequence = event.sequence;
+}
+
+/** Loop items are seen through their own scope (`scope.ts`); only plain paths stand under `steps`. */
+function showToExpressions(state: ExecutionState, run: StepRun): void {
+  if (run.path !== run.name) return;
+  state.stepsScope[run.name] = stepScopeOf(run);
+}
+
+export function stepScopeOf(run: StepRun): JsonObject {
+  return {
+    result: run.result ?? null,
+    status: run.status,
+    error: run.failure ? errorScopeOf(run.failure) : null,
+    attempts: run.attempt,
+  };
+}
+
+/** The variable `error` of catches, retry conditions and compensations. */
+export function errorScopeOf(failure: Failure): JsonObject {
+  return { name: failure.name, message: failure.message, details: failure.details ?? null };
+}
+
+function applySagaState(state: ExecutionState, payload: EventPayloads["saga_state_changed"]): void {
+  state.saga = payload.state;
+  if (payload.state === "compensating") {
+    state.status = "compensating";
+    state.turn ??= { reason: payload.endReason ?? "step_failed", failure: payload.failure, stepPath: payload.stepPath };
+  } else if (payload.state === "stuck") {
+    state.status = "stuck";
+    state.failure = payload.failure;
+  } else if (payload.state === "completing" || payload.state === "running") {
+    state.status = "running";
+  }
+}
+
+function applyEnd(state: ExecutionState, payload: EventPayloads["execution_ended"], at: number): void {
+  state.status = payload.state;
+  state.endReason = payload.endReason;
+  state.endedAt = at;
+  state.output = payload.output;
+  state.failure = payload.failure;
+  state.failedStep = payload.failedStep;
+  state.standingEffects = payload.standingEffects ?? [];
+  state.saga = sagaEnd(payload);
+}
+
+/** The saga's end that goes with an execution's end (contract, States): an undeclared effect changes no state. */
+function sagaEnd(payload: EventPayloads["execution_ended"]): SagaStatus {
+  if (payload.state === "completed") return "completed";
+  return payload.compensatableStanding === true ? "failed" : "compensated";
+}
+
+function runAt(state: ExecutionState, path: string): StepRun {
+  const known = state.steps.get(path);
+  if (known) return known;
+  const run: StepRun = {
+    path,
+    name: path.slice(path.lastIndexOf("/") + 1),
+    status: "pending",
+    attempt: 0,
+    startedAt: undefined,
+    endedAt: undefined,
+    firstStartedAt: undefined,
+    wakeAt: undefined,
+    input: undefined,
+    result: undefined,
+    failure: undefined,
+    handled: false,
+    caughtBy: undefined,
+    branch: undefined,
+    action: "none",
+    outcomeSequence: 0,
+    undo: undefined,
+  };
+  state.steps.set(path, run);
+  return run;
+}
+
+function requireRun(state: ExecutionState, path: string): StepRun {
+  const run = state.steps.get(path);
+  invariant(run, `step ${path} is undone before it ran`);
+  return run;
+}

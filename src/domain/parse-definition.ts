@@ -1,0 +1,79 @@
+/**
+ * From the JSON of a definition (proto field names) to a `Definition`: everything that can be known to be wrong before a
+ * run is reported with its path. Shapes, patterns and ranges of single fields are checked by the contract's field rules
+ * before this; here are the rules that need the whole.
+ */
+import { isJsonObject, type Json, type JsonObject, jsonBytes } from "../base/json.ts";
+import { limits } from "../base/limits.ts";
+import { fail, ok, type Result } from "../base/result.ts";
+import type { FieldViolation } from "../base/errors.ts";
+import { checkReferences } from "./check-references.ts";
+import { type Definition, executionTimeoutMsDefault, type Step } from "./definition.ts";
+import { compileTemplate } from "./expressions/compile-template.ts";
+import type { Template } from "./expressions/expression.ts";
+import { durationOf } from "./parse-policy.ts";
+import { parseSteps } from "./parse-step.ts";
+import { Report } from "./report.ts";
+import { joinPath } from "./step-config.ts";
+import type { StepTypes } from "./step-type.ts";
+
+export interface DefinitionFaults {
+  readonly violations: readonly FieldViolation[];
+}
+
+export interface ParsedDefinition {
+  readonly definition: Definition;
+  readonly warnings: readonly FieldViolation[];
+}
+
+/** `path` is where the definition stands in the request; it leads every violation. */
+export function parseDefinition(source: JsonObject, stepTypes: StepTypes, path = "definition"): Result<ParsedDefinition, DefinitionFaults> {
+  const report = new Report();
+  if (jsonBytes(source) > limits.definitionBytesMax) {
+    report.violation(path, "LIMIT_EXCEEDED", `the definition is larger than ${limits.definitionBytesMax} bytes of JSON; split it with sub_workflow`);
+    return fail({ violations: report.violations });
+  }
+  const version = source["dsl_version"];
+  if (version !== undefined && version !== "" && version !== "v1") {
+    report.violation(`${path}.dsl_version`, "DSL_VERSION_UNSUPPORTED", `"${String(version)}" is not known; use "v1" or leave it out`);
+  }
+  const stepsByName = new Map<string, Step>();
+  const steps = parseSteps(source["steps"], `${path}.steps`, { source, stepTypes, report, stepsByName, names: new Map(), depth: 1 });
+  if (steps.length === 0) report.warning(`${path}.steps`, "VALIDATION_FAILED", "the definition has no steps; its executions complete at once");
+  const definition: Definition = {
+    inputSchema: schemaOf(source["input_schema"]),
+    outputSchema: schemaOf(source["output_schema"]),
+    variables: templateOf(source["variables"], `${path}.variables`, report),
+    steps,
+    stepsByName,
+    outputs: templateOf(source["outputs"], `${path}.outputs`, report),
+    executionTimeoutMs: durationOf(source["execution_timeout"]) ?? executionTimeoutMsDefault,
+    onFailure: source["on_failure"] === "FAILURE_POLICY_KEEP_EFFECTS" ? "keep_effects" : "compensate",
+    ...compensationPolicyOf(source["compensation_policy"]),
+    durability: source["durability"] === "DURABILITY_EVERY_STEP" ? "every_step" : "effect_barriers",
+  };
+  checkReferences(definition, source, path, stepTypes, report);
+  if (report.violations.length > 0) return fail({ violations: report.violations });
+  return ok({ definition, warnings: report.warnings });
+}
+
+function templateOf(value: Json | undefined, path: string, report: Report): Template | undefined {
+  if (!isJsonObject(value) || Object.keys(value).length === 0) return undefined;
+  const compiled = compileTemplate(value);
+  if (compiled.ok) return compiled.value;
+  for (const fault of compiled.fault) report.violation(joinPath(path, fault.path), fault.reason, fault.problem);
+  return undefined;
+}
+
+function schemaOf(value: Json | undefined): JsonObject | undefined {
+  return isJsonObject(value) && Object.keys(value).length > 0 ? value : undefined;
+}
+
+function compensationPolicyOf(value: Json | undefined): Pick<Definition, "undoOrder" | "haltOnStuck"> {
+  const policy = isJsonObject(value) ? value : {};
+  const order = policy["undo_order"];
+  return {
+    undoOrder: order === "UNDO_ORDER_PARALLEL" ? "parallel" : order === "UNDO_ORDER_SEQUENTIAL" ? "sequential" : "reverse",
+    haltOnStuck: policy["halt_on_stuck"] === true,
+  };
+}

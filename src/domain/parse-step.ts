@@ -1,0 +1,187 @@
+/** One step of a definition, with what it holds: names, type, policies, conditions, compensation. */
+import { isJsonObject, type Json, type JsonObject } from "../base/json.ts";
+import { limits } from "../base/limits.ts";
+import { actionRetryDefaults, type Catch, type OnErrorAction, type Sequence, type Step } from "./definition.ts";
+import { compileTemplate } from "./expressions/compile-template.ts";
+import type { Expression } from "./expressions/expression.ts";
+import { parseCompensation } from "./parse-compensation.ts";
+import { durationOf, expressionOf, parseRetryPolicy, parseTimeouts, stringsOr } from "./parse-policy.ts";
+import type { Report } from "./report.ts";
+import { compileStepConfig } from "./step-config.ts";
+import type { CompensationKind } from "./states.ts";
+import type { StepTypeSpec, StepTypes } from "./step-type.ts";
+
+export interface StepContext {
+  /** The whole definition, for its defaults. */
+  readonly source: JsonObject;
+  readonly stepTypes: StepTypes;
+  readonly report: Report;
+  /** Filled while parsing. */
+  readonly stepsByName: Map<string, Step>;
+  /** Lower-case name → path where it was first used. */
+  readonly names: Map<string, string>;
+  /** Blocks around these steps, from 1. */
+  readonly depth: number;
+}
+
+/** Fields of a step that are not its kind. */
+const commonFields: ReadonlySet<string> = new Set([
+  "name", "display_name", "description", "run_if", "retry_policy", "timeouts", "on_error", "compensation",
+  "circuit_breaker", "export", "idempotency_key", "result_schema", "labels",
+]);
+
+/** JavaScript object names that must not become keys of anything. */
+const reservedNames: ReadonlySet<string> = new Set(["__proto__", "constructor", "prototype", "tostring", "valueof", "hasownproperty"]);
+/** Words of the expression language, which `steps.<name>` could not read. */
+const celWords: ReadonlySet<string> = new Set([
+  "as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let", "loop", "namespace", "null",
+  "package", "return", "true", "var", "void", "while",
+]);
+
+export function parseSteps(value: Json | undefined, path: string, context: StepContext): readonly Step[] {
+  if (!Array.isArray(value)) return [];
+  if (context.depth > limits.blockDepthMax) {
+    context.report.violation(path, "LIMIT_EXCEEDED", `blocks are nested deeper than ${limits.blockDepthMax}; move the inner part to a sub_workflow`);
+    return [];
+  }
+  return value.flatMap((item, index) => (isJsonObject(item) ? parseStep(item, `${path}[${index}]`, context) : undefined) ?? []);
+}
+
+/** Undefined when the step has no usable type; that is reported. `isUndo` steps have no name of their own. */
+export function parseStep(source: JsonObject, path: string, context: StepContext, isUndo = false): Step | undefined {
+  const { report } = context;
+  const name = String(source["name"] ?? "");
+  if (!isUndo) claimName(name, path, context);
+  const type = Object.keys(source).find((key) => !commonFields.has(key));
+  const spec = type === undefined ? undefined : context.stepTypes.get(type);
+  if (type === undefined || !spec) {
+    const known = [...context.stepTypes.keys()].sort().join(", ");
+    report.violation(path, "STEP_TYPE_UNKNOWN", type === undefined ? `the step has no type; set one of ${known}` : `step type ${type} is not available on this server; use one of ${known}`);
+    return undefined;
+  }
+  const config = isJsonObject(source[type]) ? source[type] : {};
+  const at = `${path}.${type}`;
+  spec.check?.(config, (field, reason, description) => report.violation(field === "" ? at : `${at}.${field}`, reason, description));
+  const declaredKind = isJsonObject(source["compensation"]) ? source["compensation"]["kind"] : undefined;
+  const parseUndo = (undo: JsonObject, at: string): Step | undefined => parseStep({ ...undo, name }, at, context, true);
+  const compensation = parseCompensation(source["compensation"], `${path}.compensation`, { report, isUndo, parseUndo });
+  const step: Step = {
+    name,
+    at: path,
+    type,
+    nature: spec.nature,
+    config: compileStepConfig(spec, leafConfig(spec, config), at, report),
+    runIf: expressionOf(source["run_if"], `${path}.run_if`, report),
+    retry: retryOf(source, path, context),
+    timeouts: timeoutsOf(source, spec, path, context),
+    ...parseOnError(source["on_error"], `${path}.on_error`, context),
+    kind: kindOf(declaredKind, spec, config, compensation?.step !== undefined),
+    compensation,
+    exports: parseExports(source["export"], `${path}.export`, report),
+    idempotencyKey: parseIdempotencyKey(source["idempotency_key"], `${path}.idempotency_key`, report),
+    resultSchema: isJsonObject(source["result_schema"]) ? source["result_schema"] : undefined,
+    sequences: parseSequences(type, config, at, context),
+  };
+  if (!isUndo) register(step, path, context);
+  return step;
+}
+
+function claimName(name: string, path: string, context: StepContext): void {
+  const folded = name.toLowerCase();
+  const first = context.names.get(folded);
+  if (first !== undefined) {
+    context.report.violation(`${path}.name`, "STEP_NAME_DUPLICATE", `"${name}" is already the name of ${first}; names are unique in the whole definition, ignoring case`);
+  } else if (reservedNames.has(folded) || celWords.has(name)) {
+    context.report.violation(`${path}.name`, "VALIDATION_FAILED", `"${name}" is a reserved word; choose another name`);
+  } else if (!/^[A-Za-z][A-Za-z0-9_]{0,63}$/.test(name)) {
+    context.report.violation(`${path}.name`, "VALIDATION_FAILED", "must begin with a letter and hold 1 to 64 letters, digits and underscores");
+  }
+  context.names.set(folded, path);
+}
+
+function register(step: Step, path: string, context: StepContext): void {
+  if (context.stepsByName.size === limits.stepsPerDefinitionMax) {
+    context.report.violation(path, "LIMIT_EXCEEDED", `a definition holds at most ${limits.stepsPerDefinitionMax} steps`);
+  }
+  context.stepsByName.set(step.name, step);
+}
+
+/** A block's nested steps are not part of its configuration: they are parsed as steps. */
+function leafConfig(spec: StepTypeSpec, config: JsonObject): JsonObject {
+  return spec.nature === "block" ? {} : config;
+}
+
+function retryOf(source: JsonObject, path: string, context: StepContext): Step["retry"] {
+  const base = parseRetryPolicy(context.source["default_retry_policy"], actionRetryDefaults, "definition.default_retry_policy", context.report);
+  return parseRetryPolicy(source["retry_policy"], base, `${path}.retry_policy`, context.report);
+}
+
+/** The definition's defaults hold where the step's type allows them; only its own timeouts are refused when too long. */
+function timeoutsOf(source: JsonObject, spec: StepTypeSpec, path: string, context: StepContext): Step["timeouts"] {
+  const shared = isJsonObject(context.source["default_timeouts"]) ? context.source["default_timeouts"] : {};
+  const base = {
+    startToCloseMs: Math.min(durationOf(shared["start_to_close"]) ?? spec.startToCloseMs, spec.startToCloseMsMax),
+    scheduleToCloseMs: durationOf(shared["schedule_to_close"]),
+  };
+  return parseTimeouts(source["timeouts"], base, spec.startToCloseMsMax, `${path}.timeouts`, context.report);
+}
+
+function parseOnError(value: Json | undefined, path: string, context: StepContext): { onError: OnErrorAction; catches: readonly Catch[] } {
+  if (!isJsonObject(value)) return { onError: "fail", catches: [] };
+  const action = value["action"];
+  const catches = Array.isArray(value["catches"]) ? value["catches"].filter(isJsonObject) : [];
+  return {
+    onError: action === "ON_ERROR_ACTION_CONTINUE" ? "continue" : action === "ON_ERROR_ACTION_HALT" ? "halt" : "fail",
+    catches: catches.map((item, index) => ({
+      errors: stringsOr(item["errors"], []),
+      when: expressionOf(item["when"], `${path}.catches[${index}].when`, context.report),
+      steps: parseSteps(item["steps"], `${path}.catches[${index}].steps`, { ...context, depth: context.depth + 1 }),
+    })),
+  };
+}
+
+function kindOf(declared: Json | undefined, spec: StepTypeSpec, config: JsonObject, hasUndo: boolean): CompensationKind | undefined {
+  switch (declared) {
+    case "COMPENSATION_KIND_COMPENSATABLE":
+      return "compensatable";
+    case "COMPENSATION_KIND_PIVOT":
+      return "pivot";
+    case "COMPENSATION_KIND_RETRIABLE":
+      return "retriable";
+    case "COMPENSATION_KIND_READONLY":
+      return "readonly";
+  }
+  if (hasUndo) return "compensatable";
+  return spec.nature === "effect" ? spec.naturalKind?.(config) : "readonly";
+}
+
+function parseExports(value: Json | undefined, path: string, report: Report): ReadonlyMap<string, Expression> {
+  const exports = new Map<string, Expression>();
+  if (!isJsonObject(value)) return exports;
+  for (const [variable, source] of Object.entries(value)) {
+    const expression = expressionOf(source, `${path}.${variable}`, report);
+    if (expression) exports.set(variable, expression);
+  }
+  return exports;
+}
+
+function parseIdempotencyKey(value: Json | undefined, path: string, report: Report): Step["idempotencyKey"] {
+  if (typeof value !== "string" || value === "") return undefined;
+  const compiled = compileTemplate(value);
+  if (compiled.ok) return compiled.value;
+  for (const fault of compiled.fault) report.violation(path, fault.reason, fault.problem);
+  return undefined;
+}
+
+function parseSequences(type: string, config: JsonObject, path: string, context: StepContext): readonly Sequence[] {
+  if (type !== "conditional") return [];
+  const inner = { ...context, depth: context.depth + 1 };
+  const cases = Array.isArray(config["cases"]) ? config["cases"].filter(isJsonObject) : [];
+  const sequences: Sequence[] = cases.map((item, index) => ({
+    name: typeof item["name"] === "string" && item["name"] !== "" ? item["name"] : `case_${index + 1}`,
+    when: expressionOf(item["when"], `${path}.cases[${index}].when`, context.report),
+    steps: parseSteps(item["steps"], `${path}.cases[${index}].steps`, inner),
+  }));
+  sequences.push({ name: "else", when: undefined, steps: parseSteps(config["else_steps"], `${path}.else_steps`, inner) });
+  return sequences;
+}

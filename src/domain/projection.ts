@@ -1,0 +1,85 @@
+/**
+ * The rows other readers see, derived from the folded state: written in the same statement as the events they follow
+ * from, so they can never disagree with the ledger.
+ */
+import type { Json, JsonObject } from "../base/json.ts";
+import type { ExecutionEvent } from "./events.ts";
+import type { ExecutionState } from "./execution.ts";
+import type { Failure } from "./failure.ts";
+import { type EndReason, type ExecutionStatus, isTerminal, type OperationStatus, type SagaStatus, type StepStatus } from "./states.ts";
+
+/** What an execution's row says after a batch of events. */
+export interface ExecutionRow {
+  readonly status: ExecutionStatus;
+  readonly saga: SagaStatus;
+  readonly endReason: EndReason | undefined;
+  readonly output: Json | undefined;
+  readonly failure: Failure | undefined;
+  readonly failedStep: string | undefined;
+  readonly standingEffects: readonly string[];
+  readonly variables: JsonObject;
+  readonly paused: boolean;
+  readonly lastSequence: number;
+  /** Set when the execution leaves memory until that moment; undefined while it is driven or when it ended. */
+  readonly wakeAt: number | undefined;
+  /** When the execution times out. */
+  readonly expiresAt: number | undefined;
+  readonly startedAt: number | undefined;
+  readonly endedAt: number | undefined;
+}
+
+export interface StepRow {
+  readonly path: string;
+  readonly status: StepStatus;
+  readonly attempt: number;
+  readonly action: OperationStatus;
+  readonly compensation: OperationStatus;
+  readonly resultSequence: number;
+  readonly startedAt: number | undefined;
+  readonly endedAt: number | undefined;
+}
+
+export function executionRow(state: ExecutionState, wakeAt?: number): ExecutionRow {
+  return {
+    status: wakeAt !== undefined && state.status === "running" ? "waiting" : state.status,
+    saga: state.saga,
+    endReason: state.endReason,
+    output: state.output,
+    failure: state.failure,
+    failedStep: state.failedStep,
+    standingEffects: state.standingEffects,
+    variables: state.variables,
+    paused: state.paused,
+    lastSequence: state.sequence,
+    wakeAt: isTerminal(state.status) ? undefined : wakeAt,
+    expiresAt: state.info?.timeoutAt,
+    startedAt: state.startedAt,
+    endedAt: state.endedAt,
+  };
+}
+
+/** Events after which a step's row is written; a running step is read from the ledger. */
+const endsStep: ReadonlySet<string> = new Set([
+  "step_succeeded", "step_failed", "step_skipped", "step_canceled",
+  "compensation_started", "compensation_succeeded", "compensation_retry_scheduled", "compensation_failed",
+]);
+
+/** Rows of the steps that `events` ended or undid; one row per path, as the state now stands. */
+export function stepRows(state: ExecutionState, events: readonly ExecutionEvent[]): StepRow[] {
+  const paths = new Set<string>();
+  for (const event of events) if (endsStep.has(event.type)) paths.add(event.stepPath);
+  return [...paths].flatMap((path) => {
+    const run = state.steps.get(path);
+    if (!run) return [];
+    return {
+      path,
+      status: run.status,
+      attempt: run.attempt,
+      action: run.action,
+      compensation: run.undo?.status ?? "none",
+      resultSequence: run.outcomeSequence,
+      startedAt: run.startedAt,
+      endedAt: run.undo?.endedAt ?? run.endedAt,
+    };
+  });
+}

@@ -1,0 +1,142 @@
+/** What the outcome of an attempt means: which events it makes. */
+import { findJsonFault, type Json, type JsonObject, jsonBytes } from "../base/json.ts";
+import { limits } from "../base/limits.ts";
+import { fail, ok, type Result } from "../base/result.ts";
+import type { CompiledRevision, Step } from "./definition.ts";
+import type { NewEvent } from "./events.ts";
+import { type ExecutionState, errorScopeOf } from "./execution.ts";
+import { evaluateExpression } from "./expressions/evaluate-expression.ts";
+import { type Failure, failure, matchesErrorName } from "./failure.ts";
+import { findSchemaFault } from "./json-schema.ts";
+import { decideRetry } from "./retry.ts";
+import { scopeOf } from "./scope.ts";
+import type { StepOutcome } from "./step-outcome.ts";
+
+/** The run an outcome belongs to, and the moment it is known. */
+export interface SettleContext {
+  readonly revision: CompiledRevision;
+  readonly state: ExecutionState;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+}
+
+export interface AttemptTarget {
+  readonly step: Step;
+  readonly path: string;
+  readonly attempt: number;
+}
+
+/** Events of an action's outcome. `random` (0 ≤ random < 1) jitters a retry. */
+export function settleAction(context: SettleContext, target: AttemptTarget, outcome: StepOutcome, random: number): NewEvent[] {
+  const { state, now: at } = context;
+  const { step, path: stepPath, attempt } = target;
+  if (outcome.kind === "waiting") return [{ type: "step_waiting", at, stepPath, attempt, payload: { wakeAt: outcome.wakeAt } }];
+  const turned = state.cancel !== undefined || state.saga === "compensating";
+  const checked = outcome.kind === "succeeded" ? checkResult(context, target, outcome.result) : fail(outcome.failure);
+  if (checked.ok) {
+    const events: NewEvent[] = [{ type: "step_succeeded", at, stepPath, attempt, payload: checked.value }];
+    if (step.kind === "pivot" && !turned) events.push(sagaEvent(at, { state: "completing", stepPath }));
+    return events;
+  }
+  const cause: Failure = { ...checked.fault, stepPath };
+  // A result that is refused came from an action that did happen.
+  const effect = outcome.kind === "failed" ? outcome.outcome : step.nature === "effect" ? "unknown" : "failed";
+  if (turned) return [{ type: "step_canceled", at, stepPath, attempt, payload: { reason: cause.name, outcome: effect } }];
+  const decision = decideRetry(step.kind === "retriable" ? { ...step.retry, maximumAttempts: 0 } : step.retry, {
+    failure: cause,
+    attempt,
+    retryAfterMs: outcome.kind === "failed" ? outcome.retryAfterMs : undefined,
+    now: at,
+    budgetEndsAt: budgetEnd(state.steps.get(stepPath)?.firstStartedAt, step.timeouts.scheduleToCloseMs),
+    random,
+    condition: retryCondition(context, target, cause),
+  });
+  if (decision.kind === "give_up") return [failedEvent(context, target, cause, effect)];
+  return [{ type: "step_retry_scheduled", at, stepPath, attempt, payload: { failure: cause, outcome: effect, nextAttemptAt: decision.at } }];
+}
+
+/** The final failure of a step, with how its own declarations take it: the first catch that matches, else on_error. */
+export function failedEvent(context: SettleContext, target: AttemptTarget, cause: Failure, outcome: "failed" | "unknown"): NewEvent {
+  const { step, path: stepPath, attempt } = target;
+  const caughtBy = step.catches.findIndex((candidate) => {
+    if (candidate.errors.length > 0 && !candidate.errors.some((pattern) => matchesErrorName(pattern, cause.name))) return false;
+    return candidate.when === undefined || holds(context, target, candidate.when, cause);
+  });
+  const handled = caughtBy >= 0 ? { handled: true, caughtBy } : step.onError === "continue" ? { handled: true } : {};
+  return { type: "step_failed", at: context.now, stepPath, attempt, payload: { failure: { stepPath, ...cause }, outcome, ...handled } };
+}
+
+/** Events of an undo's outcome: done, tried again, or stuck. */
+export function settleUndo(context: SettleContext, target: AttemptTarget, outcome: StepOutcome, random: number): NewEvent[] {
+  const { state, now: at } = context;
+  const { step, path: stepPath, attempt } = target;
+  const undo = state.steps.get(stepPath)?.undo;
+  const compensation = step.compensation;
+  // 410 Gone on an undo: there is nothing left to take back.
+  const gone = outcome.kind === "failed" && outcome.failure.name === "HTTP.410";
+  if (outcome.kind === "succeeded" || gone) {
+    const payload = outcome.kind === "succeeded" ? { result: outcome.result } : { nothingToUndo: true };
+    const events: NewEvent[] = [{ type: "compensation_succeeded", at, stepPath, attempt, payload }];
+    if (state.saga === "stuck") events.push(sagaEvent(at, { state: "compensating" }));
+    return events;
+  }
+  const cause: Failure = { ...(outcome.kind === "failed" ? outcome.failure : failure("INTERNAL", "an undo cannot wait")), stepPath };
+  const effect = outcome.kind === "failed" ? outcome.outcome : "failed";
+  const policy = compensation?.retry ?? step.retry;
+  const decision = decideRetry(policy, {
+    failure: cause,
+    attempt,
+    retryAfterMs: outcome.kind === "failed" ? outcome.retryAfterMs : undefined,
+    now: at,
+    budgetEndsAt: budgetEnd(undo?.firstStartedAt, compensation?.timeouts.scheduleToCloseMs),
+    random,
+    always: true,
+  });
+  if (decision.kind === "retry") {
+    return [{ type: "compensation_retry_scheduled", at, stepPath, attempt, payload: { failure: cause, outcome: effect, nextAttemptAt: decision.at } }];
+  }
+  const slow = context.revision.definition.haltOnStuck ? {} : { nextAttemptAt: at + policy.maximumIntervalMs };
+  const events: NewEvent[] = [{ type: "compensation_failed", at, stepPath, attempt, payload: { failure: cause, outcome: effect, exhausted: true, ...slow } }];
+  if (state.saga !== "stuck") events.push(sagaEvent(at, { state: "stuck", failure: cause, stepPath }));
+  return events;
+}
+
+function sagaEvent(at: number, payload: Extract<NewEvent, { type: "saga_state_changed" }>["payload"]): NewEvent {
+  return { type: "saga_state_changed", at, stepPath: "", attempt: 0, payload };
+}
+
+/** Whether a result may be stored, fits its schema, and what it exports. */
+function checkResult(context: SettleContext, target: AttemptTarget, result: Json): Result<{ result: Json; startedAt?: number; exports?: JsonObject }, Failure> {
+  const { step, path } = target;
+  const fault = findJsonFault(result);
+  if (fault) return fail(failure("SCHEMA", `the result of ${step.name} cannot be stored: ${fault.path || "it"} ${fault.problem}`));
+  if (jsonBytes(result) > limits.resultBytesMax) return fail(failure("LIMIT.RESULT", `the result of ${step.name} is larger than ${limits.resultBytesMax} bytes`));
+  const mismatch = step.resultSchema && findSchemaFault(step.resultSchema, result);
+  if (mismatch) return fail(failure("SCHEMA", `the result of ${step.name} does not fit its result_schema: ${mismatch.path || "it"} ${mismatch.problem}`));
+  const started = context.state.steps.has(path) ? {} : { startedAt: context.now };
+  if (step.exports.size === 0) return ok({ result, ...started });
+  const exports: JsonObject = {};
+  const scope = scopeOf(context.state, context.revision, { result });
+  for (const [variable, expression] of step.exports) {
+    const value = evaluateExpression(expression, scope, { executionId: context.state.executionId, stepPath: path });
+    if (!value.ok) return value;
+    exports[variable] = value.value;
+  }
+  return ok({ result, ...started, exports });
+}
+
+function retryCondition(context: SettleContext, target: AttemptTarget, cause: Failure): boolean | undefined {
+  const { retryIf } = target.step.retry;
+  return retryIf && holds(context, target, retryIf, cause);
+}
+
+/** An expression over the failure; one that itself fails does not hold. */
+function holds(context: SettleContext, target: AttemptTarget, expression: NonNullable<Step["runIf"]>, cause: Failure): boolean {
+  const scope = scopeOf(context.state, context.revision, { error: errorScopeOf(cause), attempt: target.attempt });
+  const value = evaluateExpression(expression, scope, { executionId: context.state.executionId, stepPath: target.path });
+  return value.ok && value.value === true;
+}
+
+function budgetEnd(firstStartedAt: number | undefined, budgetMs: number | undefined): number | undefined {
+  return firstStartedAt === undefined || budgetMs === undefined ? undefined : firstStartedAt + budgetMs;
+}

@@ -1,0 +1,73 @@
+/**
+ * From a template and parameters to the definition of a workflow. Parameters are values: each `{{ … }}` that reads only
+ * `params` becomes a literal now, expressions that read more keep `params` in scope, and nothing a caller sends is ever
+ * read as an expression.
+ */
+import { type FieldViolation, messageOf } from "../../base/errors.ts";
+import { findJsonFault, isJsonObject, type Json, type JsonObject } from "../../base/json.ts";
+import { fail, ok, type Result } from "../../base/result.ts";
+import { foldParams } from "../expressions/fold-params.ts";
+import { findSchemaFaults, type SchemaFault } from "../json-schema.ts";
+import { joinPath } from "../step-config.ts";
+import { applyDefaults } from "./apply-defaults.ts";
+
+export interface TemplateContent {
+  /** JSON Schema (2020-12) of an object; empty accepts any parameters. */
+  readonly parametersSchema: JsonObject;
+  /** Proto JSON of a WorkflowDefinition; its strings may read `params`. */
+  readonly definition: JsonObject;
+}
+
+export interface Instance {
+  /** The template's definition with parameters folded in; still to be checked by `parseDefinition`. */
+  readonly definition: JsonObject;
+  /** As given, with defaults filled in: what expressions see as `params`. */
+  readonly parameters: JsonObject;
+}
+
+/** Violations lead with `parameters` (PARAMETERS_INVALID) or, for a schema that is none, `template.parameters_schema`. */
+export function instantiate({ parametersSchema, definition }: TemplateContent, given: JsonObject): Result<Instance, readonly FieldViolation[]> {
+  const fault = findJsonFault(given);
+  if (fault) return fail([invalid(fault.path, fault.problem)]);
+  const parameters = applyDefaults(parametersSchema, given) as JsonObject;
+  const checked = check(parametersSchema, parameters);
+  if (!checked.ok) return checked;
+  const folded = foldParams(definition, parameters);
+  if (folded.ok) return ok({ definition: folded.value as JsonObject, parameters });
+  return fail(folded.fault.map(({ path, problem }) => invalid("", `they do not fit the template at ${joinPath("definition", path)}: ${problem}`)));
+}
+
+/** What is wrong in a schema's depth shows only when a value leads there, so the validator may still throw at this point. */
+function check(schema: JsonObject, parameters: JsonObject): Result<undefined, readonly FieldViolation[]> {
+  try {
+    const faults = findSchemaFaults(schema, parameters);
+    return faults.length > 0 ? fail(faults.map((fault) => explain(fault, schema))) : ok(undefined);
+  } catch (error) {
+    const [problem = ""] = messageOf(error).split("\n");
+    return fail([{ field: "template.parameters_schema", reason: "SCHEMA_INVALID", description: problem }]);
+  }
+}
+
+/** The validator's words for what people get wrong most often, said in terms of parameters. */
+function explain({ path, problem }: SchemaFault, schema: JsonObject): FieldViolation {
+  const missing = /^Instance does not have required property "(.+)"$/.exec(problem)?.[1];
+  if (missing !== undefined) return invalid(path === "" ? missing : `${path}.${missing}`, "is required");
+  if (problem === "False boolean schema") return invalid(path, "is not a parameter of this template");
+  const pattern = problem === "String does not match pattern" ? schemaAt(schema, path)?.["pattern"] : undefined;
+  return invalid(path, typeof pattern === "string" ? `must match ${pattern}` : problem);
+}
+
+/** The schema of a place, as far as it is written under `properties` and `items`. */
+function schemaAt(schema: JsonObject, path: string): JsonObject | undefined {
+  let found: Json | undefined = schema;
+  for (const [part, index] of path.matchAll(/\[(\d+)\]|[^.[\]]+/g)) {
+    if (!isJsonObject(found)) return undefined;
+    const properties: Json | undefined = found["properties"];
+    found = index !== undefined ? found["items"] : isJsonObject(properties) && Object.hasOwn(properties, part) ? properties[part] : undefined;
+  }
+  return isJsonObject(found) ? found : undefined;
+}
+
+function invalid(path: string, description: string): FieldViolation {
+  return { field: joinPath("parameters", path), reason: "PARAMETERS_INVALID", description };
+}

@@ -1,0 +1,130 @@
+/**
+ * The way back: which effects are undone, in which order, and how the execution ends.
+ *
+ * Undo list: every step with a declared undo whose action succeeded or may have had an effect (unknown, or still
+ * dispatched when the saga turned); a step that surely had no effect only if it asks for it. Order: reverse of completion,
+ * where an unknown outcome counts as completed at the turn. The next undo waits for the previous one.
+ *
+ * A failed undo is repeated with capped backoff until its budget is spent; then the saga is stuck: a visible state that
+ * still tries slowly (unless told to halt) and leaves by itself when the undo succeeds.
+ */
+import { type Command, type InFlight, operationKey } from "./command.ts";
+import type { Definition, Step } from "./definition.ts";
+import type { EventPayloads, NewEvent } from "./events.ts";
+import type { ExecutionState, StepRun } from "./execution.ts";
+import type { Failure } from "./failure.ts";
+import type { EndReason, TerminalExecutionStatus } from "./states.ts";
+
+interface Turn {
+  readonly reason: EndReason;
+  readonly failure: Failure | undefined;
+  readonly stepPath: string | undefined;
+}
+
+export interface UndoStep {
+  readonly step: Step;
+  readonly run: StepRun;
+}
+
+/** What has to be undone if the saga turned back now, next one first. */
+export function undoList(definition: Definition, state: ExecutionState): UndoStep[] {
+  const list: UndoStep[] = [];
+  for (const run of state.steps.values()) {
+    const step = definition.stepsByName.get(run.name);
+    if (step?.compensation?.step && needsUndo(step, run)) list.push({ step, run });
+  }
+  return list.sort((a, b) => completionOf(b.run) - completionOf(a.run));
+}
+
+function needsUndo(step: Step, run: StepRun): boolean {
+  switch (run.action) {
+    case "succeeded":
+    case "unknown":
+    case "dispatched":
+    case "in_progress":
+      return true;
+    case "failed":
+    case "exhausted":
+      return step.compensation?.compensateOnFailure === true;
+    default:
+      return false;
+  }
+}
+
+function completionOf(run: StepRun): number {
+  return run.action === "succeeded" || run.action === "failed" ? run.outcomeSequence : Number.MAX_SAFE_INTEGER;
+}
+
+export function decideUndo(input: { definition: Definition; state: ExecutionState; inFlight: InFlight; now: number }): Command[] {
+  const { definition, state, inFlight, now } = input;
+  const commands: Command[] = [];
+  for (const { step, run } of undoList(definition, state)) {
+    const undo = run.undo;
+    if (undo?.status === "succeeded" || undo?.status === "nothing_to_undo" || undo?.status === "resolved") continue;
+    const next = undoCommand(step, run, inFlight, now);
+    if (next) commands.push(next);
+    if (definition.undoOrder !== "parallel") return commands;
+  }
+  if (commands.length > 0 || isUndoOpen(definition, state)) return commands;
+  const turn = state.turn ?? { reason: "step_failed" as const, failure: state.failure, stepPath: undefined };
+  return [{ kind: "record", event: decideEnd({ definition, state, now, turn, undone: true }) }];
+}
+
+function undoCommand(step: Step, run: StepRun, inFlight: InFlight, now: number): Command | undefined {
+  if (inFlight.has(operationKey(run.path, "action")) || inFlight.has(operationKey(run.path, "compensate"))) return undefined;
+  const undo = run.undo;
+  if (!undo || undo.status === "none") return { kind: "undo", step, path: run.path, attempt: 1 };
+  if (undo.endedAt !== undefined && undo.wakeAt === undefined) return undefined;
+  if (undo.wakeAt !== undefined && undo.wakeAt > now) return { kind: "wait", until: undo.wakeAt };
+  return { kind: "undo", step, path: run.path, attempt: undo.attempt + 1 };
+}
+
+function isUndoOpen(definition: Definition, state: ExecutionState): boolean {
+  return undoList(definition, state).some(({ run }) => {
+    const status = run.undo?.status;
+    return status !== "succeeded" && status !== "nothing_to_undo" && status !== "resolved";
+  });
+}
+
+/** The one terminal event of an opening. */
+export function decideEnd(input: {
+  definition: Definition;
+  state: ExecutionState;
+  now: number;
+  turn: Turn;
+  undone: boolean;
+}): NewEvent {
+  const { definition, state, turn, undone } = input;
+  const standing = standingEffects(definition, state);
+  const anythingUndone = undone && [...state.steps.values()].some((run) => run.undo?.status === "succeeded" || run.undo?.status === "nothing_to_undo");
+  const payload: EventPayloads["execution_ended"] = {
+    state: anythingUndone ? "compensated" : endedState(turn.reason),
+    endReason: turn.reason,
+    ...(turn.failure === undefined ? {} : { failure: turn.failure }),
+    ...(turn.stepPath === undefined ? {} : { failedStep: turn.stepPath }),
+    ...(standing.paths.length > 0 ? { standingEffects: standing.paths } : {}),
+    ...(standing.compensatable ? { compensatableStanding: true } : {}),
+  };
+  return { type: "execution_ended", at: input.now, stepPath: "", attempt: 0, payload };
+}
+
+function endedState(reason: EndReason): TerminalExecutionStatus {
+  if (reason === "canceled" || reason === "parent") return "canceled";
+  if (reason === "timeout") return "timed_out";
+  return reason === "terminated" ? "terminated" : "failed";
+}
+
+/** Effects that stay: those without a declared undo, and those whose undo was not run. */
+export function standingEffects(definition: Definition, state: ExecutionState): { paths: string[]; compensatable: boolean } {
+  const paths: string[] = [];
+  let compensatable = false;
+  for (const run of state.steps.values()) {
+    const step = definition.stepsByName.get(run.name);
+    if (step?.nature !== "effect" || step.kind === "readonly") continue;
+    if (run.action !== "succeeded" && run.action !== "unknown" && run.action !== "dispatched") continue;
+    if (run.undo && (run.undo.status === "succeeded" || run.undo.status === "nothing_to_undo")) continue;
+    paths.push(run.path);
+    if (step.compensation?.step) compensatable = true;
+  }
+  return { paths, compensatable };
+}
