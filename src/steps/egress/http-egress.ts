@@ -1,0 +1,222 @@
+/**
+ * The one HTTP client of all steps. It answers with an outcome and never throws. What happened to a request decides
+ * whether its effect may stand, so the client watches the one moment that matters: `onRequestStart`, called directly
+ * before the first byte is written. A failure before it surely had no effect, one after it may have had one.
+ */
+import { Agent, type Dispatcher } from "undici";
+import type { Clock } from "../../base/clock.ts";
+import { messageOf } from "../../base/errors.ts";
+import type { Log } from "../../base/log.ts";
+import { type Failure, failure } from "../../domain/failure.ts";
+import { signalFailure } from "../signal-failure.ts";
+import type { EgressOutcome, EgressRequest, HttpEgress } from "../step-handler.ts";
+import { describeTarget } from "./describe-target.ts";
+import { createEgressRules, type EgressRules, type LookUp } from "./egress-rules.ts";
+import { acceptedEncodings, type BodyCollector, collectBody } from "./response-body.ts";
+import { createVettedConnector, EgressRefusedError, systemLookUp } from "./vetted-connector.ts";
+
+export interface HttpEgressOptions {
+  /** Private targets an operator opens, entries of PAWF_EGRESS_ALLOW; see `EgressRuleOptions`. */
+  readonly allow: readonly string[];
+  /** Ports open on public addresses beside 80, 443, 8080, 8443. */
+  readonly ports?: readonly number[];
+  /** Our own ports: closed on every address of this machine, even if `allow` opens them. */
+  readonly forbiddenPorts?: readonly number[];
+  /** Targets that stay closed whatever `allow` says, for example the database as `db.internal:5432`. */
+  readonly forbidden?: readonly string[];
+  readonly log: Log;
+  readonly clock: Clock;
+  /** Look-up, TCP and TLS handshake together [5,000]. */
+  readonly connectTimeoutMs?: number;
+  /** Open connections to one origin; further requests queue, their deadline runs on [64]. */
+  readonly connectionsPerOrigin?: number;
+  readonly lookUp?: LookUp;
+}
+
+/** An egress that holds connections and has to be closed. */
+export interface ClosableHttpEgress extends HttpEgress {
+  /** Ends all connections; requests under way fail with unknown outcome. May be called twice. */
+  close(): Promise<void>;
+}
+
+/** Header block of an answer, 16 KiB. */
+const responseHeaderBytesMax = 16 * 1024;
+/** Hard stop if a caller's signal never fires: the longest attempt an HTTP step may ask for, and a minute. */
+const silenceMsMax = 16 * 60_000;
+const redirectStatuses = new Set([301, 302, 303, 307, 308]);
+
+/** Throws on an `allow` or `forbidden` entry that cannot be read. */
+export function createHttpEgress(options: HttpEgressOptions): ClosableHttpEgress {
+  const { log, clock } = options;
+  const lookUp = options.lookUp ?? systemLookUp;
+  const rules = createEgressRules(
+    { allow: options.allow, ports: options.ports ?? [], forbiddenPorts: options.forbiddenPorts ?? [], forbidden: options.forbidden ?? [] },
+    lookUp,
+  );
+  const agent = new Agent({
+    connect: createVettedConnector({ rules, lookUp, clock, connectTimeoutMs: options.connectTimeoutMs ?? 5_000 }),
+    connections: options.connectionsPerOrigin ?? 64,
+    allowH2: false,
+    maxHeaderSize: responseHeaderBytesMax,
+    headersTimeout: silenceMsMax,
+    bodyTimeout: silenceMsMax,
+  });
+
+  return {
+    async request(request) {
+      const startedAt = clock.monotonic();
+      const outcome = await follow(agent, rules, log, request);
+      const durationMs = Math.round(clock.monotonic() - startedAt);
+      const said = outcome.kind === "answered" ? { status: outcome.status } : { failure: outcome.failure.name, outcome: outcome.outcome };
+      log.debug({ tenantId: request.tenantId, method: request.method, target: describeTarget(request.url), durationMs, ...said }, "request sent out");
+      return outcome;
+    },
+    async close() {
+      if (!agent.destroyed) await agent.destroy(null);
+    },
+  };
+}
+
+/** The request, and the redirects it may follow: same origin, each hop judged anew. */
+async function follow(agent: Agent, rules: EgressRules, log: Log, first: EgressRequest): Promise<EgressOutcome> {
+  let request = first;
+  for (let hop = 0; ; hop++) {
+    const url = readUrl(rules, log, request);
+    if (!(url instanceof URL)) return hop === 0 ? url : { ...url, outcome: "unknown" };
+    const outcome = await exchange(agent, log, url, request);
+    if (outcome.kind === "failed") return hop === 0 ? outcome : { ...outcome, outcome: "unknown" };
+    const location = outcome.headers["location"];
+    if (first.redirectsMax === 0 || !redirectStatuses.has(outcome.status) || location === undefined) return outcome;
+    if (hop === first.redirectsMax) return redirectFailure(request, `more than ${first.redirectsMax} redirects`);
+    const next = URL.canParse(location, url.href) ? new URL(location, url) : undefined;
+    if (next?.origin !== url.origin) return redirectFailure(request, "a redirect to another origin, which is never followed");
+    request = redirected(request, outcome.status, next);
+  }
+}
+
+function readUrl(rules: EgressRules, log: Log, request: EgressRequest): URL | (EgressOutcome & { kind: "failed" }) {
+  const url = URL.canParse(request.url) ? new URL(request.url) : undefined;
+  const refusal = url ? rules.refusalOf(url) : "is no URL";
+  if (url && refusal === undefined) return url;
+  log.info({ tenantId: request.tenantId, target: describeTarget(request.url), refusal }, "egress refused before look-up");
+  return { kind: "failed", outcome: "failed", failure: egressFailure(request) };
+}
+
+/** 303 always becomes a GET, and so does a redirected POST, as every client does; 307 and 308 repeat the request. */
+function redirected(request: EgressRequest, status: number, next: URL): EgressRequest {
+  const becomesGet = (status === 303 && request.method !== "HEAD") || (status < 303 && request.method === "POST");
+  if (!becomesGet) return { ...request, url: next.href };
+  const { body: _, ...rest } = request;
+  const headers = Object.fromEntries(Object.entries(request.headers).filter(([name]) => !/^content-/i.test(name)));
+  return { ...rest, url: next.href, method: "GET", headers };
+}
+
+/** One request on the wire and its answer. */
+function exchange(agent: Agent, log: Log, url: URL, request: EgressRequest): Promise<EgressOutcome> {
+  const { promise, resolve } = Promise.withResolvers<EgressOutcome>();
+  let controller: Dispatcher.DispatchController | undefined;
+  let settled = false;
+  let status = 0;
+  let headers: Record<string, string> = {};
+  let body: BodyCollector | undefined;
+
+  function settle(outcome: EgressOutcome): void {
+    if (settled) return;
+    settled = true;
+    request.signal.removeEventListener("abort", onAbort);
+    resolve(outcome);
+    if (outcome.kind === "failed") controller?.abort(stopped);
+  }
+  function settleFailed(reason: Failure): void {
+    settle({ kind: "failed", failure: reason, outcome: controller ? "unknown" : "failed" });
+  }
+  function onAbort(): void {
+    settleFailed(signalFailure(request.signal));
+  }
+
+  const handler: Dispatcher.DispatchHandler = {
+    onRequestStart(started) {
+      if (settled) return started.abort(stopped); // aborted while it waited for a connection
+      controller = started;
+    },
+    onResponseStart(_, statusCode, rawHeaders) {
+      if (settled || statusCode < 200) return;
+      status = statusCode;
+      headers = joinHeaders(rawHeaders);
+      const collecting = collectBody(request.method === "HEAD" ? {} : headers, request.responseBytesMax);
+      if (!collecting.ok) return settleFailed(collecting.fault);
+      body = collecting.value;
+    },
+    onResponseData(_, chunk) {
+      const tooLarge = settled ? undefined : body?.add(chunk);
+      if (tooLarge) settleFailed(tooLarge);
+    },
+    onResponseEnd() {
+      void body?.finish().then((decoded) => {
+        if (decoded.ok) settle({ kind: "answered", status, headers, body: decoded.value });
+        else settleFailed(decoded.fault);
+      });
+    },
+    onResponseError(_, error) {
+      if (settled) return;
+      const level = error instanceof EgressRefusedError ? "info" : "debug";
+      log[level]({ tenantId: request.tenantId, target: describeTarget(url.href), sent: controller !== undefined, error: messageOf(error) }, "request failed");
+      settleFailed(failureOfError(error, request, controller !== undefined));
+    },
+  };
+
+  if (request.signal.aborted) {
+    onAbort();
+    return promise;
+  }
+  request.signal.addEventListener("abort", onAbort, { once: true });
+  const named = Object.keys(request.headers).some((name) => name.toLowerCase() === "accept-encoding");
+  try {
+    agent.dispatch(
+      {
+        origin: url.origin,
+        path: url.pathname + url.search,
+        method: request.method as Dispatcher.HttpMethod,
+        headers: named ? { ...request.headers } : { ...request.headers, "accept-encoding": acceptedEncodings },
+        body: request.body === undefined || request.body.length === 0 ? null : Buffer.from(request.body),
+      },
+      handler,
+    );
+  } catch (error) {
+    settleFailed(failure("NETWORK", `${describeRequest(request)} could not be sent: ${messageOf(error)}`));
+  }
+  return promise;
+}
+
+/** Given to undici when we stop a request ourselves; nobody sees it. */
+const stopped = new Error("request stopped");
+
+function failureOfError(error: Error, request: EgressRequest, sent: boolean): Failure {
+  if (error instanceof EgressRefusedError) return egressFailure(request);
+  const code = (error as NodeJS.ErrnoException).code;
+  if (code === "UND_ERR_HEADERS_OVERFLOW") return failure("LIMIT.HEADERS", `${describeRequest(request)}: the answer's headers are larger than 16 KiB`);
+  if (!sent) return failure("NETWORK", `${describeRequest(request)}: no connection, nothing was sent`);
+  return failure("NETWORK", `${describeRequest(request)}: the connection broke before the answer was complete`);
+}
+
+/** One sentence for every reason: the difference would map the network behind us. */
+function egressFailure(request: EgressRequest): Failure {
+  return failure(
+    "LIMIT.EGRESS",
+    `${describeRequest(request)}: this target is not open to steps; use http or https to a public host, or ask the operator to allow it`,
+  );
+}
+
+function redirectFailure(request: EgressRequest, met: string): EgressOutcome {
+  return { kind: "failed", outcome: "unknown", failure: failure("LIMIT.REDIRECTS", `${describeRequest(request)} met ${met}`) };
+}
+
+function describeRequest(request: EgressRequest): string {
+  return `${request.method} ${describeTarget(request.url)}`;
+}
+
+/** Lower-case names, several values joined. `__proto__` is a legal header name and an illegal surprise. */
+function joinHeaders(raw: Record<string, string | string[] | undefined>): Record<string, string> {
+  const entries = Object.entries(raw).filter(([name]) => name !== "__proto__");
+  return Object.fromEntries(entries.map(([name, value]) => [name.toLowerCase(), Array.isArray(value) ? value.join(", ") : (value ?? "")]));
+}

@@ -1,0 +1,141 @@
+/**
+ * The `extract` operation of `file_process`. TEXT gives `{text, truncated}`, ROWS `{columns, rows, row_count, truncated}`,
+ * METADATA `{characters, lines, columns, row_count}`. `select` picks from `document`: the parsed JSON, the rows of a
+ * CSV, else the text. `pattern` (linear-time regex) keeps the lines of the text in which it is found.
+ */
+import { isJsonObject, type Json, type JsonObject } from "../base/json.ts";
+import { fail, ok, type Result } from "../base/result.ts";
+import { type Failure, failure } from "../domain/failure.ts";
+import { integerField, isSet, textField, textOf } from "./config-fields.ts";
+import { readCsv } from "./csv-table.ts";
+import type { FileContent } from "./file-formats.ts";
+import { filterLines, patternProblem } from "./filter-lines.ts";
+import { type Report, reportLater } from "./http-request-check.ts";
+import type { StepCall, StepServices } from "./step-handler.ts";
+
+const rowsDefault = 10_000;
+const rowsMax = 10_000;
+const charactersDefault = 100_000;
+const charactersMax = 1_000_000;
+const columnsMax = 1_000;
+
+export function checkFileExtract(extract: JsonObject, report: Report): void {
+  if (targetOf(extract) === "ENTRIES") reportLater(report, "extract.target", "listing archives (ENTRIES)");
+  const delimiter = textField(extract, "delimiter");
+  if (delimiter !== undefined && !/^[^"\r\n]$/u.test(delimiter)) report("extract.delimiter", "VALIDATION_FAILED", "is not one character");
+  checkMaximum(extract, "max_rows", rowsMax, report);
+  checkMaximum(extract, "max_characters", charactersMax, report);
+  const pattern = textField(extract, "pattern");
+  const problem = pattern === undefined ? undefined : patternProblem(pattern);
+  if (problem) report("extract.pattern", "VALIDATION_FAILED", problem);
+  if (pattern !== undefined && targetOf(extract) !== "TEXT") report("extract.pattern", "VALIDATION_FAILED", "is possible with the target TEXT only");
+}
+
+function checkMaximum(extract: JsonObject, name: string, maximum: number, report: Report): void {
+  const value = integerField(extract, name);
+  if (value !== undefined && (value < 0 || value > maximum)) report(`extract.${name}`, "LIMIT_EXCEEDED", `must be at most ${maximum}`);
+}
+
+export async function extractFrom(call: StepCall, services: StepServices, extract: JsonObject, file: FileContent): Promise<Result<JsonObject, Failure>> {
+  switch (targetOf(extract)) {
+    case "ROWS":
+      return extractRows(call, extract, file);
+    case "METADATA":
+      return describe(extract, file);
+    default:
+      return extractText(call, services, extract, file);
+  }
+}
+
+function targetOf(extract: JsonObject): string {
+  return (textField(extract, "target") ?? "").replace("FILE_EXTRACT_TARGET_", "") || "TEXT";
+}
+
+async function extractText(call: StepCall, services: StepServices, extract: JsonObject, file: FileContent): Promise<Result<JsonObject, Failure>> {
+  if (file.text === undefined) return fail(file.textProblem ?? failure("SCHEMA", `the file is ${file.mediaType}, not text`));
+  let text = file.text;
+  if (isSet(extract, "select")) {
+    const document = await documentOf(extract, file);
+    if (!document.ok) return document;
+    const selected = call.evaluate("extract.select", { document: document.value });
+    if (!selected.ok) return selected;
+    text = textOf(selected.value);
+  }
+  const pattern = textField(extract, "pattern");
+  if (pattern !== undefined) {
+    const kept = await filterLines(text, pattern, services.clock, call.signal);
+    if (!kept.ok) return kept;
+    text = kept.value;
+  }
+  const limit = integerField(extract, "max_characters") ?? charactersDefault;
+  return ok({ text: text.slice(0, limit).toWellFormed(), truncated: text.length > limit });
+}
+
+async function extractRows(call: StepCall, extract: JsonObject, file: FileContent): Promise<Result<JsonObject, Failure>> {
+  const limit = integerField(extract, "max_rows") ?? rowsDefault;
+  const read = isSet(extract, "select") || file.json !== undefined ? undefined : await readRows(extract, file, limit);
+  if (read) return read.ok ? ok({ ...read.value, row_count: read.value["rows"].length }) : read;
+  const rows = await selectRows(call, extract, file);
+  if (!rows.ok) return rows;
+  const taken = rows.value.slice(0, limit);
+  return ok({ columns: columnsOf(taken), rows: taken, row_count: taken.length, truncated: rows.value.length > limit });
+}
+
+async function selectRows(call: StepCall, extract: JsonObject, file: FileContent): Promise<Result<Json[], Failure>> {
+  const document = await documentOf(extract, file);
+  if (!document.ok) return document;
+  if (!isSet(extract, "select")) return ok(Array.isArray(document.value) ? document.value : [document.value]);
+  const selected = call.evaluate("extract.select", { document: document.value });
+  if (!selected.ok) return selected;
+  return Array.isArray(selected.value) ? ok(selected.value) : fail(failure("EXPRESSION", "extract.select has to give a list of rows"));
+}
+
+/** What `select` sees. */
+async function documentOf(extract: JsonObject, file: FileContent): Promise<Result<Json, Failure>> {
+  if (file.json !== undefined) return ok(file.json);
+  if (file.text === undefined || file.mediaType !== "text/csv") return ok(file.text ?? null);
+  const rows = await readRows(extract, file, rowsMax);
+  return rows.ok ? ok(rows.value["rows"]) : rows;
+}
+
+async function readRows(
+  extract: JsonObject,
+  file: FileContent,
+  limit: number,
+): Promise<Result<{ columns: Json[]; rows: Json[]; truncated: boolean }, Failure>> {
+  const problem = file.jsonProblem ?? file.textProblem;
+  if (problem || file.text === undefined) return fail(problem ?? failure("SCHEMA", `the file is ${file.mediaType}, not rows`));
+  const table = await readCsv(file.text, { delimiter: textField(extract, "delimiter"), hasHeader: extract["no_header"] !== true, rowsMax: limit });
+  if (!table.ok) return table;
+  const { columns, rows, truncated } = table.value;
+  // fromEntries defines keys instead of assigning them: a column may be called __proto__.
+  const shaped =
+    columns.length === 0 ? rows.map((row) => [...row]) : rows.map((row) => Object.fromEntries(columns.map((name, index) => [name, row[index] ?? ""])));
+  return ok({ columns: [...columns], rows: shaped, truncated });
+}
+
+async function describe(extract: JsonObject, file: FileContent): Promise<Result<JsonObject, Failure>> {
+  if (file.text === undefined) return ok({});
+  const facts: JsonObject = { characters: file.text.length, lines: file.text === "" ? 0 : file.text.split("\n").length - (file.text.endsWith("\n") ? 1 : 0) };
+  if (file.json !== undefined) {
+    const rows = Array.isArray(file.json) ? file.json : [file.json];
+    return ok({ ...facts, columns: columnsOf(rows), row_count: rows.length });
+  }
+  if (file.mediaType !== "text/csv") return ok(facts);
+  const table = await readCsv(file.text, {
+    delimiter: textField(extract, "delimiter"),
+    hasHeader: extract["no_header"] !== true,
+    rowsMax: Number.MAX_SAFE_INTEGER,
+  });
+  return table.ok ? ok({ ...facts, columns: [...table.value.columns], row_count: table.value.rows.length }) : table;
+}
+
+/** Keys of all rows that are objects, in order of appearance. */
+function columnsOf(rows: readonly Json[]): Json[] {
+  const columns = new Set<string>();
+  for (const row of rows) {
+    if (columns.size >= columnsMax) break;
+    if (isJsonObject(row)) for (const key of Object.keys(row)) columns.add(key);
+  }
+  return [...columns].slice(0, columnsMax);
+}

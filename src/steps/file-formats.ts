@@ -1,0 +1,101 @@
+/**
+ * What a file is, judged by its bytes alone: a label or a name says only what somebody believes. Nothing here does I/O
+ * or knows steps, so that it can move to a worker thread as it is.
+ */
+import { isUtf8 } from "node:buffer";
+import type { Json } from "../base/json.ts";
+import { fail, ok, type Result } from "../base/result.ts";
+import { type Failure, failure } from "../domain/failure.ts";
+import { guessDelimiter } from "./csv-table.ts";
+import { parseJsonText } from "./json-text.ts";
+
+export interface FileContent {
+  readonly mediaType: string;
+  readonly bytes: Buffer;
+  /** Absent for binary files; then `textProblem` says why they are no text. */
+  readonly text?: string;
+  readonly textProblem?: Failure;
+  /** The value of a JSON file, or the list of an NDJSON file. */
+  readonly json?: Json;
+  /** Why a text that begins like JSON is none. */
+  readonly jsonProblem?: Failure;
+}
+
+/** First bytes (hex) of formats that are told by them. */
+const signatures: readonly (readonly [mediaType: string, pattern: RegExp])[] = [
+  ["image/png", /^89504e470d0a1a0a/],
+  ["image/jpeg", /^ffd8ff/],
+  ["image/gif", /^474946383[79]61/],
+  ["image/webp", /^52494646.{8}57454250/],
+  ["image/avif", /^.{8}6674797061766966/],
+  ["image/tiff", /^(?:49492a00|4d4d002a)/],
+  ["application/pdf", /^255044462d/],
+  ["application/zip", /^504b(?:0304|0506|0708)/],
+  ["application/gzip", /^1f8b/],
+  ["application/x-bzip2", /^425a68/],
+  ["application/x-xz", /^fd377a585a00/],
+  ["application/x-7z-compressed", /^377abcaf271c/],
+  ["application/vnd.rar", /^526172211a07/],
+  ["application/x-cfb", /^d0cf11e0a1b11ae1/],
+  ["application/x-elf", /^7f454c46/],
+];
+const signatureBytes = 16;
+
+export function readFileContent(bytes: Buffer): FileContent {
+  const head = bytes.subarray(0, signatureBytes).toString("hex");
+  const signature = signatures.find(([, pattern]) => pattern.test(head));
+  if (signature) return { mediaType: signature[0], bytes, textProblem: failure("SCHEMA", `the file is ${signature[0]}, not text`) };
+  const text = decodeUtf8(bytes);
+  if (!text.ok) return { mediaType: "application/octet-stream", bytes, textProblem: text.fault };
+  return { bytes, text: text.value, ...readTextFormat(text.value) };
+}
+
+function readTextFormat(text: string): Pick<FileContent, "mediaType" | "json" | "jsonProblem"> {
+  const start = /^\s*([^\s]{0,40})/.exec(text)?.[1] ?? "";
+  if (/^[[{]/.test(start)) {
+    const json = parseJsonText(text, "document");
+    if (json.ok) return { mediaType: "application/json", json: json.value };
+    const lines = readJsonLines(text);
+    return lines.ok ? { mediaType: "application/x-ndjson", json: lines.value } : { mediaType: "text/plain", jsonProblem: json.fault };
+  }
+  if (/^<\?xml/i.test(start)) return { mediaType: "application/xml" };
+  if (/^<(?:!doctype|html)/i.test(start)) return { mediaType: "text/html" };
+  if (/^<svg/i.test(start)) return { mediaType: "image/svg+xml" };
+  return { mediaType: guessDelimiter(text) === undefined ? "text/plain" : "text/csv" };
+}
+
+/** One JSON value per line, at least two lines; stops at the first that is none. */
+function readJsonLines(text: string): Result<Json[], Failure> {
+  const values: Json[] = [];
+  for (const [index, line] of text.split("\n").entries()) {
+    if (line.trim() === "") continue;
+    const value = parseJsonText(line, `line ${index + 1}`);
+    if (!value.ok) return value;
+    values.push(value.value);
+  }
+  return values.length > 1 ? ok(values) : fail(failure("SCHEMA", "a single line"));
+}
+
+/** UTF-8 text without its byte order mark; SCHEMA names the first byte that is none, or the first NUL. */
+function decodeUtf8(bytes: Buffer): Result<string, Failure> {
+  const text = bytes.toString("utf8");
+  const bad = isUtf8(bytes) ? text.indexOf("\u0000") : firstBadCharacter(text, bytes);
+  if (bad < 0) return ok(text.replace(/^\ufeff/, ""));
+  const before = text.slice(0, bad);
+  const place = `byte ${Buffer.byteLength(before)}, line ${before.split("\n").length}`;
+  return fail(failure("SCHEMA", text[bad] === "\u0000" ? `the text contains a NUL character at ${place}` : `the file is not UTF-8 text: broken at ${place}`));
+}
+
+/** Decoding puts U+FFFD where bytes are broken; but the file may also hold a genuine one (EF BF BD). */
+function firstBadCharacter(text: string, bytes: Buffer): number {
+  const nul = text.indexOf("\u0000");
+  let offset = 0;
+  let from = 0;
+  for (let at = text.indexOf("\ufffd"); at >= 0; at = text.indexOf("\ufffd", at + 1)) {
+    offset += Buffer.byteLength(text.slice(from, at));
+    if (bytes[offset] !== 0xef || bytes[offset + 1] !== 0xbf || bytes[offset + 2] !== 0xbd) return nul >= 0 ? Math.min(nul, at) : at;
+    offset += 3;
+    from = at + 1;
+  }
+  return nul;
+}

@@ -1,0 +1,59 @@
+/**
+ * `file_process`: looks into a file. `validate` gives `{valid, violations, media_type, size_bytes, sha256}`, `extract`
+ * what its target says (`file-extract.ts`) beside `media_type`, `size_bytes` and `sha256`. The file itself is not changed.
+ */
+import { createHash } from "node:crypto";
+import type { JsonObject } from "../base/json.ts";
+import { failed, failedWith, isSet, objectField } from "./config-fields.ts";
+import { checkFileExtract, extractFrom } from "./file-extract.ts";
+import { type FileContent, readFileContent } from "./file-formats.ts";
+import { checkFileSource, loadFile } from "./file-source.ts";
+import { checkFileValidate, findViolations } from "./file-validate.ts";
+import { reportLater } from "./http-request-check.ts";
+import type { StepCall, StepHandler, StepOutcome, StepServices } from "./step-handler.ts";
+
+export const fileProcess: StepHandler = {
+  type: "file_process",
+  nature: "effect",
+  fields: { "source.url": { as: "template" }, "source.text": { as: "template" }, "extract.select": { as: "expression", adds: ["document"] } },
+  startToCloseMs: 60_000,
+  startToCloseMsMax: 86_400_000,
+  naturalKind: () => "readonly",
+
+  check(config, report) {
+    checkFileSource(objectField(config, "source"), report);
+    const validate = objectField(config, "validate");
+    const extract = objectField(config, "extract");
+    if (validate) checkFileValidate(validate, report);
+    if (extract) checkFileExtract(extract, report);
+    if (isSet(config, "convert")) reportLater(report, "convert", "converting files");
+    if (isSet(config, "optimize")) reportLater(report, "optimize", "optimizing files");
+    if (!["validate", "extract", "convert", "optimize"].some((name) => isSet(config, name)))
+      report("validate", "VALIDATION_FAILED", "give the operation: validate or extract");
+  },
+
+  async run(call, services) {
+    const bytes = await loadFile(call, services, objectField(call.config, "source") ?? {});
+    if (!Buffer.isBuffer(bytes)) return bytes;
+    const file = readFileContent(bytes);
+    const identity = { media_type: file.mediaType, size_bytes: bytes.length, sha256: createHash("sha256").update(bytes).digest("hex") };
+    const validate = objectField(call.config, "validate");
+    return validate ? validateFile(validate, file, identity) : extractFile(call, services, file, identity);
+  },
+};
+
+type Identity = { readonly media_type: string; readonly size_bytes: number; readonly sha256: string };
+
+async function validateFile(rules: JsonObject, file: FileContent, identity: Identity): Promise<StepOutcome> {
+  const violations = await findViolations(rules, file, identity.sha256);
+  const result = { valid: violations.length === 0, violations, ...identity };
+  if (result.valid || rules["report_only"] === true) return { kind: "succeeded", result };
+  const [first] = violations as { message: string }[];
+  const more = violations.length > 1 ? ` (and ${violations.length - 1} more)` : "";
+  return failed("SCHEMA", `the file is not valid: ${first?.message}${more}`, result);
+}
+
+async function extractFile(call: StepCall, services: StepServices, file: FileContent, identity: Identity): Promise<StepOutcome> {
+  const extracted = await extractFrom(call, services, objectField(call.config, "extract") ?? {}, file);
+  return extracted.ok ? { kind: "succeeded", result: { ...identity, ...extracted.value } } : failedWith(extracted.fault);
+}

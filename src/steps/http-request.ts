@@ -1,0 +1,137 @@
+/**
+ * `http_request`: one HTTP call. The result is `{status, headers, body}`. What an answer means for the saga is read after
+ * the table of saga.md §7 (`http-answer.ts`); whether it is tried again is decided by the failure's name alone.
+ */
+import type { Json, JsonObject } from "../base/json.ts";
+import { fail, ok, type Result } from "../base/result.ts";
+import { type Failure, failure } from "../domain/failure.ts";
+import { failedWith, integerField, isSet, listField, objectField, textField, textOf } from "./config-fields.ts";
+import { describeTarget } from "./egress/describe-target.ts";
+import { type Answer, matchesStatus, type ResponseType, readBody, readRetryAfter, statusFailure } from "./http-answer.ts";
+import { callHeaders, checkHeaders, quotedKey, withHeaders } from "./http-headers.ts";
+import { bodyBytesMax, checkHttpRequest, methods, responseBytesDefault } from "./http-request-check.ts";
+import type { EgressRequest, StepCall, StepHandler, StepOutcome } from "./step-handler.ts";
+
+const readingMethods = new Set(["GET", "HEAD", "OPTIONS"]);
+
+export const httpRequest: StepHandler = {
+  type: "http_request",
+  nature: "effect",
+  fields: {
+    url: { as: "template" },
+    query: { as: "template" },
+    headers: { as: "template" },
+    json: { as: "template" },
+    text: { as: "template" },
+    form: { as: "template" },
+    success_when: { as: "expression", adds: ["result"] },
+  },
+  startToCloseMs: 30_000,
+  startToCloseMsMax: 15 * 60_000,
+  naturalKind: (config) => (readingMethods.has(methodOf(config)) ? "readonly" : undefined),
+  check: checkHttpRequest,
+
+  async run(call, services) {
+    const request = buildRequest(call);
+    if (!request.ok) return failedWith(request.fault);
+    const answer = await services.http.request(request.value);
+    return answer.kind === "answered" ? readAnswer(call, request.value, answer) : answer;
+  },
+};
+
+function methodOf(config: JsonObject): string {
+  return textField(config, "method") ?? "GET";
+}
+
+function buildRequest(call: StepCall): Result<EgressRequest, Failure> {
+  const { config } = call;
+  const method = methodOf(config);
+  if (!methods.has(method)) return fail(failure("EXPRESSION", `"${method.slice(0, 40)}" is not an HTTP method of this step`));
+  const url = textField(config, "url");
+  if (url === undefined) return fail(failure("EXPRESSION", "url is empty or not text"));
+  const body = buildBody(config);
+  if (!body.ok) return body;
+  const given = checkHeaders(textMembers(objectField(config, "headers")));
+  if (!given.ok) return given;
+  const idempotencyHeader = textField(config, "idempotency_header") ?? "Idempotency-Key";
+  const ours = {
+    accept: "application/json, */*;q=0.9",
+    ...callHeaders(call),
+    ...(idempotencyHeader === "-" ? {} : { [idempotencyHeader]: quotedKey(call.idempotencyKey) }),
+    ...(body.value ? { "content-type": body.value.mediaType } : {}),
+  };
+  return ok({
+    tenantId: call.tenantId,
+    method,
+    url: withQuery(url, textMembers(objectField(config, "query"))),
+    headers: withHeaders(ours, given.value),
+    ...(body.value ? { body: body.value.text } : {}),
+    responseBytesMax: Math.min(integerField(config, "max_response_bytes") ?? responseBytesDefault, bodyBytesMax),
+    redirectsMax: integerField(config, "max_redirects") ?? 0,
+    signal: call.signal,
+  });
+}
+
+function buildBody(config: JsonObject): Result<{ readonly text: string; readonly mediaType: string } | undefined, Failure> {
+  const body = isSet(config, "json")
+    ? { text: JSON.stringify(config["json"]), mediaType: "application/json" }
+    : isSet(config, "text")
+      ? { text: textOf(config["text"] as Json), mediaType: "text/plain; charset=utf-8" }
+      : isSet(config, "form")
+        ? { text: formText(config["form"] as JsonObject), mediaType: "application/x-www-form-urlencoded" }
+        : undefined;
+  const bytes = Buffer.byteLength(body?.text ?? "");
+  return bytes > bodyBytesMax ? fail(failure("LIMIT.BODY", `the request body has ${bytes} bytes, the limit is ${bodyBytesMax}`)) : ok(body);
+}
+
+/** A list becomes the field repeated, null is left out, an object inside is sent as JSON text. */
+function formText(form: JsonObject): string {
+  const pairs = Object.entries(form).flatMap(([name, value]) => (Array.isArray(value) ? value : [value]).map((item): [string, Json] => [name, item]));
+  return new URLSearchParams(pairs.filter(([, value]) => value !== null).map(([name, value]): [string, string] => [name, textOf(value)])).toString();
+}
+
+/** Values as text; null means "not this one", so that an optional parameter can be written as one template. */
+function textMembers(members: JsonObject | undefined): Record<string, string> {
+  const given = Object.entries(members ?? {}).filter(([, value]) => value !== null);
+  return Object.fromEntries(given.map(([name, value]) => [name, textOf(value)]));
+}
+
+/** Appends to the query a URL already has, without rewriting what stands there. */
+function withQuery(url: string, query: Readonly<Record<string, string>>): string {
+  if (Object.keys(query).length === 0 || !URL.canParse(url)) return url;
+  const parsed = new URL(url);
+  parsed.search = `${parsed.search}${parsed.search === "" ? "?" : "&"}${new URLSearchParams(query)}`;
+  return parsed.href;
+}
+
+function readAnswer(call: StepCall, request: EgressRequest, answer: Answer): StepOutcome {
+  const patterns = listField(call.config, "success_statuses").map(String);
+  const isGone = call.operation === "compensate" && answer.status === 410; // nothing there to undo
+  if (!isGone && !matchesStatus(patterns.length > 0 ? patterns : ["2xx"], answer.status)) return statusFailure(call, request, answer);
+  const isBodyDue = request.method !== "HEAD" && answer.status !== 204 && answer.status !== 205;
+  const body = readBody(answer, responseTypeOf(call.config), isBodyDue);
+  if (!body.ok) return unknown(body.fault);
+  const result = { status: answer.status, headers: answer.headers as JsonObject, body: body.value };
+  return isGone ? { kind: "succeeded", result } : checkSuccess(call, request, answer, result);
+}
+
+/** `success_when` decides over an answer that was a success by its status; "not yet" is the usual meaning of false. */
+function checkSuccess(call: StepCall, request: EgressRequest, answer: Answer, result: JsonObject): StepOutcome {
+  if (!textField(call.config, "success_when")) return { kind: "succeeded", result };
+  const verdict = call.evaluate("success_when", { result });
+  if (!verdict.ok) return unknown(verdict.fault);
+  if (verdict.value === true) return { kind: "succeeded", result };
+  if (verdict.value !== false) return unknown(failure("EXPRESSION", `success_when gives ${JSON.stringify(verdict.value).slice(0, 100)}, not a boolean`));
+  const retryAfterMs = readRetryAfter(answer.headers["retry-after"], call.now());
+  const rejected = failure("HTTP.REJECTED", `${request.method} ${describeTarget(request.url)} answered ${answer.status}, but success_when is false`);
+  return { kind: "failed", outcome: "unknown", failure: rejected, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
+}
+
+function unknown(fault: Failure): StepOutcome {
+  return { kind: "failed", outcome: "unknown", failure: fault };
+}
+
+function responseTypeOf(config: JsonObject): ResponseType {
+  const name = (textField(config, "response_type") ?? "").replace("HTTP_RESPONSE_TYPE_", "");
+  return name === "JSON" || name === "TEXT" || name === "NONE" ? name : "AUTO";
+}

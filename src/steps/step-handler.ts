@@ -1,0 +1,85 @@
+/**
+ * How a step acts. One file per step type exports one `StepHandler`; `registry.ts` lists them. A handler gets its
+ * configuration with all templates rendered, never sees the database, and answers with an outcome instead of throwing:
+ * what it throws by mistake is reported as a failure with unknown effect.
+ */
+import type { Clock } from "../base/clock.ts";
+import type { Json, JsonObject } from "../base/json.ts";
+import type { Log } from "../base/log.ts";
+import type { Result } from "../base/result.ts";
+import type { Failure } from "../domain/failure.ts";
+import type { StepOutcome } from "../domain/step-outcome.ts";
+import type { StepTypeSpec } from "../domain/step-type.ts";
+
+export type { StepOutcome } from "../domain/step-outcome.ts";
+
+export interface StepHandler extends StepTypeSpec {
+  run(call: StepCall, services: StepServices): StepOutcome | Promise<StepOutcome>;
+}
+
+/** One attempt of one step. */
+export interface StepCall {
+  readonly tenantId: string;
+  readonly executionId: string;
+  readonly correlationId: string;
+  readonly stepPath: string;
+  /** From 1. */
+  readonly attempt: number;
+  /** `action` or `compensate`: sent on as `saga-op`. */
+  readonly operation: "action" | "compensate";
+  /** Constant over attempts, replicas and restarts. */
+  readonly idempotencyKey: string;
+  readonly traceparent: string | undefined;
+  /** The definition's fields for this type (proto field names), templates rendered. Expressions are left as source. */
+  readonly config: JsonObject;
+  /** Ends the attempt: timeout, cancellation, shutdown. Its reason is a `Failure`. */
+  readonly signal: AbortSignal;
+  /** End of this attempt, milliseconds since the epoch. */
+  readonly deadlineAt: number;
+  /** Now, by the database-synchronised clock. */
+  now(): number;
+  /**
+   * Value of an `expression` or `deferred_template` field, by its concrete path (`operations[0].filter`), with extra
+   * variables beside the usual scope.
+   */
+  evaluate(path: string, extra: Readonly<Record<string, Json>>): Result<Json, Failure>;
+}
+
+export interface StepServices {
+  readonly http: HttpEgress;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** The one client through which steps reach other hosts: address guard, byte caps, total deadline. */
+export interface HttpEgress {
+  request(request: EgressRequest): Promise<EgressOutcome>;
+}
+
+export interface EgressRequest {
+  readonly tenantId: string;
+  readonly method: string;
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string | Uint8Array;
+  /** Cap of the decoded body. */
+  readonly responseBytesMax: number;
+  /** Redirects followed, same origin only. */
+  readonly redirectsMax: number;
+  readonly signal: AbortSignal;
+}
+
+export type EgressOutcome =
+  | {
+      readonly kind: "answered";
+      readonly status: number;
+      /** Lower-case names; several values joined by `, `. */
+      readonly headers: Readonly<Record<string, string>>;
+      readonly body: Buffer;
+    }
+  | {
+      readonly kind: "failed";
+      readonly failure: Failure;
+      /** `failed`: surely nothing was sent or taken; `unknown`: the other side may have acted. */
+      readonly outcome: "failed" | "unknown";
+    };

@@ -1,0 +1,77 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { JsonObject } from "../../src/base/json.ts";
+import { failure } from "../../src/domain/failure.ts";
+import { notification } from "../../src/steps/notification.ts";
+import type { HttpEgress, StepCall, StepOutcome } from "../../src/steps/step-handler.ts";
+import { type MisbehavingServer, startMisbehavingServer } from "./misbehaving-server.ts";
+import { attemptOf, failureIn, localEgress, problemsOf, resultIn, servicesOf, testNow } from "./step-call.ts";
+
+let server: MisbehavingServer;
+let egress: HttpEgress & AsyncDisposable;
+beforeAll(async () => {
+  server = await startMisbehavingServer();
+  egress = localEgress();
+});
+afterAll(async () => {
+  await egress[Symbol.asyncDispose]();
+  await server[Symbol.asyncDispose]();
+});
+
+function notify(path: string, more: JsonObject = {}, webhook: JsonObject = {}, facts: Partial<StepCall> = {}): Promise<StepOutcome> {
+  const config = { webhook: { url: `{{origin}}${path}`, payload: { order: "{{order}}" }, ...webhook }, ...more };
+  return Promise.resolve(notification.run(attemptOf(notification, config, { origin: server.origin, order: { id: 7 } }, facts), servicesOf(egress)));
+}
+
+test("posts the payload with the headers of Standard Webhooks", async () => {
+  expect(resultIn(await notify("/echo", {}, { headers: { "X-One": "1" } }))).toEqual({ channel: "webhook", status: 200, delivered: true });
+  expect(server.seen.at(-1)).toMatchObject({
+    method: "POST",
+    body: '{"order":{"id":7}}',
+    headers: {
+      "content-type": "application/json",
+      "webhook-id": "exe_01JQ0000000000000000000000/reserve/action",
+      "webhook-timestamp": String(testNow / 1000),
+      "x-correlation-id": "corr-1",
+      "x-one": "1",
+    },
+  });
+});
+
+test.each([
+  ["/status/410", "HTTP.410 failed"],
+  ["/status/404", "HTTP.404 failed"],
+  ["/status/500", "HTTP.500 unknown"],
+  ["/redirect/302", "HTTP.302 unknown"],
+  ["/reset-early", "NETWORK unknown"],
+])("%s fails as %s", async (path, expected) => {
+  const { failure: met, outcome } = failureIn(await notify(path));
+  expect(`${met.name} ${outcome}`).toBe(expected);
+});
+
+test("best_effort keeps the failure in the result and completes", async () => {
+  expect(resultIn(await notify("/status/503", { best_effort: true }))).toEqual({
+    channel: "webhook",
+    status: 503,
+    delivered: false,
+    error: { name: "HTTP.503", message: `POST ${server.origin}/status/503 answered 503` },
+  });
+  expect(resultIn(await notify("", { best_effort: true }, { url: "http://10.0.0.1/" }))).toMatchObject({
+    delivered: false,
+    status: null,
+    error: { name: "LIMIT.EGRESS" },
+  });
+});
+
+test("best_effort does not turn a cancelled run into a success", async () => {
+  const stop = AbortSignal.abort(failure("CANCELED", "stop"));
+  expect(failureIn(await notify("/ok", { best_effort: true }, {}, { signal: stop })).failure.name).toBe("CANCELED");
+});
+
+test("refuses at save what it cannot do yet, by name", () => {
+  expect(problemsOf(notification, {})).toEqual(["webhook: VALIDATION_FAILED"]);
+  expect(problemsOf(notification, { email: { to: ["a@b.c"] } })).toEqual(["email: VALIDATION_FAILED"]);
+  expect(problemsOf(notification, { slack: { text: "x" } })).toEqual(["slack: VALIDATION_FAILED"]);
+  expect(problemsOf(notification, { teams: { text: "x" } })).toEqual(["teams: VALIDATION_FAILED"]);
+  const webhook = { url: "https://example.com/", signing_secret: { slot: "s" }, headers: { Host: "x" } };
+  expect(problemsOf(notification, { webhook })).toEqual(["webhook.headers.Host: VALIDATION_FAILED", "webhook.signing_secret: VALIDATION_FAILED"]);
+});
