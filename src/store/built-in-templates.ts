@@ -1,0 +1,93 @@
+/**
+ * Puts the templates that this release ships into the database, at every start of every replica. Replicas queue at an
+ * advisory lock, and the same templates twice change nothing.
+ *
+ * A content that was published before is never published again, not even when it is not the latest: during a rolling
+ * update the old release starts beside the new one, and both would otherwise outbid each other with versions for ever.
+ */
+import type { EntityManager } from "@mikro-orm/postgresql";
+import { type IdSource, parseId, systemIds } from "../base/ids.ts";
+import type { JsonObject } from "../base/json.ts";
+import type { Database } from "./database.ts";
+import { guarded } from "./database-error.ts";
+import { databaseNow } from "./database-now.ts";
+import { WorkflowTemplate } from "./entities/workflow-template.ts";
+import { WorkflowTemplateVersion } from "./entities/workflow-template-version.ts";
+import { digestOf } from "./fingerprint.ts";
+import { assertStorable } from "./storable.ts";
+import { addVersion, templateEtag } from "./template-changes.ts";
+import { builtInTenant } from "./template-row.ts";
+
+export interface BuiltInTemplate {
+  readonly name: string;
+  readonly displayName: string;
+  readonly description: string;
+  readonly category: string;
+  readonly tags: readonly string[];
+  readonly content: JsonObject;
+}
+
+export interface StoredBuiltIns {
+  /** Names that were new. */
+  readonly created: readonly string[];
+  /** Names that got their next version. */
+  readonly published: readonly string[];
+}
+
+/** In one transaction: all of them or none. */
+export async function storeBuiltIns({ orm }: Pick<Database, "orm">, templates: readonly BuiltInTemplate[], ids: IdSource = systemIds): Promise<StoredBuiltIns> {
+  for (const template of templates) assertStorable(template);
+  return guarded(() =>
+    orm.em.fork().transactional(async (em) => {
+      await em.execute("select pg_advisory_xact_lock(hashtext('built-in templates'))");
+      const created: string[] = [];
+      const published: string[] = [];
+      for (const template of templates) {
+        const head = await em.findOne(WorkflowTemplate, { tenantId: builtInTenant, name: template.name, deleteTime: null });
+        if (!head) {
+          create(em, template, ids);
+          created.push(template.name);
+        } else if (await publishChange(em, head, template)) {
+          published.push(template.name);
+        }
+      }
+      await em.flush();
+      return { created, published };
+    }),
+  );
+}
+
+function create(em: EntityManager, template: BuiltInTemplate, ids: IdSource): void {
+  const head = em.create(WorkflowTemplate, {
+    tenantId: builtInTenant,
+    id: parseId("template", ids.next("template")) as string,
+    name: template.name,
+    displayName: template.displayName,
+    description: template.description,
+    category: template.category,
+    tags: [...template.tags],
+    state: "draft",
+    builtIn: true,
+    latestVersion: 0,
+    labels: {},
+    etag: "",
+  });
+  addVersion(em, head, template.content, "", builtInTenant);
+  head.etag = templateEtag(head);
+}
+
+async function publishChange(em: EntityManager, head: WorkflowTemplate, template: BuiltInTemplate): Promise<boolean> {
+  const digest = digestOf(template.content);
+  const known = await em.findOne(WorkflowTemplateVersion, { tenantId: builtInTenant, templateId: head.id, digest }, { orderBy: { version: "desc" } });
+  // Older content comes from an older release: its texts are older, too.
+  if (known && known.version !== head.latestVersion) return false;
+  if (!known) addVersion(em, head, template.content, "", builtInTenant);
+  head.displayName = template.displayName;
+  head.description = template.description;
+  head.category = template.category;
+  head.tags = [...template.tags];
+  const etag = templateEtag(head);
+  if (etag !== head.etag) head.updateTime = databaseNow();
+  head.etag = etag;
+  return !known;
+}

@@ -1,0 +1,161 @@
+/**
+ * The one door to PostgreSQL: MikroORM for what changes seldom, and the ORM's own `pg` pool for the hot statements in
+ * `sql/`. Both share the connections, so `poolMax` bounds them together.
+ *
+ * What a query returns: json and jsonb are parsed, text[] is an array, bytea a Buffer, timestamptz a Date, and int8 (also
+ * `count(*)`) a number: our bigint columns hold values below 2^53, and a larger one is refused instead of rounded.
+ */
+import { MikroORM, type Options } from "@mikro-orm/postgresql";
+import pg from "pg";
+import { AppError } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import { databaseCode, isStorageUnavailable } from "./database-error.ts";
+import { allEntities } from "./entities/all-entities.ts";
+
+export interface ConnectionAddress {
+  /** Host name, or the folder of a unix socket. */
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  readonly database: string;
+  readonly password?: string;
+}
+
+/** Where the database is: a URL (`postgres://user:password@host:5432/name?sslmode=…`) or its parts. */
+export type DatabaseTarget = string | ConnectionAddress;
+
+export interface DatabaseOptions {
+  /** Exactly one of `url` and `connection`. */
+  readonly url?: string;
+  readonly connection?: ConnectionAddress;
+  /** Connections of this process, journal included. */
+  readonly poolMax: number;
+  readonly log: Log;
+  /** Shown in pg_stat_activity. */
+  readonly applicationName: string;
+}
+
+export interface Database {
+  readonly orm: MikroORM;
+  /** The ORM's own pool; ends with `close()`. */
+  readonly pool: pg.Pool;
+  /** As the server counts, e.g. 180004. */
+  readonly serverVersion: number;
+  /** Waits for statements that run. May be called twice. */
+  close(): Promise<void>;
+}
+
+/** Oldest server that the statements were tried on. */
+const serverVersionMin = 150_000;
+/** Wait for a connection, from the network or from the pool; above it the caller is told to come back. */
+const connectTimeoutMs = 5_000;
+const idleTimeoutMs = 60_000;
+
+/**
+ * Connects and checks the server.
+ * @throws AppError STORAGE_UNAVAILABLE when it cannot be reached, refuses the login or is older than 15.
+ */
+export async function openDatabase(options: DatabaseOptions): Promise<Database> {
+  const target = options.url ?? options.connection;
+  if (target === undefined || (options.url !== undefined && options.connection !== undefined)) {
+    throw new Error("openDatabase needs either a url or a connection");
+  }
+  const orm = new MikroORM(ormOptions(target, options));
+  try {
+    const pool = await orm.em.getDriver().getConnection().getNativeClient();
+    // A connection that the server ended while it was idle; the pool has dropped it already.
+    pool.on("error", (error) => options.log.warn({ code: databaseCode(error) }, "a database connection was lost"));
+    const serverVersion = await readServerVersion(pool);
+    let closing: Promise<void> | undefined;
+    return { orm, pool, serverVersion, close: () => (closing ??= orm.close(true)) };
+  } catch (error) {
+    await orm.close(true).catch(() => undefined);
+    throw reachError(error, target);
+  }
+}
+
+/** The ORM's options for `target`; also used by the migrator and the ORM's command line. */
+export function ormOptions(target: DatabaseTarget, options: Pick<DatabaseOptions, "poolMax" | "applicationName">): Options {
+  return {
+    ...(typeof target === "string" ? { dbName: databaseName(target) } : ormAddress(target)),
+    entities: [...allEntities],
+    ensureDatabase: false,
+    // The ORM writes values into its statements as literals, so its own log stays off.
+    debug: false,
+    migrations: { tableName: "schema_migrations", snapshot: false, silent: true },
+    pool: { min: 0, max: options.poolMax, idleTimeoutMillis: idleTimeoutMs },
+    driverOptions: {
+      ...(typeof target === "string" ? { connectionString: target } : {}),
+      application_name: options.applicationName,
+      connectionTimeoutMillis: connectTimeoutMs,
+      keepAlive: true,
+      types: parsers(),
+    },
+  };
+}
+
+/** `pg`'s own form of a target, for connections outside the pool. */
+export function clientConfig(target: DatabaseTarget, applicationName: string): pg.ClientConfig {
+  if (typeof target === "string") databaseName(target);
+  const address = typeof target === "string" ? { connectionString: target } : { ...target };
+  return { ...address, application_name: applicationName, connectionTimeoutMillis: connectTimeoutMs, keepAlive: true, types: parsers() };
+}
+
+/** STORAGE_UNAVAILABLE with the place that was tried (never the password), for a connection that could not be made. */
+export function reachError(error: unknown, target: DatabaseTarget): Error {
+  if (error instanceof AppError) return error;
+  const code = databaseCode(error) || (error instanceof AggregateError ? databaseCode(error.errors[0]) : "");
+  const login = /^(28|3D)/.test(code);
+  if (!login && !isStorageUnavailable(error) && !isStorageUnavailable({ code })) return error as Error;
+  const why = login ? "refuses this user, password or database name" : "cannot be reached";
+  return new AppError(
+    "STORAGE_UNAVAILABLE",
+    `PostgreSQL at ${describeTarget(target)} ${why}${code && ` (${code})`}; check the address and that the server is up`,
+    {
+      retryAfterMs: 1_000,
+    },
+  );
+}
+
+async function readServerVersion(pool: pg.Pool): Promise<number> {
+  const { rows } = await pool.query<{ version: number }>("select current_setting('server_version_num')::int as version");
+  const version = rows[0]?.version ?? 0;
+  if (version < serverVersionMin) {
+    throw new AppError("STORAGE_UNAVAILABLE", `PostgreSQL ${Math.floor(version / 10_000)} is too old; version 15 or newer is needed`);
+  }
+  return version;
+}
+
+function ormAddress(address: ConnectionAddress) {
+  const { host, port, user, database, password } = address;
+  return { host, port, user, dbName: database, ...(password === undefined ? {} : { password }) };
+}
+
+function databaseName(url: string): string {
+  let name = "";
+  try {
+    name = decodeURIComponent(new URL(url).pathname.slice(1));
+  } catch {
+    // The message below covers it; the text itself may hold a password.
+  }
+  if (name === "") throw new AppError("STORAGE_UNAVAILABLE", "the database URL must have the form postgres://user:password@host:5432/name");
+  return name;
+}
+
+function describeTarget(target: DatabaseTarget): string {
+  if (typeof target !== "string") return `${target.host}:${target.port}/${target.database}`;
+  const url = new URL(target);
+  return decodeURIComponent(`${url.searchParams.get("host") ?? url.host}${url.pathname}`);
+}
+
+function parsers(): pg.TypeOverrides {
+  const types = new pg.TypeOverrides();
+  types.setTypeParser(pg.types.builtins.INT8, safeInteger);
+  return types;
+}
+
+function safeInteger(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value)) throw new RangeError("a bigint beyond 2^53 was read; select it as text");
+  return value;
+}

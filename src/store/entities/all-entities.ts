@@ -1,0 +1,26 @@
+/** Every table, in the order of the migration. The schema test holds this list against the migrated database. */
+import { ApiKey } from "./api-key.ts";
+import { ExecutionEvent } from "./execution-event.ts";
+import { Replica } from "./replica.ts";
+import { Tenant } from "./tenant.ts";
+import { Workflow } from "./workflow.ts";
+import { WorkflowExecution } from "./workflow-execution.ts";
+import { WorkflowExecutionStep } from "./workflow-execution-step.ts";
+import { WorkflowInstance } from "./workflow-instance.ts";
+import { WorkflowRevision } from "./workflow-revision.ts";
+import { WorkflowTemplate } from "./workflow-template.ts";
+import { WorkflowTemplateVersion } from "./workflow-template-version.ts";
+
+export const allEntities = [
+  Tenant,
+  ApiKey,
+  Replica,
+  WorkflowTemplate,
+  WorkflowTemplateVersion,
+  Workflow,
+  WorkflowRevision,
+  WorkflowExecution,
+  WorkflowInstance,
+  ExecutionEvent,
+  WorkflowExecutionStep,
+] as const;

@@ -1,0 +1,33 @@
+/** The head of a template: what changes. What a version holds never does (see `workflow-template-version.ts`). */
+import { defineEntity, p } from "@mikro-orm/core";
+import type { JsonObject } from "../../base/json.ts";
+
+export const templateStates = ["draft", "published", "deprecated", "deleted"] as const;
+export type TemplateStatus = (typeof templateStates)[number];
+
+export const workflowTemplateSchema = defineEntity({
+  name: "WorkflowTemplate",
+  tableName: "workflow_templates",
+  uniques: [{ name: "workflow_templates_name_key", properties: ["tenantId", "name"], where: "delete_time is null" }],
+  properties: {
+    tenantId: p.text().primary(),
+    id: p.uuid().primary(),
+    name: p.text(),
+    displayName: p.text().default(""),
+    description: p.text().default(""),
+    category: p.text(),
+    tags: p.array().columnType("text[]").default([]),
+    state: p.enum(templateStates),
+    builtIn: p.boolean().default(false),
+    latestVersion: p.integer().default(0),
+    draft: p.json<JsonObject>().columnType("json").nullable(),
+    labels: p.json<Record<string, string>>().defaultRaw("'{}'"),
+    etag: p.text(),
+    createTime: p.datetime(3).defaultRaw("now()"),
+    updateTime: p.datetime(3).defaultRaw("now()"),
+    deleteTime: p.datetime(3).nullable(),
+  },
+});
+
+export class WorkflowTemplate extends workflowTemplateSchema.class {}
+workflowTemplateSchema.setClass(WorkflowTemplate);

@@ -1,0 +1,125 @@
+/**
+ * Reads of executions. The journal alone writes them. An id of another tenant reads exactly like one that does not exist:
+ * undefined, or an empty list.
+ */
+import type { Caller } from "../base/caller.ts";
+import { parseId } from "../base/ids.ts";
+import type { Json } from "../base/json.ts";
+import { limits } from "../base/limits.ts";
+import type { ExecutionEvent } from "../domain/events.ts";
+import type { Failure } from "../domain/failure.ts";
+import type { ExecutionStatus } from "../domain/states.ts";
+import type { Database } from "./database.ts";
+import { guarded } from "./database-error.ts";
+import { type ExecutionRecord, type ExecutionStepRecord, toExecution } from "./execution-row.ts";
+import { type Page, pageOf, readListing } from "./listing.ts";
+import { type ExecutionReference, getExecution } from "./sql/get-execution.ts";
+import { hasOpenExecutions } from "./sql/has-open-executions.ts";
+import { lastSequence } from "./sql/last-sequence.ts";
+import { type EventRow, listEvents } from "./sql/list-events.ts";
+import { listExecutions } from "./sql/list-executions.ts";
+import { listSteps, type StepRow } from "./sql/list-steps.ts";
+import { isStorable } from "./storable.ts";
+
+export interface ExecutionFilter {
+  /** Any of these; undefined means all. */
+  readonly states?: readonly ExecutionStatus[];
+  readonly workflowId?: string;
+  readonly correlationId?: string;
+}
+
+export interface ListExecutionsOptions {
+  /** At least 1; the caller has bounded it. */
+  readonly pageSize: number;
+  /** `nextAfterId` of the page before. */
+  readonly afterId?: string;
+  readonly filter?: ExecutionFilter;
+}
+
+export interface ListStepsOptions {
+  readonly pageSize: number;
+  /** Path of the last step of the page before. */
+  readonly afterPath?: string;
+}
+
+export interface ExecutionRepository {
+  /** By `exe_…`, or `key:<execution_key>` for the newest run with that key. */
+  getExecution(caller: Caller, reference: string): Promise<ExecutionRecord | undefined>;
+  /** Newest first, without payloads. @throws AppError DEADLINE_EXCEEDED after 5 s */
+  listExecutions(caller: Caller, options: ListExecutionsOptions): Promise<Page<ExecutionRecord>>;
+  /** Steps that ended or were undone, by path; the page is full when more may follow. */
+  listSteps(caller: Caller, executionId: string, options: ListStepsOptions): Promise<ExecutionStepRecord[]>;
+  /**
+   * Events with a number above `afterSequence`, in order: up to `limit`, fewer when they reach 3 MiB as stored (at least one
+   * all the same). Empty means that there are none, or no such execution.
+   */
+  listEvents(caller: Caller, executionId: string, afterSequence: number, limit: number): Promise<ExecutionEvent[]>;
+  lastSequence(caller: Caller, executionId: string): Promise<number | undefined>;
+  hasOpenExecutions(caller: Caller, workflowId: string): Promise<boolean>;
+}
+
+export function createExecutionRepository(database: Pick<Database, "pool">): ExecutionRepository {
+  const { pool } = database;
+  return {
+    async getExecution(caller, reference) {
+      const target = parseReference(reference);
+      if (!target) return undefined;
+      const row = await guarded(() => getExecution(pool, caller.tenantId, target));
+      return row && toExecution(row);
+    },
+
+    async listExecutions(caller, { pageSize, afterId, filter = {} }) {
+      const workflowUuid = filter.workflowId === undefined ? undefined : parseId("workflow", filter.workflowId);
+      const afterUuid = afterId === undefined ? undefined : parseId("execution", afterId);
+      const foreign = (filter.workflowId !== undefined && !workflowUuid) || (afterId !== undefined && !afterUuid);
+      if (foreign || !isStorable(filter.correlationId ?? "")) return { items: [], nextAfterId: undefined };
+      const parameters = { states: filter.states, workflowUuid, correlationId: filter.correlationId, afterUuid, limit: pageSize + 1 };
+      const rows = await guarded(() => readListing(pool, (client) => listExecutions(client, caller.tenantId, parameters)));
+      return pageOf(rows, pageSize, toExecution);
+    },
+
+    async listSteps(caller, executionId, { pageSize, afterPath = "" }) {
+      const uuid = parseId("execution", executionId);
+      if (!uuid) return [];
+      return (await guarded(() => listSteps(pool, caller.tenantId, uuid, afterPath, pageSize))).map(toStep);
+    },
+
+    async listEvents(caller, executionId, afterSequence, limit) {
+      const uuid = parseId("execution", executionId);
+      if (!uuid) return [];
+      return (await guarded(() => listEvents(pool, caller.tenantId, uuid, afterSequence, limit, limits.pageBytesMax))).map(toEvent);
+    },
+
+    async lastSequence(caller, executionId) {
+      const uuid = parseId("execution", executionId);
+      return uuid === undefined ? undefined : guarded(() => lastSequence(pool, caller.tenantId, uuid));
+    },
+
+    async hasOpenExecutions(caller, workflowId) {
+      const uuid = parseId("workflow", workflowId);
+      return uuid !== undefined && guarded(() => hasOpenExecutions(pool, caller.tenantId, uuid));
+    },
+  };
+}
+
+function parseReference(reference: string): ExecutionReference | undefined {
+  if (reference.startsWith("key:")) return isStorable(reference) ? { key: reference.slice(4) } : undefined;
+  const uuid = parseId("execution", reference);
+  return uuid === undefined ? undefined : { uuid };
+}
+
+function toStep({ payload, startTime, endTime, ...row }: StepRow): ExecutionStepRecord {
+  return {
+    ...row,
+    input: payload?.["input"],
+    result: payload?.["result"] as Json | undefined,
+    failure: payload?.["failure"] as Failure | undefined,
+    startedAt: startTime?.getTime(),
+    endedAt: endTime?.getTime(),
+  };
+}
+
+/** The ledger holds only what the journal wrote from the same types, so the shape is not checked again. */
+function toEvent(row: EventRow): ExecutionEvent {
+  return { ...row, at: row.at.getTime() } as unknown as ExecutionEvent;
+}

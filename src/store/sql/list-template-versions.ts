@@ -1,0 +1,17 @@
+/** Published versions of a template, newest first. */
+import type { ClientBase } from "pg";
+import { type TemplateVersionRow, templateVersionColumns } from "../template-row.ts";
+
+const text = `select ${templateVersionColumns} from workflow_template_versions
+where tenant_id = $1 and template_id = $2 and version < $3 order by version desc limit $4`;
+
+export async function listTemplateVersions(
+  client: ClientBase,
+  tenantId: string,
+  templateUuid: string,
+  beforeVersion: number,
+  limit: number,
+): Promise<TemplateVersionRow[]> {
+  const { rows } = await client.query<TemplateVersionRow>({ name: "list_template_versions", text, values: [tenantId, templateUuid, beforeVersion, limit] });
+  return rows;
+}

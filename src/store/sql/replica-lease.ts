@@ -1,0 +1,82 @@
+/**
+ * The statements behind a replica's lease. The row is the fence of all its writes; the session advisory lock
+ * (`presence_key`) tells peers within milliseconds that the process died, because PostgreSQL frees it with the session.
+ */
+import type { ClientBase } from "pg";
+
+export interface LeaseAnswer {
+  readonly epoch: number;
+  /** The database's clock when it answered, milliseconds since the epoch. */
+  readonly databaseNow: number;
+}
+
+const leaseAnswer = "epoch::int as epoch, extract(epoch from clock_timestamp()) * 1000 as database_now";
+
+/** Takes the presence lock first, so that a row without its lock always means a dead process. Raises the epoch. */
+export async function registerReplica(client: ClientBase, replicaId: string, presenceKey: string, leaseMs: number, address: string): Promise<LeaseAnswer> {
+  await client.query("select pg_advisory_lock($1::bigint)", [presenceKey]);
+  const { rows } = await client.query<{ epoch: number; database_now: number }>(
+    `insert into replicas as r (id, presence_key, address, expire_time)
+     values ($1, $2::bigint, $4, clock_timestamp() + $3 * interval '1 millisecond')
+     on conflict (id) do update set epoch = r.epoch + 1, presence_key = excluded.presence_key, expire_time = excluded.expire_time
+     returning ${leaseAnswer}`,
+    [replicaId, presenceKey, leaseMs, address],
+  );
+  return answerOf(rows[0]) as LeaseAnswer;
+}
+
+/** Undefined when the lease was taken over or ran out: it is then never renewed, only registered anew. */
+export async function renewLease(client: ClientBase, replicaId: string, epoch: number, leaseMs: number): Promise<LeaseAnswer | undefined> {
+  const { rows } = await client.query<{ epoch: number; database_now: number }>({
+    name: "renew_lease",
+    text: `update replicas set expire_time = clock_timestamp() + $3 * interval '1 millisecond'
+           where id = $1 and epoch = $2 and expire_time > clock_timestamp() returning ${leaseAnswer}`,
+    values: [replicaId, epoch, leaseMs],
+  });
+  return answerOf(rows[0]);
+}
+
+export interface DeadReplica {
+  readonly replicaId: string;
+  readonly epoch: number;
+}
+
+/** Replicas whose lease ran out or whose presence lock is free, and which may still own executions. */
+export async function findDeadReplicas(client: ClientBase, replicaId: string): Promise<readonly DeadReplica[]> {
+  const { rows } = await client.query<DeadReplica>({
+    name: "find_dead_replicas",
+    text: `select id as "replicaId", epoch::int as epoch from replicas
+           where id <> $1 and (expire_time <= clock_timestamp() or pg_try_advisory_xact_lock(presence_key))
+             and (expire_time > '-infinity' or exists (select 1 from workflow_executions e where e.owner = replicas.id))`,
+    values: [replicaId],
+  });
+  return rows;
+}
+
+/**
+ * Ends another replica's right to write and frees its executions. Two statements on purpose: raising the epoch waits for
+ * that replica's flushes under way (they hold the row), and only a later snapshot sees everything those wrote. Does
+ * nothing when the epoch has moved on: another peer was faster, or the replica registered anew.
+ */
+export async function takeOver(client: ClientBase, dead: DeadReplica): Promise<number> {
+  await client.query("begin");
+  try {
+    const raised = await client.query(
+      "update replicas set epoch = epoch + 1, expire_time = '-infinity' where id = $1 and epoch = $2",
+      [dead.replicaId, dead.epoch],
+    );
+    const freed =
+      raised.rowCount === 1
+        ? await client.query("update workflow_executions set owner = null, wake_at = clock_timestamp() where owner = $1", [dead.replicaId])
+        : undefined;
+    await client.query("commit");
+    return freed?.rowCount ?? 0;
+  } catch (error) {
+    await client.query("rollback").catch(() => undefined);
+    throw error;
+  }
+}
+
+function answerOf(row: { epoch: number; database_now: number } | undefined): LeaseAnswer | undefined {
+  return row && { epoch: row.epoch, databaseNow: Number(row.database_now) };
+}
