@@ -1,0 +1,33 @@
+/** The engine's view of the store: claims under this replica's lease, and ledgers. */
+import type { Pool } from "pg";
+import { formatId, parseId } from "../base/ids.ts";
+import type { ExecutionEvent } from "../domain/events.ts";
+import type { Fence } from "./journal.ts";
+import { type ClaimedExecution, claimExecutions } from "./sql/claim-executions.ts";
+import { claimOne } from "./sql/claim-one.ts";
+import { loadLedgers } from "./sql/load-ledgers.ts";
+import { nextDue, type TenantDue } from "./sql/next-due.ts";
+
+export interface EngineStore {
+  /** Tenants with parked executions and how long until the first is due. */
+  nextDue(): Promise<readonly TenantDue[]>;
+  claim(tenantId: string, rowsMax: number): Promise<readonly ClaimedExecution[]>;
+  /** Takes one parked execution before it is due. Undefined when it is driven somewhere, ended, or unknown. */
+  claimOne(tenantId: string, executionId: string): Promise<ClaimedExecution | undefined>;
+  loadLedgers(tenantId: string, executionIds: readonly string[]): Promise<ReadonlyMap<string, readonly ExecutionEvent[]>>;
+}
+
+export function createEngineStore(pool: Pool, fence: () => Fence): EngineStore {
+  return {
+    nextDue: () => nextDue(pool),
+    claim: (tenantId, rowsMax) => claimExecutions(pool, fence(), tenantId, rowsMax),
+    async claimOne(tenantId, executionId) {
+      const uuid = parseId("execution", executionId);
+      const claimed = uuid === undefined ? undefined : await claimOne(pool, fence(), tenantId, uuid);
+      if (!claimed) return undefined;
+      const { workflowUuid, revision } = claimed;
+      return { tenantId, executionId, revision, workflowId: workflowUuid === undefined ? undefined : formatId("workflow", workflowUuid) };
+    },
+    loadLedgers: (tenantId, executionIds) => loadLedgers(pool, tenantId, executionIds),
+  };
+}

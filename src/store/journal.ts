@@ -1,0 +1,65 @@
+/**
+ * The journal: where things become durable. Everything an execution's turn produced (events, its rows, its steps' rows)
+ * is appended together and acknowledged after commit, never before.
+ *
+ * Implementations: `batched-journal.ts` shares one commit among all executions of this replica; the plain one writes one
+ * execution at a time and stays as the reference. Both pass the same contract suite.
+ */
+import type { JsonObject, Json } from "../base/json.ts";
+import type { ExecutionEvent } from "../domain/events.ts";
+import type { ExecutionRow, StepRow } from "../domain/projection.ts";
+
+/** What only the first append of an execution carries. */
+export interface StartRow {
+  readonly workflowId: string | undefined;
+  readonly workflowName: string;
+  readonly revision: number;
+  readonly input: Json;
+  readonly executionKey: string | undefined;
+  readonly requestId: string | undefined;
+  /** SHA-256 of the request, to tell a repeat from a reuse of its id. */
+  readonly requestHash: Buffer | undefined;
+  readonly correlationId: string;
+  readonly labels: JsonObject;
+  readonly priority: number;
+  readonly traceparent: string | undefined;
+  readonly createdAt: number;
+}
+
+export interface AppendRequest {
+  readonly tenantId: string;
+  readonly executionId: string;
+  /** Consecutive numbers; may be empty when only the row changes hands. */
+  readonly events: readonly ExecutionEvent[];
+  readonly start?: StartRow;
+  /** Present when the execution's row changes; always present with `start`. */
+  readonly row?: ExecutionRow;
+  readonly steps: readonly StepRow[];
+  /** The execution leaves this replica: parked until `row.wakeAt`, or ended. */
+  readonly release: boolean;
+}
+
+export type AppendOutcome =
+  | { readonly kind: "committed" }
+  /** This replica's lease is over: nothing was written; forget everything that it drives. */
+  | { readonly kind: "fenced" }
+  /** Another writer has these numbers: nothing was written; load the execution again. */
+  | { readonly kind: "conflict" }
+  /** A start whose request id or execution key is taken: nothing was written; look the other one up. */
+  | { readonly kind: "exists" }
+  /** PostgreSQL refuses a value of this append; the others of its batch were written. */
+  | { readonly kind: "refused"; readonly message: string };
+
+export interface Journal {
+  append(request: AppendRequest): Promise<AppendOutcome>;
+  /** Rows that wait to be written; above a bound new starts are refused. */
+  readonly backlogRows: number;
+  /** Writes what was appended, then refuses. May be called twice. */
+  stop(): Promise<void>;
+}
+
+/** The right to write: this replica and the epoch of its lease. */
+export interface Fence {
+  readonly replicaId: string;
+  readonly epoch: number;
+}
