@@ -33,6 +33,8 @@ export const limits = {
   /** Cap of a delay that a server asks for (Retry-After): 1 hour. */
   serverDelayMsMax: 3_600_000,
 
+  /** Expressions of one definition: at 25 µs each, compiling them keeps the event loop for 0.1 s at most. */
+  expressionsPerDefinitionMax: 4_000,
   expressionCharactersMax: 4_096,
   expressionDepthMax: 32,
   /** Operations of one evaluation; three nested maps over 200 items would otherwise block the loop for seconds. */

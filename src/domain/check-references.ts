@@ -3,11 +3,12 @@
  * those that run before. A step in a branch that was not taken reads as null, so any step written earlier may be named.
  */
 import type { JsonObject } from "../base/json.ts";
+import { joinPath } from "./compile-field.ts";
 import { type Definition, type Step, scopeVariables } from "./definition.ts";
 import type { Expression, Reference, Template } from "./expressions/expression.ts";
 import { references } from "./expressions/references.ts";
 import type { Report } from "./report.ts";
-import { fieldRuleOf, joinPath } from "./step-config.ts";
+import { fieldRuleOf } from "./step-config.ts";
 import type { StepTypes } from "./step-type.ts";
 
 export function checkReferences(definition: Definition, source: JsonObject, path: string, stepTypes: StepTypes, report: Report): void {

@@ -64,14 +64,7 @@ export function failExecution(definition: Definition, state: ExecutionState, cau
 }
 
 /** Cancel or timeout: attempts in flight are aborted first, because no undo may start while its action runs. */
-function decideTurn(
-  definition: Definition,
-  state: ExecutionState,
-  inFlight: InFlight,
-  now: number,
-  reason: "canceled" | "timeout",
-  cause: Failure,
-): Command[] {
+function decideTurn(definition: Definition, state: ExecutionState, inFlight: InFlight, now: number, reason: "canceled" | "timeout", cause: Failure): Command[] {
   const aborts: Command[] = [];
   for (const run of state.steps.values()) {
     if (run.status === "running" && inFlight.has(operationKey(run.path, "action"))) aborts.push({ kind: "abort", path: run.path, failure: cause });
@@ -164,7 +157,9 @@ class Walk {
     }
     const cause = position.run.failure ?? failure("INTERNAL", "a step failed without a failure");
     const failed = { ...cause, stepPath: cause.stepPath ?? position.run.path };
-    this.#record(failedEvent({ revision: this.#revision, state: this.#state, now: this.#now }, { step, path: run.path, attempt: run.attempt }, failed, "failed"));
+    this.#record(
+      failedEvent({ revision: this.#revision, state: this.#state, now: this.#now }, { step, path: run.path, attempt: run.attempt }, failed, "failed"),
+    );
     return blocked;
   }
 

@@ -145,6 +145,4 @@ export const undoBudgetMs = 86_400_000;
 export const executionTimeoutMsDefault = 7 * 86_400_000;
 
 /** Variable names a definition may use besides those a field adds. */
-export const scopeVariables = [
-  "execution_id", "correlation_id", "tenant_id", "saga", "workflow", "trigger", "params", "variables", "now", "steps",
-] as const;
+export const scopeVariables = ["execution_id", "correlation_id", "tenant_id", "saga", "workflow", "trigger", "params", "variables", "now", "steps"] as const;

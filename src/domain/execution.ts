@@ -9,8 +9,8 @@
 import { invariant } from "../base/errors.ts";
 import type { Json, JsonObject } from "../base/json.ts";
 import type { EventPayloads, ExecutionEvent } from "./events.ts";
-import type { Failure } from "./failure.ts";
 import { applyUndoEvent } from "./execution-undo.ts";
+import type { Failure } from "./failure.ts";
 import type { EndReason, ExecutionStatus, OperationStatus, SagaStatus, StepStatus } from "./states.ts";
 
 export interface ExecutionIdentity {

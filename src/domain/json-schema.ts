@@ -89,7 +89,19 @@ function wordsOf(error: { keyword: string; error: string }): string {
 }
 
 /** Where subschemas stand. What is not listed (`const`, `enum`, `default`, `examples`) is data and stays as it is. */
-const schemaKeywords = ["not", "if", "then", "else", "items", "contains", "additionalProperties", "additionalItems", "unevaluatedItems", "unevaluatedProperties", "propertyNames"];
+const schemaKeywords = [
+  "not",
+  "if",
+  "then",
+  "else",
+  "items",
+  "contains",
+  "additionalProperties",
+  "additionalItems",
+  "unevaluatedItems",
+  "unevaluatedProperties",
+  "propertyNames",
+];
 const listKeywords = ["allOf", "anyOf", "oneOf", "prefixItems", "items"];
 const mapKeywords = ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies"];
 

@@ -3,18 +3,18 @@
  * run is reported with its path. Shapes, patterns and ranges of single fields are checked by the contract's field rules
  * before this; here are the rules that need the whole.
  */
+
+import type { FieldViolation } from "../base/errors.ts";
 import { isJsonObject, type Json, type JsonObject, jsonBytes } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
 import { fail, ok, type Result } from "../base/result.ts";
-import type { FieldViolation } from "../base/errors.ts";
 import { checkReferences } from "./check-references.ts";
+import { compileTemplateField } from "./compile-field.ts";
 import { type Definition, executionTimeoutMsDefault, type Step } from "./definition.ts";
-import { compileTemplate } from "./expressions/compile-template.ts";
 import type { Template } from "./expressions/expression.ts";
 import { durationOf } from "./parse-policy.ts";
 import { parseSteps } from "./parse-step.ts";
 import { Report } from "./report.ts";
-import { joinPath } from "./step-config.ts";
 import type { StepTypes } from "./step-type.ts";
 
 export interface DefinitionFaults {
@@ -59,10 +59,7 @@ export function parseDefinition(source: JsonObject, stepTypes: StepTypes, path =
 
 function templateOf(value: Json | undefined, path: string, report: Report): Template | undefined {
   if (!isJsonObject(value) || Object.keys(value).length === 0) return undefined;
-  const compiled = compileTemplate(value);
-  if (compiled.ok) return compiled.value;
-  for (const fault of compiled.fault) report.violation(joinPath(path, fault.path), fault.reason, fault.problem);
-  return undefined;
+  return compileTemplateField(value, path, report);
 }
 
 function schemaOf(value: Json | undefined): JsonObject | undefined {

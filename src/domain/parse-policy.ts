@@ -2,9 +2,8 @@
 import { parseDurationMs } from "../base/duration.ts";
 import { isJsonObject, type Json } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
+import { compileConditionField } from "./compile-field.ts";
 import type { RetryPolicy, Timeouts } from "./definition.ts";
-import { compileExpression } from "./expressions/compile-expression.ts";
-import type { Expression } from "./expressions/expression.ts";
 import type { Report } from "./report.ts";
 
 /** Milliseconds of a duration field, undefined when it is absent. Its form was checked by the contract's rules. */
@@ -27,7 +26,7 @@ export function parseRetryPolicy(value: Json | undefined, base: RetryPolicy, pat
     jitter: numberOr(value["jitter"], base.jitter),
     nonRetryableErrors: stringsOr(value["non_retryable_errors"], base.nonRetryableErrors),
     retryableErrors: stringsOr(value["retryable_errors"], base.retryableErrors),
-    retryIf: expressionOf(value["retry_if"], `${path}.retry_if`, report) ?? base.retryIf,
+    retryIf: compileConditionField(value["retry_if"], `${path}.retry_if`, report) ?? base.retryIf,
     ignoreServerDelay: value["ignore_server_delay"] === true || base.ignoreServerDelay,
   };
 }
@@ -39,15 +38,6 @@ export function parseTimeouts(value: Json | undefined, base: Timeouts, startToCl
     report.violation(`${path}.start_to_close`, "LIMIT_EXCEEDED", `must be above 0 and at most ${startToCloseMsMax / 1000} s for this step type`);
   }
   return { startToCloseMs, scheduleToCloseMs: durationOf(value["schedule_to_close"]) ?? base.scheduleToCloseMs };
-}
-
-/** A field that is one expression; undefined when it is absent or wrong (then it is reported). */
-export function expressionOf(value: Json | undefined, path: string, report: Report): Expression | undefined {
-  if (typeof value !== "string" || value === "") return undefined;
-  const compiled = compileExpression(value);
-  if (compiled.ok) return compiled.value;
-  report.violation(path, compiled.fault.reason, compiled.fault.problem);
-  return undefined;
 }
 
 function numberOr(value: Json | undefined, otherwise: number): number {

@@ -1,14 +1,14 @@
 /** One step of a definition, with what it holds: names, type, policies, conditions, compensation. */
 import { isJsonObject, type Json, type JsonObject } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
+import { compileConditionField, compileExpressionField, compileTemplateField } from "./compile-field.ts";
 import { actionRetryDefaults, type Catch, type OnErrorAction, type Sequence, type Step } from "./definition.ts";
-import { compileTemplate } from "./expressions/compile-template.ts";
 import type { Expression } from "./expressions/expression.ts";
 import { parseCompensation } from "./parse-compensation.ts";
-import { durationOf, expressionOf, parseRetryPolicy, parseTimeouts, stringsOr } from "./parse-policy.ts";
+import { durationOf, parseRetryPolicy, parseTimeouts, stringsOr } from "./parse-policy.ts";
 import type { Report } from "./report.ts";
-import { compileStepConfig } from "./step-config.ts";
 import type { CompensationKind } from "./states.ts";
+import { compileStepConfig } from "./step-config.ts";
 import type { StepTypeSpec, StepTypes } from "./step-type.ts";
 
 export interface StepContext {
@@ -26,16 +26,46 @@ export interface StepContext {
 
 /** Fields of a step that are not its kind. */
 const commonFields: ReadonlySet<string> = new Set([
-  "name", "display_name", "description", "run_if", "retry_policy", "timeouts", "on_error", "compensation",
-  "circuit_breaker", "export", "idempotency_key", "result_schema", "labels",
+  "name",
+  "display_name",
+  "description",
+  "run_if",
+  "retry_policy",
+  "timeouts",
+  "on_error",
+  "compensation",
+  "circuit_breaker",
+  "export",
+  "idempotency_key",
+  "result_schema",
+  "labels",
 ]);
 
 /** JavaScript object names that must not become keys of anything. */
 const reservedNames: ReadonlySet<string> = new Set(["__proto__", "constructor", "prototype", "tostring", "valueof", "hasownproperty"]);
 /** Words of the expression language, which `steps.<name>` could not read. */
 const celWords: ReadonlySet<string> = new Set([
-  "as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let", "loop", "namespace", "null",
-  "package", "return", "true", "var", "void", "while",
+  "as",
+  "break",
+  "const",
+  "continue",
+  "else",
+  "false",
+  "for",
+  "function",
+  "if",
+  "import",
+  "in",
+  "let",
+  "loop",
+  "namespace",
+  "null",
+  "package",
+  "return",
+  "true",
+  "var",
+  "void",
+  "while",
 ]);
 
 export function parseSteps(value: Json | undefined, path: string, context: StepContext): readonly Step[] {
@@ -56,7 +86,11 @@ export function parseStep(source: JsonObject, path: string, context: StepContext
   const spec = type === undefined ? undefined : context.stepTypes.get(type);
   if (type === undefined || !spec) {
     const known = [...context.stepTypes.keys()].sort().join(", ");
-    report.violation(path, "STEP_TYPE_UNKNOWN", type === undefined ? `the step has no type; set one of ${known}` : `step type ${type} is not available on this server; use one of ${known}`);
+    report.violation(
+      path,
+      "STEP_TYPE_UNKNOWN",
+      type === undefined ? `the step has no type; set one of ${known}` : `step type ${type} is not available on this server; use one of ${known}`,
+    );
     return undefined;
   }
   const config = isJsonObject(source[type]) ? source[type] : {};
@@ -71,7 +105,7 @@ export function parseStep(source: JsonObject, path: string, context: StepContext
     type,
     nature: spec.nature,
     config: compileStepConfig(spec, leafConfig(spec, config), at, report),
-    runIf: expressionOf(source["run_if"], `${path}.run_if`, report),
+    runIf: compileConditionField(source["run_if"], `${path}.run_if`, report),
     retry: retryOf(source, path, context),
     timeouts: timeoutsOf(source, spec, path, context),
     ...parseOnError(source["on_error"], `${path}.on_error`, context),
@@ -90,7 +124,11 @@ function claimName(name: string, path: string, context: StepContext): void {
   const folded = name.toLowerCase();
   const first = context.names.get(folded);
   if (first !== undefined) {
-    context.report.violation(`${path}.name`, "STEP_NAME_DUPLICATE", `"${name}" is already the name of ${first}; names are unique in the whole definition, ignoring case`);
+    context.report.violation(
+      `${path}.name`,
+      "STEP_NAME_DUPLICATE",
+      `"${name}" is already the name of ${first}; names are unique in the whole definition, ignoring case`,
+    );
   } else if (reservedNames.has(folded) || celWords.has(name)) {
     context.report.violation(`${path}.name`, "VALIDATION_FAILED", `"${name}" is a reserved word; choose another name`);
   } else if (!/^[A-Za-z][A-Za-z0-9_]{0,63}$/.test(name)) {
@@ -134,7 +172,7 @@ function parseOnError(value: Json | undefined, path: string, context: StepContex
     onError: action === "ON_ERROR_ACTION_CONTINUE" ? "continue" : action === "ON_ERROR_ACTION_HALT" ? "halt" : "fail",
     catches: catches.map((item, index) => ({
       errors: stringsOr(item["errors"], []),
-      when: expressionOf(item["when"], `${path}.catches[${index}].when`, context.report),
+      when: compileConditionField(item["when"], `${path}.catches[${index}].when`, context.report),
       steps: parseSteps(item["steps"], `${path}.catches[${index}].steps`, { ...context, depth: context.depth + 1 }),
     })),
   };
@@ -159,18 +197,14 @@ function parseExports(value: Json | undefined, path: string, report: Report): Re
   const exports = new Map<string, Expression>();
   if (!isJsonObject(value)) return exports;
   for (const [variable, source] of Object.entries(value)) {
-    const expression = expressionOf(source, `${path}.${variable}`, report);
+    const expression = compileExpressionField(source, `${path}.${variable}`, report);
     if (expression) exports.set(variable, expression);
   }
   return exports;
 }
 
 function parseIdempotencyKey(value: Json | undefined, path: string, report: Report): Step["idempotencyKey"] {
-  if (typeof value !== "string" || value === "") return undefined;
-  const compiled = compileTemplate(value);
-  if (compiled.ok) return compiled.value;
-  for (const fault of compiled.fault) report.violation(path, fault.reason, fault.problem);
-  return undefined;
+  return typeof value === "string" && value !== "" ? compileTemplateField(value, path, report) : undefined;
 }
 
 function parseSequences(type: string, config: JsonObject, path: string, context: StepContext): readonly Sequence[] {
@@ -179,7 +213,7 @@ function parseSequences(type: string, config: JsonObject, path: string, context:
   const cases = Array.isArray(config["cases"]) ? config["cases"].filter(isJsonObject) : [];
   const sequences: Sequence[] = cases.map((item, index) => ({
     name: typeof item["name"] === "string" && item["name"] !== "" ? item["name"] : `case_${index + 1}`,
-    when: expressionOf(item["when"], `${path}.cases[${index}].when`, context.report),
+    when: compileConditionField(item["when"], `${path}.cases[${index}].when`, context.report),
     steps: parseSteps(item["steps"], `${path}.cases[${index}].steps`, inner),
   }));
   sequences.push({ name: "else", when: undefined, steps: parseSteps(config["else_steps"], `${path}.else_steps`, inner) });

@@ -60,8 +60,14 @@ export function executionRow(state: ExecutionState, wakeAt?: number): ExecutionR
 
 /** Events after which a step's row is written; a running step is read from the ledger. */
 const endsStep: ReadonlySet<string> = new Set([
-  "step_succeeded", "step_failed", "step_skipped", "step_canceled",
-  "compensation_started", "compensation_succeeded", "compensation_retry_scheduled", "compensation_failed",
+  "step_succeeded",
+  "step_failed",
+  "step_skipped",
+  "step_canceled",
+  "compensation_started",
+  "compensation_succeeded",
+  "compensation_retry_scheduled",
+  "compensation_failed",
 ]);
 
 /** Rows of the steps that `events` ended or undid; one row per path, as the state now stands. */

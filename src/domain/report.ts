@@ -1,5 +1,6 @@
 /** Collects what is wrong with a request, each with its place, so that a caller sees all of it at once. */
 import type { ErrorReason, FieldViolation } from "../base/errors.ts";
+import { limits } from "../base/limits.ts";
 
 /** More violations than this help nobody; the rest is dropped. */
 const violationsMax = 50;
@@ -7,6 +8,7 @@ const violationsMax = 50;
 export class Report {
   readonly #violations: FieldViolation[] = [];
   readonly #warnings: FieldViolation[] = [];
+  #expressions = 0;
 
   violation(field: string, reason: ErrorReason, description: string): void {
     if (this.#violations.length < violationsMax) this.#violations.push({ field, reason, description });
@@ -14,6 +16,17 @@ export class Report {
 
   warning(field: string, reason: ErrorReason, description: string): void {
     if (this.#warnings.length < violationsMax) this.#warnings.push({ field, reason, description });
+  }
+
+  /** Counts expressions before they are compiled; false when the definition has too many (reported once, at `field`). */
+  takeExpressions(count: number, field: string): boolean {
+    const before = this.#expressions;
+    this.#expressions += count;
+    if (this.#expressions <= limits.expressionsPerDefinitionMax) return true;
+    if (before <= limits.expressionsPerDefinitionMax) {
+      this.violation(field, "LIMIT_EXCEEDED", `a definition holds at most ${limits.expressionsPerDefinitionMax} expressions; move a part to a sub_workflow`);
+    }
+    return false;
   }
 
   get violations(): readonly FieldViolation[] {

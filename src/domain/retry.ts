@@ -8,10 +8,23 @@ import { type Failure, matchesErrorName } from "./failure.ts";
 
 /** Retried unless a policy says otherwise (contract, States). */
 const retriedByDefault = [
-  "NETWORK", "TIMEOUT.START_TO_CLOSE", "TIMEOUT.HEARTBEAT",
-  "HTTP.408", "HTTP.409", "HTTP.425", "HTTP.429", "HTTP.5xx", "HTTP.REJECTED",
-  "GRPC.UNAVAILABLE", "GRPC.RESOURCE_EXHAUSTED", "GRPC.ABORTED", "GRPC.DEADLINE_EXCEEDED", "GRPC.INTERNAL", "GRPC.UNKNOWN",
-  "SMTP.4xx", "WORKER.*",
+  "NETWORK",
+  "TIMEOUT.START_TO_CLOSE",
+  "TIMEOUT.HEARTBEAT",
+  "HTTP.408",
+  "HTTP.409",
+  "HTTP.425",
+  "HTTP.429",
+  "HTTP.5xx",
+  "HTTP.REJECTED",
+  "GRPC.UNAVAILABLE",
+  "GRPC.RESOURCE_EXHAUSTED",
+  "GRPC.ABORTED",
+  "GRPC.DEADLINE_EXCEEDED",
+  "GRPC.INTERNAL",
+  "GRPC.UNKNOWN",
+  "SMTP.4xx",
+  "WORKER.*",
 ];
 
 export interface AttemptFailure {

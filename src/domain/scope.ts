@@ -1,7 +1,7 @@
 /** The variables an expression of a running execution sees. */
 import type { Json } from "../base/json.ts";
 import type { CompiledRevision } from "./definition.ts";
-import { errorScopeOf, type ExecutionState } from "./execution.ts";
+import { type ExecutionState, errorScopeOf } from "./execution.ts";
 import type { Scope } from "./expressions/expression.ts";
 import type { Failure } from "./failure.ts";
 

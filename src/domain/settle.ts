@@ -110,7 +110,8 @@ function checkResult(context: SettleContext, target: AttemptTarget, result: Json
   const { step, path } = target;
   const fault = findJsonFault(result);
   if (fault) return fail(failure("SCHEMA", `the result of ${step.name} cannot be stored: ${fault.path || "it"} ${fault.problem}`));
-  if (jsonBytes(result) > limits.resultBytesMax) return fail(failure("LIMIT.RESULT", `the result of ${step.name} is larger than ${limits.resultBytesMax} bytes`));
+  if (jsonBytes(result) > limits.resultBytesMax)
+    return fail(failure("LIMIT.RESULT", `the result of ${step.name} is larger than ${limits.resultBytesMax} bytes`));
   const mismatch = step.resultSchema && findSchemaFault(step.resultSchema, result);
   if (mismatch) return fail(failure("SCHEMA", `the result of ${step.name} does not fit its result_schema: ${mismatch.path || "it"} ${mismatch.problem}`));
   const started = context.state.steps.has(path) ? {} : { startedAt: context.now };

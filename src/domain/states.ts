@@ -1,34 +1,59 @@
 /** The closed lists of states, written once. The same words (upper case) stand in the contract, lower case in SQL checks. */
 
 export const executionStates = [
-  "pending", "running", "waiting", "paused", "compensating", "stuck",
-  "completed", "compensated", "failed", "canceled", "timed_out", "terminated",
+  "pending",
+  "running",
+  "waiting",
+  "paused",
+  "compensating",
+  "stuck",
+  "completed",
+  "compensated",
+  "failed",
+  "canceled",
+  "timed_out",
+  "terminated",
 ] as const;
 export type ExecutionStatus = (typeof executionStates)[number];
 
 export const terminalExecutionStates = ["completed", "compensated", "failed", "canceled", "timed_out", "terminated"] as const;
 export type TerminalExecutionStatus = (typeof terminalExecutionStates)[number];
 
-export const sagaStates = [
-  "initializing", "running", "completing", "completed", "compensating", "compensated", "stuck", "failed",
-] as const;
+export const sagaStates = ["initializing", "running", "completing", "completed", "compensating", "compensated", "stuck", "failed"] as const;
 export type SagaStatus = (typeof sagaStates)[number];
 
-export const endReasons = [
-  "success", "step_failed", "canceled", "aborted", "timeout", "terminated", "parent", "checkback_no", "operator",
-] as const;
+export const endReasons = ["success", "step_failed", "canceled", "aborted", "timeout", "terminated", "parent", "checkback_no", "operator"] as const;
 export type EndReason = (typeof endReasons)[number];
 
 export const stepStates = [
-  "pending", "queued", "running", "waiting", "retrying", "completed", "failed", "skipped", "canceled",
-  "compensating", "compensated", "compensation_failed",
+  "pending",
+  "queued",
+  "running",
+  "waiting",
+  "retrying",
+  "completed",
+  "failed",
+  "skipped",
+  "canceled",
+  "compensating",
+  "compensated",
+  "compensation_failed",
 ] as const;
 export type StepStatus = (typeof stepStates)[number];
 
 /** State of one operation (action, compensation, confirmation) of a step; forward and undo state are separate fields. */
 export const operationStates = [
-  "none", "pending", "dispatched", "in_progress", "succeeded", "nothing_to_undo", "failed", "unknown", "exhausted",
-  "resolved", "skipped",
+  "none",
+  "pending",
+  "dispatched",
+  "in_progress",
+  "succeeded",
+  "nothing_to_undo",
+  "failed",
+  "unknown",
+  "exhausted",
+  "resolved",
+  "skipped",
 ] as const;
 export type OperationStatus = (typeof operationStates)[number];
 

@@ -3,9 +3,8 @@
  * deferred templates that its handler asks for.
  */
 import { isJsonObject, type Json, type JsonObject } from "../base/json.ts";
+import { compileExpressionField, compileTemplateField } from "./compile-field.ts";
 import type { StepConfig } from "./definition.ts";
-import { compileExpression } from "./expressions/compile-expression.ts";
-import { compileTemplate } from "./expressions/compile-template.ts";
 import type { Expression, Template } from "./expressions/expression.ts";
 import type { Report } from "./report.ts";
 import type { FieldRule, StepTypeSpec } from "./step-type.ts";
@@ -51,28 +50,17 @@ function compileField(value: Json, walk: Walk, pattern: string, path: string): T
 function compileRule(value: Json, rule: FieldRule, walk: Walk, path: string): Template {
   const at = `${walk.root}.${path}`;
   if (rule.as === "expression") {
-    if (typeof value !== "string" || value === "") return { kind: "constant", value };
-    const compiled = compileExpression(value);
-    if (compiled.ok) walk.deferred.set(path, compiled.value);
-    else walk.report.violation(at, compiled.fault.reason, compiled.fault.problem);
+    const expression = compileExpressionField(value, at, walk.report);
+    if (expression) walk.deferred.set(path, expression);
     return { kind: "constant", value };
   }
-  const compiled = compileTemplate(value);
-  if (!compiled.ok) {
-    for (const fault of compiled.fault) walk.report.violation(joinPath(at, fault.path), fault.reason, fault.problem);
-    return { kind: "constant", value };
-  }
-  if (rule.as === "template") return compiled.value;
-  walk.deferred.set(path, compiled.value);
+  const template = compileTemplateField(value, at, walk.report);
+  if (template && rule.as === "template") return template;
+  if (template) walk.deferred.set(path, template);
   return { kind: "constant", value };
 }
 
 function foldConstant(template: Extract<Template, { kind: "list" | "object" }>, value: Json): Template {
   const parts = template.kind === "list" ? template.items : template.entries.map(([, member]) => member);
   return parts.every((part) => part.kind === "constant") ? { kind: "constant", value } : template;
-}
-
-export function joinPath(base: string, rest: string): string {
-  if (rest === "") return base;
-  return rest.startsWith("[") ? base + rest : `${base}.${rest}`;
 }

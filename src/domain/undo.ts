@@ -87,13 +87,7 @@ function isUndoOpen(definition: Definition, state: ExecutionState): boolean {
 }
 
 /** The one terminal event of an opening. */
-export function decideEnd(input: {
-  definition: Definition;
-  state: ExecutionState;
-  now: number;
-  turn: Turn;
-  undone: boolean;
-}): NewEvent {
+export function decideEnd(input: { definition: Definition; state: ExecutionState; now: number; turn: Turn; undone: boolean }): NewEvent {
   const { definition, state, turn, undone } = input;
   const standing = standingEffects(definition, state);
   const anythingUndone = undone && [...state.steps.values()].some((run) => run.undo?.status === "succeeded" || run.undo?.status === "nothing_to_undo");

@@ -5,7 +5,7 @@
  * Implementations: `batched-journal.ts` shares one commit among all executions of this replica; the plain one writes one
  * execution at a time and stays as the reference. Both pass the same contract suite.
  */
-import type { JsonObject, Json } from "../base/json.ts";
+import type { Json, JsonObject } from "../base/json.ts";
 import type { ExecutionEvent } from "../domain/events.ts";
 import type { ExecutionRow, StepRow } from "../domain/projection.ts";
 

@@ -6,9 +6,9 @@
 import { type FieldViolation, messageOf } from "../../base/errors.ts";
 import { findJsonFault, isJsonObject, type Json, type JsonObject } from "../../base/json.ts";
 import { fail, ok, type Result } from "../../base/result.ts";
+import { joinPath } from "../compile-field.ts";
 import { foldParams } from "../expressions/fold-params.ts";
 import { findSchemaFaults, type SchemaFault } from "../json-schema.ts";
-import { joinPath } from "../step-config.ts";
 import { applyDefaults } from "./apply-defaults.ts";
 
 export interface TemplateContent {

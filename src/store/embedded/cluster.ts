@@ -39,9 +39,16 @@ export async function createCluster(cluster: string, binaries: Binaries, runAs: 
   mkdirSync(unfinished, { mode: 0o700 });
   giveTo(runAs, unfinished);
   await runInitdb(binaries.initdb, runAs, [
-    "--pgdata", unfinished, "--username=postgres", "--encoding=UTF8", "--auth-local=trust", "--auth-host=reject",
+    "--pgdata",
+    unfinished,
+    "--username=postgres",
+    "--encoding=UTF8",
+    "--auth-local=trust",
+    "--auth-host=reject",
     // The builtin provider sorts and folds the same on every system; the system's own locale need not have C.UTF-8 at all.
-    "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C",
+    "--locale-provider=builtin",
+    "--builtin-locale=C.UTF-8",
+    "--locale=C",
     // PostgreSQL later syncs only what it changes itself. Unsynced files of the first hour would undo its promises
     // after a power cut; syncing them costs 0.1 s once.
     ...(durable ? [] : ["--no-sync"]),

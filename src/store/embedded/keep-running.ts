@@ -1,8 +1,8 @@
 /** Starts PostgreSQL again when it was killed under its users, so that they have only a short outage to live through. */
 import { existsSync } from "node:fs";
 import type { Clock } from "../../base/clock.ts";
-import type { Log } from "../../base/log.ts";
 import { messageOf } from "../../base/errors.ts";
+import type { Log } from "../../base/log.ts";
 import { clusterOf } from "./data-folder.ts";
 import { withFolderLock } from "./folder-lock.ts";
 import { findPostmaster } from "./postmaster.ts";

@@ -44,14 +44,19 @@ export function switched(runAs: RunAs): SpawnSyncOptions & { env: NodeJS.Process
 }
 
 function findUser(): RunAs | undefined {
-  const line = readFileSync("/etc/passwd", "utf8").split("\n").find((entry) => entry.startsWith(`${userName}:`));
+  const line = readFileSync("/etc/passwd", "utf8")
+    .split("\n")
+    .find((entry) => entry.startsWith(`${userName}:`));
   const [, , uid, gid] = line?.split(":") ?? [];
   return uid && gid ? { uid: Number(uid), gid: Number(gid) } : undefined;
 }
 
 function createUser(): RunAs {
   // The first form is shadow-utils (Debian, Fedora), the second BusyBox (Alpine).
-  const commands = [["useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", userName], ["adduser", "-S", "-D", "-H", userName]];
+  const commands = [
+    ["useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", userName],
+    ["adduser", "-S", "-D", "-H", userName],
+  ];
   for (const [command = "", ...args] of commands) {
     spawnSync(command, args, { env: { PATH: "/usr/sbin:/sbin:/usr/bin:/bin" } });
     const user = findUser();

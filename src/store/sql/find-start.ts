@@ -14,7 +14,12 @@ select id, request_id is not null and request_id = $2 as by_request_id, request_
 from workflow_executions where tenant_id = $1 and (request_id = $2 or (execution_key = $3 and end_time is null))
 order by 2 desc limit 1`;
 
-export async function findStart(pool: Pool, tenantId: string, requestId: string | undefined, executionKey: string | undefined): Promise<ExistingStart | undefined> {
+export async function findStart(
+  pool: Pool,
+  tenantId: string,
+  requestId: string | undefined,
+  executionKey: string | undefined,
+): Promise<ExistingStart | undefined> {
   const { rows } = await pool.query<{ id: string; by_request_id: boolean | null; request_hash: Buffer | null }>({
     name: "find_start",
     text,

@@ -61,10 +61,10 @@ export async function findDeadReplicas(client: ClientBase, replicaId: string): P
 export async function takeOver(client: ClientBase, dead: DeadReplica): Promise<number> {
   await client.query("begin");
   try {
-    const raised = await client.query(
-      "update replicas set epoch = epoch + 1, expire_time = '-infinity' where id = $1 and epoch = $2",
-      [dead.replicaId, dead.epoch],
-    );
+    const raised = await client.query("update replicas set epoch = epoch + 1, expire_time = '-infinity' where id = $1 and epoch = $2", [
+      dead.replicaId,
+      dead.epoch,
+    ]);
     const freed =
       raised.rowCount === 1
         ? await client.query("update workflow_executions set owner = null, wake_at = clock_timestamp() where owner = $1", [dead.replicaId])

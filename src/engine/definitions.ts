@@ -1,0 +1,58 @@
+/** Compiled definitions by revision. Revisions are immutable, so an entry is never stale, only dropped when unused. */
+import { AppError } from "../base/errors.ts";
+import type { JsonObject } from "../base/json.ts";
+import type { CompiledRevision } from "../domain/definition.ts";
+import { parseDefinition } from "../domain/parse-definition.ts";
+import type { StepTypes } from "../domain/step-type.ts";
+
+/** Compiled definitions kept in memory; the least recently used one goes first. */
+const cachedMax = 500;
+
+export interface StoredRevision {
+  readonly workflowId: string;
+  readonly workflowName: string;
+  readonly revision: number;
+  readonly definition: JsonObject;
+  readonly parameters: JsonObject;
+}
+
+export interface DefinitionsOptions {
+  readonly stepTypes: StepTypes;
+  readonly load: (tenantId: string, workflowId: string, revision: number) => Promise<StoredRevision | undefined>;
+}
+
+export class Definitions {
+  readonly #options: DefinitionsOptions;
+  readonly #compiled = new Map<string, CompiledRevision>();
+
+  constructor(options: DefinitionsOptions) {
+    this.#options = options;
+  }
+
+  /** Throws REVISION_NOT_FOUND; a stored definition that no longer parses is a bug and stops that execution. */
+  async get(tenantId: string, workflowId: string, revision: number): Promise<CompiledRevision> {
+    const key = JSON.stringify([tenantId, workflowId, revision]);
+    const known = this.#compiled.get(key);
+    if (known) {
+      this.#compiled.delete(key);
+      this.#compiled.set(key, known);
+      return known;
+    }
+    const stored = await this.#options.load(tenantId, workflowId, revision);
+    if (!stored) throw new AppError("REVISION_NOT_FOUND", `revision ${revision} of workflow ${workflowId} does not exist`);
+    const compiled = this.compile(stored);
+    this.#compiled.set(key, compiled);
+    if (this.#compiled.size > cachedMax) this.#compiled.delete(this.#compiled.keys().next().value as string);
+    return compiled;
+  }
+
+  compile(stored: StoredRevision): CompiledRevision {
+    const parsed = parseDefinition(stored.definition, this.#options.stepTypes);
+    if (!parsed.ok) {
+      const first = parsed.fault.violations[0];
+      throw new AppError("INTERNAL_BUG", `revision ${stored.revision} of ${stored.workflowId} does not parse: ${first?.field} ${first?.description}`);
+    }
+    const { workflowId, workflowName, revision } = stored;
+    return { workflowId, workflowName, revision, definition: parsed.value.definition, params: stored.parameters };
+  }
+}

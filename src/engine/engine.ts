@@ -1,0 +1,202 @@
+/**
+ * The engine of one replica: takes executions (started here, claimed when due, or freed by a dead replica), drives each in
+ * an `ExecutionRun` and lets go of it when it ends, parks or is lost.
+ *
+ * Nothing here decides what a workflow does (that is `domain/`) or makes anything durable (that is the journal). What this
+ * replica drives is only what stands in `#runs`; losing the lease empties it.
+ */
+
+import type { Caller } from "../base/caller.ts";
+import { AppError, messageOf } from "../base/errors.ts";
+import { limits } from "../base/limits.ts";
+import type { CompiledRevision } from "../domain/definition.ts";
+import type { NewEvent } from "../domain/events.ts";
+import { emptyExecution, foldExecution } from "../domain/execution.ts";
+import type { EngineStore } from "../store/engine-store.ts";
+import type { AppendOutcome, StartRow } from "../store/journal.ts";
+import type { ClaimedExecution } from "../store/sql/claim-executions.ts";
+import type { Definitions } from "./definitions.ts";
+import type { Leases } from "./leases.ts";
+import { type Control, ExecutionRun, type RunEnvironment } from "./run-execution.ts";
+
+export interface EngineOptions extends Omit<RunEnvironment, "sleep"> {
+  readonly store: EngineStore;
+  readonly definitions: Definitions;
+  readonly leases: Leases;
+}
+
+export interface NewExecution {
+  readonly executionId: string;
+  readonly start: StartRow;
+  readonly created: NewEvent;
+}
+
+export class Engine {
+  readonly #options: EngineOptions;
+  readonly #environment: RunEnvironment;
+  readonly #runs = new Map<string, ExecutionRun>();
+  readonly #drives = new Set<Promise<void>>();
+  readonly #stopping = new AbortController();
+  #wakeUp: () => void = () => undefined;
+  #loop: Promise<void> | undefined;
+
+  constructor(options: EngineOptions) {
+    this.#options = options;
+    const { clock } = options.services;
+    this.#environment = { ...options, sleep: (durationMs, signal) => clock.sleep(durationMs, signal).catch(() => undefined) };
+  }
+
+  start(): void {
+    this.#loop ??= this.#claimForever();
+  }
+
+  /**
+   * Takes nothing new, lets attempts in flight end for up to `graceMs` and leaves every execution due for the next replica.
+   * What does not end in time is forgotten: whoever claims it sends it again with the same key. May be called twice.
+   */
+  async stop(graceMs: number): Promise<void> {
+    this.#stopping.abort(new Error("the engine stops"));
+    await this.#loop;
+    for (const run of this.#runs.values()) run.park();
+    const grace = new AbortController();
+    const { clock } = this.#options.services;
+    await Promise.race([Promise.allSettled([...this.#drives]), clock.sleep(graceMs, grace.signal).catch(() => undefined)]);
+    grace.abort(new Error("everything was parked"));
+    this.forgetAll();
+    await Promise.allSettled([...this.#drives]);
+  }
+
+  /** Executions driven here at this moment. */
+  get driven(): number {
+    return this.#runs.size;
+  }
+
+  /** The lease is gone: nothing here may write any more. */
+  forgetAll(): void {
+    for (const run of this.#runs.values()) run.forget();
+  }
+
+  /** Look for due work now instead of at the next poll. */
+  wake(): void {
+    this.#wakeUp();
+  }
+
+  /** Makes a new execution durable and drives it. Resolves after the commit; `exists` means that nothing was written. */
+  async begin(tenantId: string, revision: CompiledRevision, execution: NewExecution): Promise<AppendOutcome> {
+    const { leases, journal } = this.#options;
+    if (this.#stopping.signal.aborted) throw new AppError("SERVER_DRAINING", "this replica is stopping; try again", { retryAfterMs: 500 });
+    if (!leases.held) throw new AppError("STORAGE_UNAVAILABLE", "this replica has no lease at the moment; try again", { retryAfterMs: 1_000 });
+    if (journal.backlogRows > limits.backlogStartsMax || this.#runs.size >= limits.drivenExecutionsMax) {
+      throw new AppError("OVERLOADED", "this replica has more work than it can write; try again later", { retryAfterMs: 1_000 });
+    }
+    const run = new ExecutionRun(this.#environment, revision, emptyExecution({ executionId: execution.executionId, tenantId }));
+    const begun = run.begin(execution.start, execution.created);
+    this.#drive(tenantId, run);
+    return await begun;
+  }
+
+  /**
+   * Hands a command to an execution, wherever it stands: driven here, or parked. One that another replica drives is asked
+   * again for a short while, because executions change hands.
+   */
+  async control(caller: Caller, executionId: string, command: Control): Promise<void> {
+    const { clock } = this.#options.services;
+    for (let attempt = 1; ; attempt++) {
+      const run = this.#runs.get(keyOf(caller.tenantId, executionId)) ?? (await this.#take(caller.tenantId, executionId));
+      try {
+        if (run) return await run.control(command);
+      } catch (error) {
+        if (!(error instanceof AppError) || error.reason !== "STORAGE_UNAVAILABLE" || attempt >= controlAttemptsMax) throw error;
+      }
+      if (!run && attempt >= controlAttemptsMax) {
+        throw new AppError("STORAGE_UNAVAILABLE", "another replica drives this execution; try again", { retryAfterMs: 500 });
+      }
+      await clock.sleep(controlPauseMs);
+    }
+  }
+
+  async #take(tenantId: string, executionId: string): Promise<ExecutionRun | undefined> {
+    const claimed = this.#options.leases.held ? await this.#options.store.claimOne(tenantId, executionId) : undefined;
+    if (claimed) await this.#resume(tenantId, [claimed]);
+    return this.#runs.get(keyOf(tenantId, executionId));
+  }
+
+  async #claimForever(): Promise<void> {
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      let pauseMs: number = limits.claimPollMs;
+      try {
+        if (this.#options.leases.held) pauseMs = await this.#claimDue();
+      } catch (error) {
+        this.#options.services.log.warn({ error: messageOf(error) }, "due executions could not be claimed");
+      }
+      if (pauseMs > 0) await this.#pause(pauseMs);
+    }
+  }
+
+  /** Claims in turns by tenant; answers how long nothing is due. */
+  async #claimDue(): Promise<number> {
+    let pauseMs: number = limits.claimPollMs;
+    for (const { tenantId, dueInMs } of await this.#options.store.nextDue()) {
+      const room = limits.drivenExecutionsMax - this.#runs.size;
+      if (dueInMs > 0 || room <= 0) {
+        pauseMs = Math.min(pauseMs, Math.max(dueInMs, 1));
+        continue;
+      }
+      const claimed = await this.#options.store.claim(tenantId, Math.min(limits.claimRowsMax, room));
+      await this.#resume(tenantId, claimed);
+      if (claimed.length > 0) pauseMs = 0;
+    }
+    return pauseMs;
+  }
+
+  /** Loads, folds and drives claimed executions. One that cannot be folded is reported and left alone, never looped on. */
+  async #resume(tenantId: string, claimed: readonly ClaimedExecution[]): Promise<void> {
+    if (claimed.length === 0) return;
+    const ledgers = await this.#options.store.loadLedgers(
+      tenantId,
+      claimed.map((execution) => execution.executionId),
+    );
+    for (const { executionId, workflowId, revision } of claimed) {
+      try {
+        if (workflowId === undefined) throw new AppError("FEATURE_DISABLED", "standalone sagas are not driven yet");
+        const compiled = await this.#options.definitions.get(tenantId, workflowId, revision);
+        const state = foldExecution({ tenantId, executionId }, ledgers.get(executionId) ?? []);
+        this.#drive(tenantId, new ExecutionRun(this.#environment, compiled, state));
+      } catch (error) {
+        this.#options.services.log.error({ executionId, error: messageOf(error) }, "an execution cannot be resumed; it stays claimed until an operator looks");
+      }
+    }
+  }
+
+  #drive(tenantId: string, run: ExecutionRun): void {
+    const key = keyOf(tenantId, run.executionId);
+    this.#runs.set(key, run);
+    const drive = run
+      .run()
+      .catch((error: unknown) => {
+        this.#options.services.log.error({ executionId: run.executionId, error: messageOf(error) }, "an execution broke an invariant; it is left alone");
+        run.forget();
+      })
+      .then((end) => {
+        if (this.#runs.get(key) === run) this.#runs.delete(key);
+        if (end === "lost" && !this.#stopping.signal.aborted)
+          this.#options.services.log.info({ executionId: run.executionId }, "an execution was lost to another owner");
+        if (end === "parked") this.wake();
+        this.#drives.delete(drive);
+      });
+    this.#drives.add(drive);
+  }
+
+  async #pause(durationMs: number): Promise<void> {
+    const { clock } = this.#options.services;
+    await Promise.race([clock.sleep(durationMs, this.#stopping.signal).catch(() => undefined), new Promise<void>((resolve) => (this.#wakeUp = resolve))]);
+  }
+}
+
+const controlAttemptsMax = 20;
+const controlPauseMs = 100;
+
+function keyOf(tenantId: string, executionId: string): string {
+  return `${tenantId}/${executionId}`;
+}

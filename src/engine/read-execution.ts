@@ -1,0 +1,29 @@
+/** Reads an execution as its ledger tells it, page by page. */
+import type { Caller } from "../base/caller.ts";
+import type { ExecutionEvent } from "../domain/events.ts";
+import { applyEvent, type ExecutionState, emptyExecution } from "../domain/execution.ts";
+
+/** Events after a number, in order, at most `rowsMax`; fewer when they are large. Empty at the end. */
+export type ListEvents = (caller: Caller, executionId: string, afterSequence: number, rowsMax: number) => Promise<readonly ExecutionEvent[]>;
+
+export const ledgerPageRows = 500;
+
+/** The folded state as of `untilSequence` (or the end), or undefined when there is no such execution. */
+export async function readExecution(
+  listEvents: ListEvents,
+  caller: Caller,
+  executionId: string,
+  untilSequence: number = Number.MAX_SAFE_INTEGER,
+): Promise<ExecutionState | undefined> {
+  const state = emptyExecution({ executionId, tenantId: caller.tenantId });
+  let known = false;
+  for (;;) {
+    const page = await listEvents(caller, executionId, state.sequence, ledgerPageRows);
+    known ||= page.length > 0;
+    for (const event of page) {
+      if (event.sequence > untilSequence) return state;
+      applyEvent(state, event);
+    }
+    if (page.length === 0) return known ? state : undefined;
+  }
+}

@@ -1,0 +1,297 @@
+/**
+ * Drives one execution in this process, from the moment it is claimed or started until it ends, parks or is lost.
+ *
+ * One turn is: decide what is due → carry out what only computes, folding each event at once → write all of the turn's
+ * events in one append → then, and only then, publish them and send the effects whose intents are now durable → wait for
+ * an outcome, a timer or a command → settle it → the next turn. So an effect's `step_started` rides in the same commit as
+ * the completion before it, and nothing leaves the process, no watcher sees anything and no caller is answered before the
+ * commit.
+ *
+ * If the process dies before an append commits, nothing of that turn happened anywhere. If it dies after, the ledger says
+ * which effects may have been sent, and whoever claims the execution sends them again with the same idempotency key. If the
+ * append is refused (fence, sequence), this object forgets everything: its folded state is ahead of the ledger.
+ */
+import { AppError } from "../base/errors.ts";
+import { limits } from "../base/limits.ts";
+import type { Command } from "../domain/command.ts";
+import { operationKey } from "../domain/command.ts";
+import { decide } from "../domain/decide.ts";
+import type { CompiledRevision } from "../domain/definition.ts";
+import type { ExecutionEvent, NewEvent } from "../domain/events.ts";
+import { applyEvent, type ExecutionState } from "../domain/execution.ts";
+import { type Failure, failure } from "../domain/failure.ts";
+import { executionRow, stepRows } from "../domain/projection.ts";
+import { settleAction, settleUndo } from "../domain/settle.ts";
+import { isTerminal } from "../domain/states.ts";
+import type { AppendOutcome, AppendRequest, Journal, StartRow } from "../store/journal.ts";
+import { type Attempt, carryOut, type StepEnvironment } from "./run-step.ts";
+import { endEvents, startEvents, stepEvents, undoEvents } from "./turn.ts";
+
+export interface RunEnvironment extends StepEnvironment {
+  readonly journal: Journal;
+  readonly publish: (executionId: string, events: readonly ExecutionEvent[]) => void;
+  /** Resolves after that many milliseconds or when the signal aborts. */
+  readonly sleep: (durationMs: number, signal: AbortSignal) => Promise<void>;
+  readonly random: () => number;
+}
+
+/** Why the drive ended. `parked` and `ended` are durable; after `lost` another replica or a later claim goes on. */
+export type RunEnd = "ended" | "parked" | "lost";
+
+/** A caller's command: the events it makes, or why it is refused; it sees the state all earlier events led to. */
+export type Control = (state: ExecutionState, revision: CompiledRevision, now: number) => NewEvent[] | AppError;
+
+/** Events one turn may hold before it is written: bounds the time the event loop is kept and the size of an append. */
+const eventsPerTurnMax = 100;
+
+const endsStep: ReadonlySet<string> = new Set(["step_succeeded", "step_failed", "step_skipped"]);
+
+/** Events after which the execution's own row says something else. */
+const changesRow: ReadonlySet<string> = new Set([
+  "execution_created",
+  "execution_started",
+  "execution_paused",
+  "execution_resumed",
+  "execution_cancel_requested",
+  "execution_ended",
+  "execution_reopened",
+  "saga_state_changed",
+  "variables_set",
+]);
+
+interface News {
+  readonly take: () => void;
+  /** The run ended before it was taken. */
+  readonly drop: () => void;
+}
+
+export class ExecutionRun {
+  readonly #environment: RunEnvironment;
+  readonly #revision: CompiledRevision;
+  readonly #state: ExecutionState;
+  readonly #inFlight = new Map<string, AbortController>();
+  /** News that the next turn begins with: outcomes and commands. */
+  readonly #inbox: News[] = [];
+  #turn: ExecutionEvent[] = [];
+  #effects: Attempt[] = [];
+  #start: StartRow | undefined;
+  #afterCommit: ((outcome: AppendOutcome) => void)[] = [];
+  #wakeUp: () => void = () => undefined;
+  #parking = false;
+  #forgotten = false;
+  #over = false;
+
+  constructor(environment: RunEnvironment, revision: CompiledRevision, state: ExecutionState) {
+    this.#environment = environment;
+    this.#revision = revision;
+    this.#state = state;
+  }
+
+  get executionId(): string {
+    return this.#state.executionId;
+  }
+
+  /** Begins a new execution; resolves when its first turn is durable or was refused. `run` must follow. */
+  begin(start: StartRow, created: NewEvent): Promise<AppendOutcome> {
+    this.#start = start;
+    this.#fold([created]);
+    return new Promise((resolve) => this.#afterCommit.push(resolve));
+  }
+
+  /** Hands a command in; resolves when its events are durable, rejects with the refusal. */
+  control(command: Control): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const drop = (): void => reject(lostError());
+      if (this.#over) return drop();
+      const take = (): void => {
+        const events = command(this.#state, this.#revision, this.#environment.now());
+        if (events instanceof AppError) return reject(events);
+        this.#fold(events);
+        this.#afterCommit.push((outcome) => (outcome.kind === "committed" ? resolve() : drop()));
+      };
+      this.#inbox.push({ take, drop });
+      this.#wakeUp();
+    });
+  }
+
+  /** Drops the execution without another write: the lease is gone or the process stops. Attempts in flight are aborted. */
+  forget(): void {
+    this.#forgotten = true;
+    for (const controller of this.#inFlight.values()) controller.abort(failure("CANCELED", "the replica no longer drives this execution"));
+    this.#wakeUp();
+  }
+
+  /** Begins no further attempt; once those in flight are settled, leaves the execution due at once for any replica. */
+  park(): void {
+    this.#parking = true;
+    this.#wakeUp();
+  }
+
+  async run(): Promise<RunEnd> {
+    for (;;) {
+      for (const news of this.#inbox.splice(0)) news.take();
+      const until = this.#decide();
+      const release = this.#mayRelease(until);
+      if (!(await this.#commit(release, until))) return this.#end("lost");
+      if (release) return this.#end(isTerminal(this.#state.status) ? "ended" : "parked");
+      this.#send();
+      await this.#news(until);
+      if (this.#forgotten) return this.#end("lost");
+    }
+  }
+
+  /** Decides and computes until only effects, waits or nothing is left. Answers when the next timer is due. */
+  #decide(): number {
+    for (;;) {
+      let until = Number.POSITIVE_INFINITY;
+      let postponed = false;
+      const before = this.#state.sequence;
+      for (const command of decide(this.#revision, this.#state, this.#inFlight, this.#environment.now())) {
+        if (command.kind === "wait") until = Math.min(until, command.until);
+        else if (this.#needsCommitFirst(command)) postponed = true;
+        else this.#carryOut(command);
+      }
+      if (postponed) return this.#environment.now();
+      if (this.#state.sequence === before) return until;
+    }
+  }
+
+  /** A parking run begins nothing; with durability EVERY_STEP no step computes before the previous one is durable; otherwise only long turns are cut. */
+  #needsCommitFirst(command: Command): boolean {
+    if (this.#parking) return command.kind === "act" || command.kind === "undo";
+    if (command.kind !== "act" || command.step.nature === "effect") return false;
+    if (this.#turn.length >= eventsPerTurnMax) return true;
+    return this.#revision.definition.durability === "every_step" && this.#turn.some((event) => endsStep.has(event.type));
+  }
+
+  #carryOut(command: Exclude<Command, { kind: "wait" }>): void {
+    const { kind } = command;
+    switch (kind) {
+      case "record":
+        return this.#fold([command.event]);
+      case "start":
+        return this.#fold(startEvents(this.#environment, this.#state, this.#revision));
+      case "complete":
+        return this.#fold(endEvents(this.#environment, this.#state, this.#revision));
+      case "abort":
+        return this.#inFlight.get(operationKey(command.path, "action"))?.abort(command.failure);
+      case "act":
+      case "undo": {
+        const turn = (kind === "act" ? stepEvents : undoEvents)(this.#environment, this.#state, this.#revision, command);
+        this.#fold(turn.events);
+        if (!turn.effect) return;
+        this.#effects.push(turn.effect);
+        this.#inFlight.set(operationKey(command.path, turn.effect.operation), new AbortController());
+        return;
+      }
+      default:
+        kind satisfies never;
+    }
+  }
+
+  /** Numbers events and folds them; they are written with the next commit. */
+  #fold(events: readonly NewEvent[]): void {
+    for (const event of events) {
+      const numbered = { ...event, sequence: this.#state.sequence + 1 };
+      applyEvent(this.#state, numbered);
+      this.#turn.push(numbered);
+    }
+  }
+
+  /** Ended, or nothing happens here for long enough that parking pays. */
+  #mayRelease(until: number): boolean {
+    if (isTerminal(this.#state.status)) return true;
+    if (this.#inFlight.size > 0 || this.#inbox.length > 0) return false;
+    if (this.#parking) return true;
+    return until - this.#environment.now() > limits.parkAfterMs;
+  }
+
+  /** Writes the turn. False: it was not written, and the state in memory is worth nothing any more. */
+  async #commit(release: boolean, until: number): Promise<boolean> {
+    const events = this.#turn;
+    if (events.length === 0 && !release) {
+      for (const tell of this.#afterCommit.splice(0)) tell({ kind: "committed" });
+      return true;
+    }
+    const outcome = await this.#append(this.#requestOf(events, release, until));
+    this.#turn = [];
+    this.#start = undefined;
+    for (const tell of this.#afterCommit.splice(0)) tell(outcome);
+    if (outcome.kind !== "committed") return false;
+    this.#environment.publish(this.#state.executionId, events);
+    return true;
+  }
+
+  #requestOf(events: readonly ExecutionEvent[], release: boolean, until: number): AppendRequest {
+    const changed = release || this.#start !== undefined || events.some((event) => changesRow.has(event.type));
+    const wakeAt = release && !isTerminal(this.#state.status) && Number.isFinite(until) ? until : undefined;
+    return {
+      tenantId: this.#state.tenantId,
+      executionId: this.#state.executionId,
+      events,
+      ...(this.#start ? { start: this.#start } : {}),
+      ...(changed ? { row: executionRow(this.#state, wakeAt) } : {}),
+      steps: stepRows(this.#state, events),
+      release,
+    };
+  }
+
+  async #append(request: AppendRequest): Promise<AppendOutcome> {
+    try {
+      return await this.#environment.journal.append(request);
+    } catch (error) {
+      this.#environment.services.log.error({ executionId: this.executionId, error }, "an append failed; the execution is left to a later claim");
+      return { kind: "fenced" };
+    }
+  }
+
+  #send(): void {
+    for (const attempt of this.#effects.splice(0)) void this.#attempt(attempt);
+  }
+
+  async #attempt(attempt: Attempt): Promise<void> {
+    const key = operationKey(attempt.path, attempt.operation);
+    const controller = this.#inFlight.get(key) ?? new AbortController();
+    const done = new AbortController();
+    const { sleep, now } = this.#environment;
+    void sleep(attempt.deadlineAt - now(), done.signal).then(() => {
+      if (!done.signal.aborted) controller.abort(timeoutOf(attempt));
+    });
+    const outcome = await carryOut(this.#environment, this.#state, attempt, controller.signal);
+    done.abort();
+    const take = (): void => {
+      this.#inFlight.delete(key);
+      const context = { revision: this.#revision, state: this.#state, now: now() };
+      const target = { step: attempt.step, path: attempt.path, attempt: attempt.number };
+      const settle = attempt.operation === "action" ? settleAction : settleUndo;
+      this.#fold(settle(context, target, outcome, this.#environment.random()));
+    };
+    this.#inbox.push({ take, drop: () => undefined });
+    this.#wakeUp();
+  }
+
+  /** Resolves when something is in the inbox, the timer is due, or the run is forgotten. */
+  async #news(until: number): Promise<void> {
+    if (this.#inbox.length > 0 || this.#forgotten || until <= this.#environment.now()) return;
+    const timer = new AbortController();
+    const waits: Promise<void>[] = [new Promise((resolve) => (this.#wakeUp = resolve))];
+    if (Number.isFinite(until)) waits.push(this.#environment.sleep(Math.max(0, until - this.#environment.now()), timer.signal));
+    await Promise.race(waits);
+    timer.abort();
+  }
+
+  #end(how: RunEnd): RunEnd {
+    this.#over = true;
+    for (const tell of this.#afterCommit.splice(0)) tell({ kind: "fenced" });
+    for (const news of this.#inbox.splice(0)) news.drop();
+    return how;
+  }
+}
+
+function timeoutOf(attempt: Attempt): Failure {
+  return failure("TIMEOUT.START_TO_CLOSE", `step ${attempt.path} did not finish in its time`);
+}
+
+function lostError(): AppError {
+  return new AppError("STORAGE_UNAVAILABLE", "the execution changed hands before the command was written; try again", { retryAfterMs: 500 });
+}

@@ -1,0 +1,152 @@
+/**
+ * One attempt of one operation (action or undo) of a step: what it is called with, and calling it. What its outcome means
+ * is for `domain/settle.ts` to say.
+ */
+import { invariant, messageOf } from "../base/errors.ts";
+import { isJsonObject, type Json, type JsonObject } from "../base/json.ts";
+import { fail, ok, type Result } from "../base/result.ts";
+import type { CompiledRevision, Step } from "../domain/definition.ts";
+import type { ExecutionState } from "../domain/execution.ts";
+import { evaluateExpression } from "../domain/expressions/evaluate-expression.ts";
+import type { EvaluationContext, Expression, Scope, Template } from "../domain/expressions/expression.ts";
+import { renderTemplate } from "../domain/expressions/render-template.ts";
+import { type Failure, failure } from "../domain/failure.ts";
+import { scopeOf, undoVariables } from "../domain/scope.ts";
+import type { StepOutcome } from "../domain/step-outcome.ts";
+import type { StepCall, StepHandler, StepServices } from "../steps/step-handler.ts";
+
+export interface StepEnvironment {
+  readonly handlers: ReadonlyMap<string, StepHandler>;
+  readonly services: StepServices;
+  /** By the database-synchronised clock. */
+  readonly now: () => number;
+  readonly monotonic: () => number;
+}
+
+/** Everything one attempt needs, fixed before it runs. */
+export interface Attempt {
+  readonly step: Step;
+  /** The step that is carried out: the step itself, or the one that undoes it. */
+  readonly leaf: Step;
+  readonly path: string;
+  readonly number: number;
+  readonly operation: "action" | "compensate";
+  readonly config: JsonObject;
+  readonly idempotencyKey: string;
+  readonly deadlineAt: number;
+  readonly scope: Scope;
+  readonly handler: StepHandler;
+}
+
+/** Renders what the attempt is called with. A failure means that nothing was called. */
+export function prepareAttempt(
+  environment: StepEnvironment,
+  state: ExecutionState,
+  revision: CompiledRevision,
+  target: { readonly step: Step; readonly path: string; readonly attempt: number; readonly operation: "action" | "compensate" },
+): Result<Attempt, Failure> {
+  const { step, path, operation } = target;
+  const leaf = operation === "action" ? step : step.compensation?.step;
+  invariant(leaf, `${path} declares the undo that is called`);
+  const handler = environment.handlers.get(leaf.type);
+  invariant(handler, `step type ${leaf.type} has a handler`);
+  const run = state.steps.get(path);
+  const extra = operation === "compensate" ? undoVariables(run?.input, run?.result, state.turn?.failure) : undefined;
+  const scope = scopeOf(state, revision, extra);
+  const context = contextOf(environment, state, path);
+  const config = renderTemplate(leaf.config.rendered, scope, context);
+  if (!config.ok) return fail(config.fault);
+  const key = idempotencyKeyOf(step, state, target.path, operation, scope, context);
+  if (!key.ok) return fail(key.fault);
+  const timeouts = operation === "action" ? step.timeouts : (step.compensation?.timeouts ?? step.timeouts);
+  return ok({
+    step,
+    leaf,
+    path,
+    number: target.attempt,
+    operation,
+    config: isJsonObject(config.value) ? config.value : {},
+    idempotencyKey: key.value,
+    deadlineAt: environment.now() + timeouts.startToCloseMs,
+    scope,
+    handler,
+  });
+}
+
+/** Constant over attempts, replicas and restarts (saga rule R2): `{execution}/{path}/{operation}` unless the definition names one. */
+function idempotencyKeyOf(
+  step: Step,
+  state: ExecutionState,
+  path: string,
+  operation: "action" | "compensate",
+  scope: Scope,
+  context: EvaluationContext,
+): Result<string, Failure> {
+  if (!step.idempotencyKey || operation === "compensate") return ok(`${state.executionId}/${path}/${operation}`);
+  const rendered = renderTemplate(step.idempotencyKey, scope, context);
+  if (!rendered.ok) return rendered;
+  return typeof rendered.value === "string" && rendered.value !== ""
+    ? ok(rendered.value)
+    : fail(failure("EXPRESSION", `idempotency_key of step ${step.name} must give a text`));
+}
+
+/** Runs the handler. Never throws: what a handler throws by mistake may have had an effect. */
+export async function carryOut(environment: StepEnvironment, state: ExecutionState, attempt: Attempt, signal: AbortSignal): Promise<StepOutcome> {
+  try {
+    return await attempt.handler.run(callOf(environment, state, attempt, signal), environment.services);
+  } catch (error) {
+    if (signal.aborted && isJsonObject(signal.reason)) return { kind: "failed", failure: signal.reason as unknown as Failure, outcome: "unknown" };
+    environment.services.log.error(
+      { executionId: state.executionId, step: attempt.path, type: attempt.leaf.type, error: messageOf(error) },
+      "a step handler threw",
+    );
+    return { kind: "failed", failure: failure("INTERNAL", `step type ${attempt.leaf.type} failed unexpectedly`), outcome: "unknown" };
+  }
+}
+
+/** As `carryOut`, for handlers that only compute and answer at once. */
+export function carryOutNow(environment: StepEnvironment, state: ExecutionState, attempt: Attempt): StepOutcome {
+  try {
+    const outcome = attempt.handler.run(callOf(environment, state, attempt, neverAborted), environment.services);
+    invariant(!(outcome instanceof Promise), `step type ${attempt.leaf.type} answers at once`);
+    return outcome;
+  } catch (error) {
+    environment.services.log.error(
+      { executionId: state.executionId, step: attempt.path, type: attempt.leaf.type, error: messageOf(error) },
+      "a step handler threw",
+    );
+    return { kind: "failed", failure: failure("INTERNAL", `step type ${attempt.leaf.type} failed unexpectedly`), outcome: "failed" };
+  }
+}
+
+const neverAborted = new AbortController().signal;
+
+function callOf(environment: StepEnvironment, state: ExecutionState, attempt: Attempt, signal: AbortSignal): StepCall {
+  const context = contextOf(environment, state, attempt.path);
+  return {
+    tenantId: state.tenantId,
+    executionId: state.executionId,
+    correlationId: state.info?.correlationId ?? "",
+    stepPath: attempt.path,
+    attempt: attempt.number,
+    operation: attempt.operation,
+    idempotencyKey: attempt.idempotencyKey,
+    traceparent: state.info?.traceparent,
+    config: attempt.config,
+    signal,
+    deadlineAt: attempt.deadlineAt,
+    now: environment.now,
+    evaluate: (path, extra) => {
+      const compiled = attempt.leaf.config.deferred.get(path);
+      return compiled ? evaluate(compiled, { ...attempt.scope, ...extra }, context) : ok(null);
+    },
+  };
+}
+
+function evaluate(compiled: Expression | Template, scope: Scope, context: EvaluationContext): Result<Json, Failure> {
+  return compiled.kind === "expression" ? evaluateExpression(compiled, scope, context) : renderTemplate(compiled, scope, context);
+}
+
+function contextOf(environment: StepEnvironment, state: ExecutionState, path: string): EvaluationContext {
+  return { executionId: state.executionId, stepPath: path, monotonic: environment.monotonic };
+}

@@ -1,0 +1,195 @@
+/** From a caller's wish to a durable execution: which workflow and revision, whether the input fits, who was first. */
+import { createHash } from "node:crypto";
+import type { Caller } from "../base/caller.ts";
+import { AppError, violationsError } from "../base/errors.ts";
+import type { IdSource } from "../base/ids.ts";
+import { canonicalJson, findJsonFault, type Json, type JsonObject, jsonBytes } from "../base/json.ts";
+import { limits } from "../base/limits.ts";
+import { terminateExecution } from "../domain/control.ts";
+import type { CompiledRevision } from "../domain/definition.ts";
+import { findSchemaFaults } from "../domain/json-schema.ts";
+import type { ExistingStart } from "../store/sql/find-start.ts";
+import type { Definitions } from "./definitions.ts";
+import type { Engine, NewExecution } from "./engine.ts";
+
+export interface StartRequest {
+  /** Id or name. */
+  readonly workflow: string;
+  /** 0 is the active one. */
+  readonly revision: number;
+  readonly input: JsonObject;
+  readonly executionKey: string | undefined;
+  readonly conflictPolicy: "fail" | "return_existing" | "terminate_existing";
+  readonly correlationId: string | undefined;
+  readonly labels: Readonly<Record<string, string>>;
+  /** 0 to 9. */
+  readonly priority: number;
+  readonly startDelayMs: number;
+  readonly requestId: string | undefined;
+}
+
+export interface Started {
+  readonly executionId: string;
+  /** The request id or the execution key was known: nothing new was started. */
+  readonly existing: boolean;
+}
+
+export interface StartableWorkflow {
+  readonly id: string;
+  readonly name: string;
+  readonly state: string;
+  readonly activeRevision: number;
+}
+
+export interface StarterOptions {
+  readonly engine: Engine;
+  readonly definitions: Definitions;
+  readonly ids: IdSource;
+  readonly now: () => number;
+  readonly findWorkflow: (caller: Caller, reference: string) => Promise<StartableWorkflow | undefined>;
+  readonly findStart: (tenantId: string, requestId: string | undefined, executionKey: string | undefined) => Promise<ExistingStart | undefined>;
+}
+
+/** A key that frees itself while its holder is being replaced is tried again this often. */
+const conflictRoundsMax = 5;
+
+export class Starter {
+  readonly #options: StarterOptions;
+
+  constructor(options: StarterOptions) {
+    this.#options = options;
+  }
+
+  /** Throws the reasons of StartExecution; nothing is stored then. */
+  async start(caller: Caller, request: StartRequest): Promise<Started> {
+    const revision = await this.check(caller, request);
+    const requestHash = fingerprint(request);
+    for (let round = 1; round <= conflictRoundsMax; round++) {
+      const execution = this.#newExecution(caller, request, revision, requestHash);
+      const outcome = await this.#options.engine.begin(caller.tenantId, revision, execution);
+      switch (outcome.kind) {
+        case "committed":
+          return { executionId: execution.executionId, existing: false };
+        case "refused":
+          throw new AppError("VALIDATION_FAILED", `the input cannot be stored: ${outcome.message}`);
+        case "fenced":
+        case "conflict":
+          throw new AppError("STORAGE_UNAVAILABLE", "this replica lost its lease before the start was written; try again", { retryAfterMs: 500 });
+        case "exists": {
+          const existing = await this.#existing(caller, request, requestHash);
+          if (existing) return existing;
+          break;
+        }
+        default:
+          outcome satisfies never;
+      }
+    }
+    throw new AppError("EXECUTION_EXISTS", "the execution key is being fought over; try again", { retryAfterMs: 500 });
+  }
+
+  /** Everything that can be refused before anything is written; `validate_only` is just this. */
+  async check(caller: Caller, request: StartRequest): Promise<CompiledRevision> {
+    const workflow = await this.#options.findWorkflow(caller, request.workflow);
+    if (!workflow) throw new AppError("WORKFLOW_NOT_FOUND", `workflow ${request.workflow} does not exist`, { metadata: { workflow: request.workflow } });
+    if (workflow.state === "paused") throw new AppError("WORKFLOW_PAUSED", `workflow ${workflow.name} is paused; resume it first`);
+    if (workflow.state !== "active")
+      throw new AppError("WORKFLOW_NOT_ACTIVE", `workflow ${workflow.name} is ${workflow.state.toUpperCase()}; activate a revision first`);
+    const number = request.revision === 0 ? workflow.activeRevision : request.revision;
+    const revision = await this.#options.definitions.get(caller.tenantId, workflow.id, number);
+    checkInput(revision, request.input);
+    return revision;
+  }
+
+  #newExecution(caller: Caller, request: StartRequest, revision: CompiledRevision, requestHash: Buffer): NewExecution {
+    const now = this.#options.now();
+    const correlationId = request.correlationId ?? caller.correlationId;
+    const shared = {
+      workflowId: revision.workflowId,
+      workflowName: revision.workflowName,
+      revision: revision.revision,
+      input: request.input as Json,
+      correlationId,
+    };
+    return {
+      executionId: this.#options.ids.next("execution"),
+      start: {
+        ...shared,
+        executionKey: request.executionKey,
+        requestId: request.requestId,
+        requestHash: request.requestId === undefined ? undefined : requestHash,
+        labels: { ...request.labels },
+        priority: request.priority,
+        traceparent: caller.traceparent,
+        createdAt: now,
+      },
+      created: {
+        type: "execution_created",
+        at: now,
+        stepPath: "",
+        attempt: 0,
+        payload: {
+          ...shared,
+          ...(request.executionKey === undefined ? {} : { executionKey: request.executionKey }),
+          ...(Object.keys(request.labels).length === 0 ? {} : { labels: request.labels }),
+          priority: request.priority,
+          triggerType: "api",
+          ...(request.startDelayMs > 0 ? { startAt: now + request.startDelayMs } : {}),
+          timeoutAt: now + request.startDelayMs + revision.definition.executionTimeoutMs,
+          ...(caller.traceparent === undefined ? {} : { traceparent: caller.traceparent }),
+        },
+      },
+    };
+  }
+
+  /** What the holder of the id or the key means for this start; undefined: it is gone, try again. */
+  async #existing(caller: Caller, request: StartRequest, requestHash: Buffer): Promise<Started | undefined> {
+    const holder = await this.#options.findStart(caller.tenantId, request.requestId, request.executionKey);
+    if (!holder) return undefined;
+    const { executionId } = holder;
+    if (holder.byRequestId) {
+      if (holder.requestHash?.equals(requestHash)) return { executionId, existing: true };
+      throw new AppError("REQUEST_ID_REUSED", "this request_id was used for another start; use a new one for a new request", { metadata: { executionId } });
+    }
+    if (request.conflictPolicy === "return_existing") return { executionId, existing: true };
+    if (request.conflictPolicy === "terminate_existing") {
+      await this.#terminate(caller, executionId);
+      return undefined;
+    }
+    throw new AppError("EXECUTION_EXISTS", `an open execution has the key ${request.executionKey}; choose a conflict_policy or another key`, {
+      metadata: { executionId },
+    });
+  }
+
+  async #terminate(caller: Caller, executionId: string): Promise<void> {
+    const request = { actor: caller.actor, reason: "replaced by a start with the same execution key" };
+    try {
+      await this.#options.engine.control(caller, executionId, (state, revision, now) => terminateExecution(state, revision, now, request));
+    } catch (error) {
+      if (!(error instanceof AppError) || error.reason !== "EXECUTION_TERMINAL") throw error;
+    }
+  }
+}
+
+function checkInput(revision: CompiledRevision, input: JsonObject): void {
+  const fault = findJsonFault(input);
+  if (fault) throw violationsError([{ field: fault.path === "" ? "input" : `input.${fault.path}`, reason: "VALIDATION_FAILED", description: fault.problem }]);
+  if (jsonBytes(input) > limits.inputBytesMax)
+    throw new AppError("PAYLOAD_TOO_LARGE", `the input is larger than ${limits.inputBytesMax} bytes; upload a file and pass its id`);
+  const schema = revision.definition.inputSchema;
+  const faults = schema ? findSchemaFaults(schema, input) : [];
+  if (faults.length > 0) {
+    throw violationsError(
+      faults
+        .slice(0, 20)
+        .map(({ path, problem }) => ({ field: path === "" ? "input" : `input.${path}`, reason: "INPUT_SCHEMA_MISMATCH", description: problem })),
+    );
+  }
+}
+
+/** Equal exactly for equal requests; the correlation id is the call's, not the wish's. */
+function fingerprint(request: StartRequest): Buffer {
+  const { workflow, revision, input, executionKey, conflictPolicy, labels, priority, startDelayMs } = request;
+  return createHash("sha256")
+    .update(canonicalJson([workflow, revision, input, executionKey ?? null, conflictPolicy, { ...labels }, priority, startDelayMs]))
+    .digest();
+}

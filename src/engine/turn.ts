@@ -1,0 +1,146 @@
+/**
+ * Carries out one command of `decide` as far as it can be done at once: evaluates, computes, or prepares an effect with its
+ * intent. Answers with events; nothing here is durable yet and nothing has left the process.
+ */
+import { isJsonObject, type Json } from "../base/json.ts";
+import { failExecution } from "../domain/decide.ts";
+import type { CompiledRevision, Step } from "../domain/definition.ts";
+import type { NewEvent } from "../domain/events.ts";
+import type { ExecutionState } from "../domain/execution.ts";
+import { evaluateExpression } from "../domain/expressions/evaluate-expression.ts";
+import { renderTemplate } from "../domain/expressions/render-template.ts";
+import { type Failure, failure } from "../domain/failure.ts";
+import { findSchemaFault } from "../domain/json-schema.ts";
+import { scopeOf } from "../domain/scope.ts";
+import { failedEvent, settleAction, settleUndo } from "../domain/settle.ts";
+import { type Attempt, carryOutNow, prepareAttempt, type StepEnvironment } from "./run-step.ts";
+
+export interface TurnEnvironment extends StepEnvironment {
+  /** 0 ≤ random < 1: jitter of retries. */
+  readonly random: () => number;
+}
+
+export interface StepTurn {
+  readonly events: readonly NewEvent[];
+  /** To be sent once the events are durable. */
+  readonly effect?: Attempt;
+}
+
+interface Target {
+  readonly step: Step;
+  readonly path: string;
+  readonly attempt: number;
+}
+
+/** `execution_started` with the variables' start values; a failing value fails the execution. */
+export function startEvents(environment: TurnEnvironment, state: ExecutionState, revision: CompiledRevision): NewEvent[] {
+  const at = environment.now();
+  const started = (variables?: Json): NewEvent => ({
+    type: "execution_started",
+    at,
+    stepPath: "",
+    attempt: 0,
+    payload: isJsonObject(variables) ? { variables } : {},
+  });
+  const { definition } = revision;
+  if (!definition.variables) return [started()];
+  const variables = renderTemplate(definition.variables, scopeOf(state, revision), evaluationOf(environment, state, ""));
+  if (variables.ok) return [started(variables.value)];
+  return [started(), failExecution(definition, state, variables.fault, undefined, at)];
+}
+
+/** The successful end with its output, or what a failing output does. */
+export function endEvents(environment: TurnEnvironment, state: ExecutionState, revision: CompiledRevision): NewEvent[] {
+  const at = environment.now();
+  const { definition } = revision;
+  const output = outputOf(environment, state, revision);
+  if (typeof output !== "object" || output === null || !("fault" in output)) {
+    return [{ type: "execution_ended", at, stepPath: "", attempt: 0, payload: { state: "completed", endReason: "success", output: output.value } }];
+  }
+  return [failExecution(definition, state, output.fault, undefined, at)];
+}
+
+function outputOf(environment: TurnEnvironment, state: ExecutionState, revision: CompiledRevision): { value: Json } | { fault: Failure } {
+  const { definition } = revision;
+  const last = definition.steps.at(-1);
+  let value: Json = (last && state.steps.get(last.name)?.result) ?? null;
+  if (definition.outputs) {
+    const rendered = renderTemplate(definition.outputs, scopeOf(state, revision), evaluationOf(environment, state, ""));
+    if (!rendered.ok) return { fault: rendered.fault };
+    value = rendered.value;
+  }
+  const mismatch = definition.outputSchema && findSchemaFault(definition.outputSchema, value);
+  return mismatch ? { fault: failure("SCHEMA", `the output does not fit output_schema: ${mismatch.path || "it"} ${mismatch.problem}`) } : { value };
+}
+
+/** One attempt of a step's action. */
+export function stepEvents(environment: TurnEnvironment, state: ExecutionState, revision: CompiledRevision, target: Target): StepTurn {
+  const { step, path: stepPath, attempt } = target;
+  const context = { revision, state, now: environment.now() };
+  if (attempt === 1 && step.runIf) {
+    const runs = evaluateExpression(step.runIf, scopeOf(state, revision), evaluationOf(environment, state, stepPath));
+    if (!runs.ok) return { events: [failedEvent(context, target, runs.fault, "failed")] };
+    if (typeof runs.value !== "boolean") return { events: [failedEvent(context, target, notBoolean(`run_if of step ${step.name}`), "failed")] };
+    if (!runs.value) return { events: [{ type: "step_skipped", at: context.now, stepPath, attempt, payload: { reason: "run_if is false" } }] };
+  }
+  if (step.nature === "block") return { events: [chooseCase(environment, state, revision, target)] };
+  const prepared = prepareAttempt(environment, state, revision, { ...target, operation: "action" });
+  if (!prepared.ok) return { events: [failedEvent(context, target, prepared.fault, "failed")] };
+  const prior = prepared.value;
+  if (step.nature !== "effect") return { events: settleAction(context, target, carryOutNow(environment, state, prior), environment.random()) };
+  const input = attempt === 1 ? { input: prior.config } : {};
+  const payload = { ...input, idempotencyKey: prior.idempotencyKey, deadlineAt: prior.deadlineAt };
+  return { events: [{ type: "step_started", at: context.now, stepPath, attempt, payload }], effect: prior };
+}
+
+/** One attempt of a step's undo. An undo that only computes is settled at once, like any pure step. */
+export function undoEvents(environment: TurnEnvironment, state: ExecutionState, revision: CompiledRevision, target: Target): StepTurn {
+  const { path: stepPath, attempt } = target;
+  const at = environment.now();
+  const prepared = prepareAttempt(environment, state, revision, { ...target, operation: "compensate" });
+  const mayNotHaveRun = state.steps.get(stepPath)?.action !== "succeeded" ? { mayNotHaveRun: true } : {};
+  if (!prepared.ok) {
+    const started: NewEvent = { type: "compensation_started", at, stepPath, attempt, payload: mayNotHaveRun };
+    const outcome = { kind: "failed" as const, failure: prepared.fault, outcome: "failed" as const };
+    return { events: [started, ...settleUndo({ revision, state, now: at }, target, outcome, environment.random())] };
+  }
+  const prior = prepared.value;
+  const input = attempt === 1 ? { input: prior.config } : {};
+  const payload = { ...input, ...mayNotHaveRun, idempotencyKey: prior.idempotencyKey, deadlineAt: prior.deadlineAt };
+  const started: NewEvent = { type: "compensation_started", at, stepPath, attempt, payload };
+  if (prior.leaf.nature === "effect") return { events: [started], effect: prior };
+  const outcome = carryOutNow(environment, state, prior);
+  return { events: [started, ...settleUndo({ revision, state, now: at }, target, outcome, environment.random())] };
+}
+
+/** The first case whose condition holds, else the one named `else`. */
+function chooseCase(environment: TurnEnvironment, state: ExecutionState, revision: CompiledRevision, target: Target): NewEvent {
+  const { step, path: stepPath, attempt } = target;
+  const at = environment.now();
+  const scope = scopeOf(state, revision);
+  for (const sequence of step.sequences) {
+    if (sequence.when) {
+      const holds = evaluateExpression(sequence.when, scope, evaluationOf(environment, state, stepPath));
+      if (!holds.ok) return failedEvent({ revision, state, now: at }, target, holds.fault, "failed");
+      if (typeof holds.value !== "boolean") {
+        return failedEvent({ revision, state, now: at }, target, notBoolean(`case ${sequence.name} of step ${step.name}`), "failed");
+      }
+      if (!holds.value) continue;
+    }
+    if (sequence.steps.length > 0) return { type: "step_started", at, stepPath, attempt, payload: { branch: sequence.name } };
+    return { type: "step_succeeded", at, stepPath, attempt, payload: { result: { matched: sequence.name }, startedAt: at } };
+  }
+  return { type: "step_succeeded", at, stepPath, attempt, payload: { result: { matched: null }, startedAt: at } };
+}
+
+function notBoolean(what: string): Failure {
+  return failure("EXPRESSION", `${what} must be true or false`);
+}
+
+function evaluationOf(
+  environment: TurnEnvironment,
+  state: ExecutionState,
+  stepPath: string,
+): { executionId: string; stepPath: string; monotonic: () => number } {
+  return { executionId: state.executionId, stepPath, monotonic: environment.monotonic };
+}
