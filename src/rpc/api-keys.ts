@@ -1,0 +1,70 @@
+/**
+ * API keys as text: `pawf_<id>_<secret>`. The id (26 characters, as in `key_…`) finds the row, the secret (32 random bytes
+ * as base64url) is compared as HMAC-SHA256 under the server's pepper, in constant time. Nothing stores the secret.
+ */
+import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
+import type { Clock } from "../base/clock.ts";
+import { AppError } from "../base/errors.ts";
+import { formatId, idPrefixes } from "../base/ids.ts";
+import type { KeyRepository } from "../store/key-repository.ts";
+import type { Authenticate } from "./interceptors/auth.ts";
+
+export interface ApiKeyText {
+  /** `key_…` */
+  readonly keyId: string;
+  readonly secret: string;
+}
+
+/** Undefined when the text is not a key. */
+export function parseApiKey(text: string): ApiKeyText | undefined {
+  const match = /^pawf_([0-9A-HJKMNP-TV-Z]{26})_([A-Za-z0-9_-]{43})$/.exec(text);
+  return match ? { keyId: `${idPrefixes.key}_${match[1]}`, secret: match[2] as string } : undefined;
+}
+
+export function formatApiKey({ keyId, secret }: ApiKeyText): string {
+  return `pawf_${keyId.slice(idPrefixes.key.length + 1)}_${secret}`;
+}
+
+/** A new key's id and secret. */
+export function newApiKey(uuid: string): ApiKeyText {
+  return { keyId: formatId("key", uuid), secret: randomBytes(32).toString("base64url") };
+}
+
+export function hashSecret(secret: string, pepper: Uint8Array): Buffer {
+  return createHmac("sha256", pepper).update(secret).digest();
+}
+
+/** How long a key that was found good is not looked up again: bounds how long a revoked one still passes. */
+const trustedMs = 5_000;
+const trustedMax = 10_000;
+
+export function createAuthenticate(keys: Pick<KeyRepository, "findKey">, pepper: Uint8Array, clock: Clock): Authenticate {
+  const trusted = new Map<
+    string,
+    { readonly until: number; readonly tenantId: string; readonly scopes: readonly string[]; readonly hash: Buffer; readonly expiresAt: number | undefined }
+  >();
+  const refusal = (): AppError => new AppError("KEY_INVALID", "this API key is not valid; check that it was copied whole");
+  return async (credential) => {
+    const key = parseApiKey(credential);
+    if (!key) throw refusal();
+    const hash = hashSecret(key.secret, pepper);
+    const known = trusted.get(key.keyId);
+    if (known && known.until > clock.monotonic() && timingSafeEqual(known.hash, hash) && !isOver(known.expiresAt, clock)) {
+      return { tenantId: known.tenantId, actor: key.keyId, scopes: known.scopes };
+    }
+    const found = await keys.findKey(key.keyId);
+    // A missing key costs the same comparison, so that time does not tell which ids exist.
+    const matches = timingSafeEqual(found?.secretHash ?? hashSecret("no such key", pepper), hash);
+    if (!found || !matches) throw refusal();
+    if (found.revokedAt !== undefined) throw new AppError("KEY_REVOKED", "this API key was revoked; use another one");
+    if (isOver(found.expiresAt, clock)) throw new AppError("KEY_EXPIRED", "this API key has expired; use another one");
+    if (found.tenantSuspended) throw new AppError("TENANT_SUSPENDED", "this tenant is suspended; ask the operator");
+    if (trusted.size >= trustedMax) trusted.clear();
+    trusted.set(key.keyId, { until: clock.monotonic() + trustedMs, tenantId: found.tenantId, scopes: found.scopes, hash, expiresAt: found.expiresAt });
+    return { tenantId: found.tenantId, actor: key.keyId, scopes: found.scopes };
+  };
+}
+
+function isOver(expiresAt: number | undefined, clock: Clock): boolean {
+  return expiresAt !== undefined && expiresAt <= clock.now();
+}

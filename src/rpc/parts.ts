@@ -1,0 +1,26 @@
+/** What the services are made of; `app.ts` hands it in. */
+import type { Clock } from "../base/clock.ts";
+import type { Log } from "../base/log.ts";
+import type { StepTypes } from "../domain/step-type.ts";
+import type { Definitions } from "../engine/definitions.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { Progress } from "../engine/progress.ts";
+import type { Starter } from "../engine/start-execution.ts";
+import type { ExecutionRepository } from "../store/execution-repository.ts";
+import type { TemplateRepository } from "../store/template-repository.ts";
+import type { WorkflowRepository } from "../store/workflow-repository.ts";
+
+export interface RpcParts {
+  readonly workflows: WorkflowRepository;
+  readonly templates: TemplateRepository;
+  readonly executions: ExecutionRepository;
+  readonly engine: Engine;
+  readonly starter: Starter;
+  readonly definitions: Definitions;
+  readonly progress: Progress;
+  readonly stepTypes: StepTypes;
+  /** Key of the MACs in page tokens. */
+  readonly pageTokenKey: Uint8Array;
+  readonly clock: Clock;
+  readonly log: Log;
+}

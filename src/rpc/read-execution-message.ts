@@ -1,0 +1,26 @@
+/** One execution as a caller sees it: its row, with what changes between two writes of the row read from the ledger. */
+import type { Execution } from "#gen/pyairtable/workflow/v1/execution_pb.js";
+import type { Caller } from "../base/caller.ts";
+import { AppError } from "../base/errors.ts";
+import type { RpcParts } from "./parts.ts";
+import { executionToMessage } from "./wire/execution.ts";
+
+/** `reference` is an id or `key:<execution_key>`. Throws EXECUTION_NOT_FOUND. */
+export async function readExecutionMessage(parts: Pick<RpcParts, "executions">, caller: Caller, reference: string, full: boolean): Promise<Execution> {
+  const record = await parts.executions.getExecution(caller, reference);
+  if (!record) throw executionNotFound(reference);
+  const lastSequence = record.endedAt === undefined ? await parts.executions.lastSequence(caller, record.id) : undefined;
+  return executionToMessage(lastSequence === undefined ? record : { ...record, lastSequence }, full ? "full" : "basic");
+}
+
+/** The id behind a reference; only a key needs a look-up. */
+export async function resolveExecutionId(parts: Pick<RpcParts, "executions">, caller: Caller, reference: string): Promise<string> {
+  if (!reference.startsWith("key:")) return reference;
+  const record = await parts.executions.getExecution(caller, reference);
+  if (!record) throw executionNotFound(reference);
+  return record.id;
+}
+
+export function executionNotFound(reference: string): AppError {
+  return new AppError("EXECUTION_NOT_FOUND", `execution ${reference} does not exist`, { metadata: { executionId: reference } });
+}

@@ -1,0 +1,188 @@
+/**
+ * From an HTTP request to a method and back. The order inside one call:
+ *
+ *   deadline header → Connect → gate (timeout readable? who is it? body read and decoded) → errors → deadline →
+ *   decoded message → validation → the interceptors of `options` → service
+ */
+import type { Message } from "@bufbuild/protobuf";
+import {
+  type ConnectRouter,
+  type ContextValues,
+  createConnectRouter,
+  createContextKey,
+  createContextValues,
+  type HandlerContext,
+  type Interceptor,
+} from "@connectrpc/connect";
+import type { UniversalHandler, UniversalServerRequest, UniversalServerResponse } from "@connectrpc/connect/protocol";
+import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
+import { AppError, messageOf } from "../../base/errors.ts";
+import { limits } from "../../base/limits.ts";
+import type { Log } from "../../base/log.ts";
+import type { Auth } from "../interceptors/auth.ts";
+import { type Call, callKey, drainKey, echoHeaders, ensureCall } from "../interceptors/call.ts";
+import { applyDeadline, checkTimeout, createDeadline, unlessAborted } from "../interceptors/deadline.ts";
+import { decodeMessage } from "../interceptors/decode.ts";
+import { createErrors, toConnectError } from "../interceptors/errors.ts";
+import { methodName, type PolicyTable } from "../interceptors/policy.ts";
+import { createValidation } from "../interceptors/validation.ts";
+import { respellGrpcMessage } from "./grpc-message.ts";
+import type { NodeRequest, NodeResponse } from "./http-routes.ts";
+import { blankQuery, compressions, createDecoded, emptyBody, formOf, type IncomingCall, messageKey, readMessage, readQueryMessage } from "./read-request.ts";
+import type { TransportLimits } from "./transport-limits.ts";
+
+export interface RpcHandlerOptions {
+  readonly routes: (router: ConnectRouter) => void;
+  readonly policies: PolicyTable;
+  readonly auth: Auth;
+  /** Run after validation, around the service; the first is the outermost. */
+  readonly interceptors: readonly Interceptor[];
+  readonly log: Log;
+  readonly drain: AbortSignal;
+  readonly limits: TransportLimits;
+}
+
+export interface RpcHandler {
+  /** Starts to answer and returns true, or returns false when the path names no method. `touch` hears of every chunk sent. */
+  handle(request: NodeRequest, response: NodeResponse, call: Call, touch: () => void): boolean;
+  /**
+   * Calls a method (`package.Service/Method`) from another front, such as the JSON routes: same gate, same checks.
+   * Answers in the Connect protocol: JSON for unary methods, enveloped JSON for streams.
+   */
+  dispatch(name: string, request: DispatchRequest): Promise<UniversalServerResponse>;
+}
+
+export interface DispatchRequest {
+  /** The caller's headers; the credential and the deadline are taken from them. */
+  readonly headers: Headers;
+  /** The request message as JSON text. */
+  readonly json: Uint8Array;
+  readonly call: Call;
+  /** Aborts when the caller is gone. */
+  readonly signal: AbortSignal;
+}
+
+type Incoming = IncomingCall | { readonly url: string } | { readonly json: Uint8Array };
+const incomingKey = createContextKey<Incoming | undefined>(undefined, { description: "incoming request" });
+
+export function createRpcHandler(options: RpcHandlerOptions): RpcHandler {
+  const methods = [...options.policies.values()].map((rule) => rule.method);
+  const router = createConnectRouter({
+    acceptCompression: [...compressions],
+    readMaxBytes: limits.messageBytesMax,
+    requestGate: (context) => gate(context, options),
+    interceptors: [createErrors(options.log), createDeadline(), createDecoded(), createValidation(methods), ...options.interceptors],
+  });
+  options.routes(router);
+  const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+  const lacking = router.handlers.map((handler) => methodName(handler.method)).filter((name) => !options.policies.has(name));
+  if (lacking.length > 0) throw new Error(`These rpcs are served without a policy:\n  ${lacking.join("\n  ")}`);
+
+  return {
+    handle(request, response, call, touch) {
+      const handler = handlers.get((request.url ?? "").split("?", 1)[0] as string);
+      if (!handler) return false;
+      call.method = methodName(handler.method);
+      serve(handler, request, response, call, touch, options).catch((error: unknown) => {
+        // Connect has written what could be written; what is left is a caller who hung up.
+        options.log.debug({ request_id: call.requestId, rpc_method: call.method, error: messageOf(error) }, "an answer could not be delivered");
+        response.destroy();
+      });
+      return true;
+    },
+    async dispatch(name, request) {
+      const handler = handlers.get(`/${name}`);
+      if (!handler) throw new AppError("FEATURE_DISABLED", `${name} is not served here.`);
+      request.call.method = name;
+      return handler(fromDispatch(handler, request, options));
+    },
+  };
+}
+
+function fromDispatch(handler: UniversalHandler, request: DispatchRequest, options: RpcHandlerOptions): UniversalServerRequest {
+  const isUnary = handler.method.methodKind === "unary";
+  const header = new Headers(request.headers);
+  for (const name of ["content-encoding", "content-length", "accept-encoding"]) header.delete(name);
+  header.set("content-type", isUnary ? "application/json" : "application/connect+json");
+  const rule = options.policies.get(methodName(handler.method));
+  if (rule) applyDeadline(header, rule);
+  const values = createContextValues().set(callKey, request.call).set(drainKey, options.drain).set(incomingKey, { json: request.json });
+  const body = once(emptyBody({ isJson: true, isEnveloped: !isUnary, encodingHeader: "" }));
+  return { httpVersion: "1.1", method: "POST", url: `http://localhost${handler.requestPath}`, header, body, signal: request.signal, contextValues: values };
+}
+
+async function gate(context: HandlerContext, options: RpcHandlerOptions): Promise<void> {
+  const call = ensureCall(context.values, context.requestHeader);
+  for (const [name, value] of Object.entries(echoHeaders(call))) context.responseHeader.set(name, value);
+  try {
+    checkTimeout(context.requestHeader);
+    await unlessAborted(context.signal, options.auth.gate(context));
+    const incoming = context.values.get(incomingKey);
+    if (incoming) context.values.set(messageKey, await read(context, incoming));
+  } catch (error) {
+    throw toConnectError(error, call, options.log, context.signal);
+  }
+}
+
+async function read(context: HandlerContext, incoming: Incoming): Promise<Message> {
+  if ("json" in incoming) return decodeMessage(context.method.input, incoming.json, true);
+  if ("url" in incoming) return readQueryMessage(context.method, incoming.url);
+  return readMessage(context.method, incoming, context.signal);
+}
+
+async function serve(
+  handler: UniversalHandler,
+  request: NodeRequest,
+  response: NodeResponse,
+  call: Call,
+  touch: () => void,
+  options: RpcHandlerOptions,
+): Promise<void> {
+  const values = createContextValues().set(callKey, call).set(drainKey, options.drain);
+  const answer = await handler(toUniversal(handler, request, response, values, options));
+  for (const [name, value] of Object.entries(echoHeaders(call))) response.setHeader(name, value);
+  await universalResponseToNodeResponse(watched(answer, touch), response);
+}
+
+function toUniversal(
+  handler: UniversalHandler,
+  request: NodeRequest,
+  response: NodeResponse,
+  values: ContextValues,
+  options: RpcHandlerOptions,
+): UniversalServerRequest {
+  const universal = universalRequestFromNodeRequest(request, response, undefined, values);
+  const rule = options.policies.get(methodName(handler.method));
+  if (rule) applyDeadline(universal.header, rule);
+  const kind = handler.method.methodKind;
+  if (kind !== "unary" && kind !== "server_streaming") return universal;
+  if (universal.method === "GET") {
+    if (universal.url.length > options.limits.queryCharactersMax) throw new AppError("VALIDATION_FAILED", "The URL is too long. Use POST.");
+    values.set(incomingKey, { url: universal.url });
+    return { ...universal, url: blankQuery(universal.url) };
+  }
+  const form = formOf(universal.header.get("content-type") ?? "");
+  if (!form) return universal; // Connect answers 415
+  values.set(incomingKey, { request, form, encoding: universal.header.get(form.encodingHeader), bodyMsMax: options.limits.bodyMsMax });
+  universal.header.delete(form.encodingHeader);
+  universal.header.delete("content-length");
+  return { ...universal, body: once(emptyBody(form)) };
+}
+
+async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
+  yield bytes;
+}
+
+/** The same answer, with its chunks announced and its error text spelled as gRPC asks. */
+function watched(answer: UniversalServerResponse, touch: () => void): UniversalServerResponse {
+  const { body, trailer } = answer;
+  if (!body) return answer;
+  async function* chunks(source: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+    for await (const chunk of source) {
+      touch();
+      yield chunk;
+    }
+    if (trailer) respellGrpcMessage(trailer);
+  }
+  return { ...answer, body: chunks(body) };
+}

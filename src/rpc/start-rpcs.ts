@@ -1,0 +1,99 @@
+/** WorkflowService: the three ways to start an execution. */
+import { create } from "@bufbuild/protobuf";
+import { durationMs } from "@bufbuild/protobuf/wkt";
+import type { ServiceImpl } from "@connectrpc/connect";
+import type { Execution } from "#gen/pyairtable/workflow/v1/execution_pb.js";
+import {
+  BatchStartExecutionsResponseSchema,
+  type BatchStartResult,
+  BatchStartResultSchema,
+  ConflictPolicy,
+  StartExecutionAndWatchResponseSchema,
+  type StartExecutionRequest,
+  StartExecutionResponseSchema,
+  type WorkflowService,
+} from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
+import type { Caller } from "../base/caller.ts";
+import { AppError } from "../base/errors.ts";
+import { limits } from "../base/limits.ts";
+import type { Started, StartRequest } from "../engine/start-execution.ts";
+import { waitForEnd } from "../engine/watch.ts";
+import { statusOf } from "./error-status.ts";
+import { callerOf } from "./interceptors/call.ts";
+import { refuseNotYet } from "./not-yet.ts";
+import type { RpcParts } from "./parts.ts";
+import { readExecutionMessage } from "./read-execution-message.ts";
+import { watchItems, watchOptionsOf } from "./watch-rpcs.ts";
+
+type StartRpcs = Pick<ServiceImpl<typeof WorkflowService>, "startExecution" | "startExecutionAndWatch" | "batchStartExecutions">;
+
+export function startRpcs(parts: RpcParts): StartRpcs {
+  return {
+    async startExecution(request, context) {
+      const caller = callerOf(context);
+      if (request.validateOnly) {
+        await parts.starter.check(caller, startRequestOf(request));
+        return create(StartExecutionResponseSchema, {});
+      }
+      const started = await parts.starter.start(caller, startRequestOf(request));
+      const waitMs = request.wait ? Math.min(durationMs(request.wait), limits.waitMsMax) : 0;
+      if (waitMs > 0) await waitForEnd(watchOptionsOf(parts), caller, started.executionId, waitMs, context.signal);
+      return create(StartExecutionResponseSchema, { execution: await readStarted(parts, caller, started), existing: started.existing });
+    },
+
+    async *startExecutionAndWatch(request, context) {
+      const caller = callerOf(context);
+      if (!request.start) throw new AppError("VALIDATION_FAILED", "start is required");
+      const { executionId, existing } = await parts.starter.start(caller, startRequestOf(request.start));
+      // From the first event: nothing that happened before the stream was open is missed.
+      const watch = { executionId, afterSequence: 0, eventTypes: request.eventTypes };
+      for await (const item of watchItems(parts, caller, watch, context)) yield create(StartExecutionAndWatchResponseSchema, { item, existing });
+    },
+
+    async batchStartExecutions(request, context) {
+      refuseNotYet({ request_id: request.requestId !== "", validate_only: request.validateOnly });
+      const caller = callerOf(context);
+      const results = await Promise.all(request.requests.map((start) => startOne(parts, caller, start)));
+      return create(BatchStartExecutionsResponseSchema, { results });
+    },
+  };
+}
+
+/** One of a batch: its refusal is its own result and leaves the others alone. */
+async function startOne(parts: RpcParts, caller: Caller, request: StartExecutionRequest): Promise<BatchStartResult> {
+  try {
+    const started = await parts.starter.start(caller, startRequestOf(request));
+    const execution = await readStarted(parts, caller, started);
+    return create(BatchStartResultSchema, { result: { case: "execution", value: execution }, existing: started.existing });
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    return create(BatchStartResultSchema, { result: { case: "error", value: statusOf(error) } });
+  }
+}
+
+async function readStarted(parts: RpcParts, caller: Caller, started: Started): Promise<Execution> {
+  return await readExecutionMessage(parts, caller, started.executionId, true);
+}
+
+function startRequestOf(request: StartExecutionRequest): StartRequest {
+  return {
+    workflow: request.workflow,
+    revision: request.revision,
+    input: request.input ?? {},
+    executionKey: request.executionKey || undefined,
+    conflictPolicy: conflictPolicies[request.conflictPolicy],
+    correlationId: request.correlationId || undefined,
+    labels: request.labels,
+    priority: request.priority === 0 ? priorityDefault : request.priority,
+    startDelayMs: request.startDelay ? durationMs(request.startDelay) : 0,
+    requestId: request.requestId || undefined,
+  };
+}
+
+const priorityDefault = 5;
+const conflictPolicies = {
+  [ConflictPolicy.UNSPECIFIED]: "fail",
+  [ConflictPolicy.FAIL]: "fail",
+  [ConflictPolicy.RETURN_EXISTING]: "return_existing",
+  [ConflictPolicy.TERMINATE_EXISTING]: "terminate_existing",
+} as const;

@@ -1,0 +1,77 @@
+/** WorkflowService.WatchExecution, and what the other streams share with it. */
+import { create } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import { WatchHeartbeatSchema } from "#gen/pyairtable/workflow/v1/event_pb.js";
+import { type WatchExecutionResponse, WatchExecutionResponseSchema, type WorkflowService } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
+import type { Caller } from "../base/caller.ts";
+import type { Definition } from "../domain/definition.ts";
+import type { ExecutionState } from "../domain/execution.ts";
+import { type WatchOptions, watchExecution } from "../engine/watch.ts";
+import { callerOf } from "./interceptors/call.ts";
+import type { RpcParts } from "./parts.ts";
+import { resolveExecutionId } from "./read-execution-message.ts";
+import { eventToMessage } from "./wire/event.ts";
+import { snapshotFromState } from "./wire/execution.ts";
+
+export interface WatchWish {
+  /** Id or `key:<execution_key>`. */
+  readonly executionId: string;
+  readonly afterSequence: number | undefined;
+  /** Empty sends all. */
+  readonly eventTypes: readonly string[];
+}
+
+export type WatchItemMessage = WatchExecutionResponse["item"];
+
+export function watchRpcs(parts: RpcParts): Pick<ServiceImpl<typeof WorkflowService>, "watchExecution"> {
+  return {
+    async *watchExecution(request, context) {
+      const wish = {
+        executionId: request.executionId,
+        afterSequence: request.afterSequence === undefined ? undefined : Number(request.afterSequence),
+        eventTypes: request.eventTypes,
+      };
+      for await (const item of watchItems(parts, callerOf(context), wish, context)) yield create(WatchExecutionResponseSchema, { item });
+    },
+  };
+}
+
+export function watchOptionsOf(parts: RpcParts): WatchOptions {
+  return {
+    progress: parts.progress,
+    clock: parts.clock,
+    listEvents: (caller, executionId, afterSequence, rowsMax) => parts.executions.listEvents(caller, executionId, afterSequence, rowsMax),
+  };
+}
+
+async function definitionOf(parts: RpcParts, state: ExecutionState): Promise<Definition | undefined> {
+  const { info, tenantId } = state;
+  return info && (await parts.definitions.get(tenantId, info.workflowId, info.revision)).definition;
+}
+
+/** The items of a watch as messages. The terminal event passes every filter: a stream must say that it is over. */
+export async function* watchItems(parts: RpcParts, caller: Caller, wish: WatchWish, context: HandlerContext): AsyncGenerator<WatchItemMessage> {
+  const executionId = await resolveExecutionId(parts, caller, wish.executionId);
+  const wanted = new Set(wish.eventTypes);
+  const request = { executionId, afterSequence: wish.afterSequence, signal: context.signal };
+  for await (const item of watchExecution(watchOptionsOf(parts), caller, request)) {
+    switch (item.kind) {
+      case "snapshot": {
+        yield { case: "snapshot", value: snapshotFromState(item.state, await definitionOf(parts, item.state)) };
+        break;
+      }
+      case "event":
+        if (wanted.size > 0 && !wanted.has(item.event.type) && item.event.type !== "execution_ended") break;
+        yield { case: "event", value: eventToMessage(executionId, item.event) };
+        break;
+      case "heartbeat":
+        yield { case: "heartbeat", value: create(WatchHeartbeatSchema, { lastSequence: BigInt(item.lastSequence), time: timestampFromMs(parts.clock.now()) }) };
+        break;
+      default:
+        item satisfies never;
+    }
+  }
+  // A signal that ended the watch has a reason the caller must see (drain, deadline).
+  context.signal.throwIfAborted();
+}

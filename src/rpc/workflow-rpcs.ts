@@ -1,0 +1,117 @@
+/** WorkflowService: the rpcs about workflows, their revisions and definitions. */
+import { create } from "@bufbuild/protobuf";
+import type { ServiceImpl } from "@connectrpc/connect";
+import { View } from "#gen/pyairtable/workflow/v1/view_pb.js";
+import {
+  CreateWorkflowResponseSchema,
+  DeleteWorkflowResponseSchema,
+  GetWorkflowResponseSchema,
+  GetWorkflowRevisionResponseSchema,
+  ListWorkflowsResponseSchema,
+  UndeleteWorkflowResponseSchema,
+  ValidateDefinitionResponseSchema,
+  type WorkflowService,
+} from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
+import { AppError } from "../base/errors.ts";
+import { parseDefinition } from "../domain/parse-definition.ts";
+import { checkDefinition, issueOf } from "./definition-check.ts";
+import { callerOf } from "./interceptors/call.ts";
+import { refuseNotYet } from "./not-yet.ts";
+import { listPage } from "./page.ts";
+import type { RpcParts } from "./parts.ts";
+import { definitionToJson } from "./wire/definition.ts";
+import { workflowFilterOf } from "./wire/list-filters.ts";
+import { revisionToMessage, workflowToMessage } from "./wire/workflow.ts";
+
+type WorkflowRpcs = Pick<
+  ServiceImpl<typeof WorkflowService>,
+  "listWorkflows" | "getWorkflow" | "createWorkflow" | "deleteWorkflow" | "undeleteWorkflow" | "validateDefinition" | "getWorkflowRevision"
+>;
+
+export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
+  const { workflows, stepTypes } = parts;
+  return {
+    async listWorkflows(request, context) {
+      refuseNotYet({ order_by: request.orderBy !== "", include_total_size: request.includeTotalSize, "view FULL": request.view === View.FULL });
+      const caller = callerOf(context);
+      const filter = workflowFilterOf(request.filter);
+      const { pageSize, pageToken, showDeleted } = request;
+      const wish = { pageSize, pageToken, shape: [request.filter, showDeleted] };
+      const { items, nextPageToken } = await listPage(parts, caller, "ListWorkflows", wish, (page) =>
+        workflows.listWorkflows(caller, { ...page, filter, showDeleted }),
+      );
+      return create(ListWorkflowsResponseSchema, { workflows: items.map((item) => workflowToMessage(item, "basic")), nextPageToken });
+    },
+
+    async getWorkflow(request, context) {
+      const caller = callerOf(context);
+      const workflow = await workflows.getWorkflow(caller, request.workflow);
+      if (!workflow) throw workflowNotFound(request.workflow);
+      if (request.view === View.BASIC) return create(GetWorkflowResponseSchema, { workflow: workflowToMessage(workflow, "basic") });
+      const revision = await workflows.getRevision(caller, workflow.id, workflow.activeRevision || "latest");
+      return create(GetWorkflowResponseSchema, { workflow: workflowToMessage(workflow, "full", revision) });
+    },
+
+    async createWorkflow(request, context) {
+      refuseNotYet({ request_id: request.requestId !== "" });
+      const caller = callerOf(context);
+      const wish = request.workflow;
+      if (!wish?.definition) throw new AppError("VALIDATION_FAILED", "workflow.definition is required");
+      refuseNotYet({ "workflow.secret_bindings": Object.keys(wish.secretBindings).length > 0 });
+      const { source, warnings } = checkDefinition(wish.definition, stepTypes, "workflow.definition");
+      if (request.validateOnly) return create(CreateWorkflowResponseSchema, { workflow: wish, warnings });
+      const stored = await workflows.createWorkflow(caller, {
+        name: wish.name,
+        displayName: wish.displayName,
+        description: wish.description,
+        labels: wish.labels,
+        annotations: wish.annotations,
+        definition: source,
+        changeNote: request.revisionNote,
+        activate: !request.draftOnly,
+      });
+      return create(CreateWorkflowResponseSchema, { workflow: workflowToMessage(stored.workflow, "full", stored.revision), warnings });
+    },
+
+    async deleteWorkflow(request, context) {
+      refuseNotYet({ request_id: request.requestId !== "", validate_only: request.validateOnly, force: request.force });
+      const etag = request.etag === "" ? {} : { etag: request.etag };
+      const deleted = await workflows.deleteWorkflow(callerOf(context), request.workflow, etag);
+      if (!deleted) throw workflowNotFound(request.workflow);
+      return create(DeleteWorkflowResponseSchema, { workflow: workflowToMessage(deleted, "basic") });
+    },
+
+    async undeleteWorkflow(request, context) {
+      refuseNotYet({ request_id: request.requestId !== "", validate_only: request.validateOnly });
+      const etag = request.etag === "" ? {} : { etag: request.etag };
+      const workflow = await workflows.undeleteWorkflow(callerOf(context), request.workflow, etag);
+      if (!workflow) throw workflowNotFound(request.workflow);
+      return create(UndeleteWorkflowResponseSchema, { workflow: workflowToMessage(workflow, "basic") });
+    },
+
+    async validateDefinition(request) {
+      if (!request.definition) throw new AppError("VALIDATION_FAILED", "definition is required");
+      const parsed = parseDefinition(definitionToJson(request.definition), stepTypes);
+      const faults = parsed.ok ? [] : parsed.fault.violations;
+      const warnings = parsed.ok ? parsed.value.warnings : [];
+      return create(ValidateDefinitionResponseSchema, {
+        valid: parsed.ok,
+        errors: faults.map((fault) => issueOf(fault, "definition")),
+        warnings: warnings.map((warning) => issueOf(warning, "definition")),
+      });
+    },
+
+    async getWorkflowRevision(request, context) {
+      const caller = callerOf(context);
+      const workflow = await workflows.getWorkflow(caller, request.workflow);
+      if (!workflow) throw workflowNotFound(request.workflow);
+      const revision = await workflows.getRevision(caller, workflow.id, request.revision);
+      if (!revision) throw new AppError("REVISION_NOT_FOUND", `workflow ${workflow.name} has no revision ${request.revision}`);
+      return create(GetWorkflowRevisionResponseSchema, { revision: revisionToMessage(revision, workflow.activeRevision, "full") });
+    },
+  };
+}
+
+export function workflowNotFound(reference: string): AppError {
+  return new AppError("WORKFLOW_NOT_FOUND", `workflow ${reference} does not exist`, { metadata: { workflow: reference } });
+}

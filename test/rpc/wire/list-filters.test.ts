@@ -1,0 +1,91 @@
+import { describe, expect, it } from "vitest";
+import { AppError } from "../../../src/base/errors.ts";
+import { executionFilterOf, templateFilterOf, workflowFilterOf } from "../../../src/rpc/wire/list-filters.ts";
+
+function columnOf(run: () => unknown): number {
+  try {
+    return Number(`no fault: ${JSON.stringify(run())}`);
+  } catch (error) {
+    expect(error).toBeInstanceOf(AppError);
+    expect((error as AppError).reason).toBe("FILTER_INVALID");
+    return Number((error as AppError).metadata["column"]);
+  }
+}
+
+describe("the filter of executions", () => {
+  it("selects states, workflow and correlation", () => {
+    expect(executionFilterOf("")).toEqual({});
+    expect(executionFilterOf("state = FAILED OR state = STUCK AND workflow_id = wfl_1 AND correlation_id = 'a b'")).toEqual({
+      states: ["stuck", "failed"],
+      workflowId: "wfl_1",
+      correlationId: "a b",
+    });
+  });
+
+  it("takes the complement of negated states, and none at all for a contradiction", () => {
+    expect(executionFilterOf("NOT (state = COMPLETED OR state = FAILED) AND state != STUCK").states).toEqual([
+      "pending",
+      "running",
+      "waiting",
+      "paused",
+      "compensating",
+      "compensated",
+      "canceled",
+      "timed_out",
+      "terminated",
+    ]);
+    expect(executionFilterOf("state = FAILED AND state = STUCK").states).toEqual([]);
+  });
+
+  it("refuses what the store cannot answer", () => {
+    expect(columnOf(() => executionFilterOf("state = FAILED AND failed_step = x"))).toBe(20);
+    expect(columnOf(() => executionFilterOf("workflow_id = a OR workflow_id = b"))).toBe(17);
+    expect(columnOf(() => executionFilterOf("workflow_id = a AND workflow_id = b"))).toBe(21);
+    expect(columnOf(() => executionFilterOf("correlation_id = a*"))).toBe(18);
+  });
+});
+
+describe("the filter of workflows", () => {
+  it("selects states, the beginning of the name, template and labels", () => {
+    expect(workflowFilterOf("")).toEqual({});
+    expect(workflowFilterOf('state = ACTIVE name = "orders-*" template_id = tpl_1 labels.team = a labels.stage = "b c"')).toEqual({
+      states: ["active"],
+      namePrefix: "orders-",
+      templateId: "tpl_1",
+      labels: { team: "a", stage: "b c" },
+    });
+  });
+
+  it("keeps a label named __proto__ as data", () => {
+    expect(Object.entries(workflowFilterOf("labels.__proto__ = x").labels ?? {})).toEqual([["__proto__", "x"]]);
+  });
+
+  it("refuses a whole name, a label twice and its negation", () => {
+    expect(columnOf(() => workflowFilterOf("name = orders"))).toBe(8);
+    expect(columnOf(() => workflowFilterOf("labels.a = x AND labels.a = y"))).toBe(18);
+    expect(columnOf(() => workflowFilterOf("labels.a != x"))).toBe(10);
+  });
+});
+
+describe("the filter of templates", () => {
+  it("selects category, all of the tags, the beginning of the name and where they come from", () => {
+    expect(templateFilterOf("")).toEqual({});
+    expect(templateFilterOf("category = sync tags:a tags:b name = h* AND built_in = true")).toEqual({
+      category: "sync",
+      tags: ["a", "b"],
+      namePrefix: "h",
+      builtIn: true,
+    });
+    expect(["NOT built_in = true", "built_in != true", "built_in = false", "built_in != false"].map((text) => templateFilterOf(text).builtIn)).toEqual([
+      false,
+      false,
+      false,
+      true,
+    ]);
+  });
+
+  it("refuses another operator for tags", () => {
+    expect(columnOf(() => templateFilterOf("tags = a"))).toBe(6);
+    expect(columnOf(() => templateFilterOf("tags:a OR tags:b"))).toBe(8);
+  });
+});
