@@ -1,0 +1,258 @@
+/**
+ * The composition root: builds the house from the ground up and hands each part what it needs. `main.ts` starts it from the
+ * environment, tests with their own parts.
+ */
+import { randomUUID } from "node:crypto";
+import { readdir, readFile } from "node:fs/promises";
+import { Health } from "#gen/grpc/health/v1/health_pb.js";
+import { SagaCoordinationService } from "#gen/pyairtable/workflow/v1/saga_coordination_service_pb.js";
+import { TemplateService } from "#gen/pyairtable/workflow/v1/template_service_pb.js";
+import { WorkflowService } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
+import { type Clock, systemClock } from "./base/clock.ts";
+import { systemIds } from "./base/ids.ts";
+import type { Json } from "./base/json.ts";
+import { limits } from "./base/limits.ts";
+import type { Log } from "./base/log.ts";
+import type { Config } from "./config.ts";
+import { blockTypes } from "./domain/block-types.ts";
+import type { StepTypes } from "./domain/step-type.ts";
+import { parseTemplateDocument } from "./domain/templates/parse-template-document.ts";
+import { Definitions } from "./engine/definitions.ts";
+import { Engine } from "./engine/engine.ts";
+import { Leases } from "./engine/leases.ts";
+import { Progress } from "./engine/progress.ts";
+import { Starter } from "./engine/start-execution.ts";
+import { ensureFirstKey, readSecrets } from "./first-key.ts";
+import { createAuthenticate } from "./rpc/api-keys.ts";
+import { executionRpcs } from "./rpc/execution-rpcs.ts";
+import { healthRoutes, type Readiness } from "./rpc/health.ts";
+import { createAuth } from "./rpc/interceptors/auth.ts";
+import { buildPolicyTable } from "./rpc/interceptors/policy.ts";
+import type { RpcParts } from "./rpc/parts.ts";
+import { reflectionRoutes, reflectionServices } from "./rpc/reflection.ts";
+import { sagaRpcs } from "./rpc/saga-service.ts";
+import { healthHttpRoutes } from "./rpc/server/health-routes.ts";
+import { startServer } from "./rpc/server/start-server.ts";
+import { startRpcs } from "./rpc/start-rpcs.ts";
+import { templateRpcs } from "./rpc/template-service.ts";
+import { watchRpcs } from "./rpc/watch-rpcs.ts";
+import { workflowRpcs } from "./rpc/workflow-rpcs.ts";
+import { createHttpEgress } from "./steps/egress/http-egress.ts";
+import { stepHandlers } from "./steps/registry.ts";
+import { BatchedJournal } from "./store/batched-journal.ts";
+import { type BuiltInTemplate, storeBuiltIns } from "./store/built-in-templates.ts";
+import { clientConfig, openDatabase } from "./store/database.ts";
+import { checkDurability } from "./store/durability.ts";
+import { joinEmbeddedPostgres, startEmbeddedPostgres } from "./store/embedded/embedded-postgres.ts";
+import { createEngineStore } from "./store/engine-store.ts";
+import { createExecutionRepository } from "./store/execution-repository.ts";
+import { createKeyRepository } from "./store/key-repository.ts";
+import { migrateDatabase } from "./store/migrate.ts";
+import { ReplicaLease } from "./store/replica-lease.ts";
+import { findStart } from "./store/sql/find-start.ts";
+import { createTemplateRepository } from "./store/template-repository.ts";
+import { createWorkflowRepository } from "./store/workflow-repository.ts";
+
+export interface App {
+  readonly port: number;
+  /** Of tenant `default`; undefined when others manage the keys. */
+  readonly apiKey: string | undefined;
+  readonly database: { readonly version: string; readonly embedded: boolean; readonly adopted: boolean; readonly url: string };
+  /** Names of the migrations that this start applied. */
+  readonly migrated: readonly string[];
+  readonly templates: number;
+  /** Ends open calls, hands executions over, closes everything. May be called twice. */
+  stop(): Promise<void>;
+}
+
+export interface AppOptions {
+  readonly config: Config;
+  readonly log: Log;
+  readonly version: string;
+  readonly clock?: Clock;
+}
+
+/** Connections of one replica besides the journal's two and the lease's one. */
+const poolMax = 10;
+
+export async function startApp({ config, log, version, clock = systemClock }: AppOptions): Promise<App> {
+  const closers: (() => Promise<void>)[] = [];
+  const stop = onceAsync(async () => {
+    for (const close of closers.reverse()) await close();
+  });
+  try {
+    const app = await build({ config, log, version, clock }, (close) => closers.push(close));
+    return { ...app, stop };
+  } catch (error) {
+    await stop().catch(() => undefined);
+    throw error;
+  }
+}
+
+async function build({ config, log, version, clock }: Required<AppOptions>, onStop: (close: () => Promise<void>) => void): Promise<Omit<App, "stop">> {
+  // Ground: the database.
+  const joined = config.databaseUrl === undefined ? undefined : await joinEmbeddedPostgres({ databaseUrl: config.databaseUrl, log });
+  const embedded =
+    config.databaseUrl === undefined ? await startEmbeddedPostgres({ dataDir: `${config.dataDir}/pg`, durable: true, exclusive: true, log }) : joined;
+  if (embedded) onStop(() => embedded.stop());
+  const url = config.databaseUrl ?? (embedded?.databaseUrl as string);
+  const migrated = await migrateDatabase(url, { log });
+  const database = await openDatabase({ url, poolMax, log, applicationName: "pawf" });
+  onStop(() => database.close());
+  const risks = await checkDurability(database.pool);
+  if (risks.length > 0 && !config.allowUnsafeDatabase) {
+    throw new Error(
+      `This PostgreSQL would lose acknowledged work in a crash: ${risks.join("; ")}. Change it, or set PAWF_ALLOW_UNSAFE_DATABASE=1 if that is wanted.`,
+    );
+  }
+
+  // First floors: what is stored and what steps can do.
+  const secrets = await readSecrets(config, embedded !== undefined);
+  const keys = createKeyRepository(database);
+  const workflows = createWorkflowRepository(database);
+  const templates = createTemplateRepository(database);
+  const executions = createExecutionRepository(database);
+  const builtIns = await readBuiltIns();
+  await storeBuiltIns(database, builtIns);
+  const egress = createHttpEgress({ allow: config.egressAllow, forbiddenPorts: config.port === 0 ? [] : [config.port], log, clock });
+  onStop(() => egress.close());
+  const stepTypes: StepTypes = new Map([...stepHandlers, ...blockTypes.map((type) => [type.type, type] as const)]);
+
+  // The engine.
+  const progress = new Progress();
+  const definitions = new Definitions({
+    stepTypes,
+    load: async (tenantId, workflowId, revision) => {
+      const found = await workflows.getRevision(engineCaller(tenantId), workflowId, revision);
+      const head = found && (await workflows.getWorkflow(engineCaller(tenantId), workflowId, { showDeleted: true }));
+      return (
+        found && {
+          workflowId,
+          workflowName: head?.name ?? "",
+          revision: found.revision,
+          definition: found.definition,
+          parameters: found.lineage?.parameters ?? {},
+        }
+      );
+    },
+  });
+  const leases = new Leases({
+    lease: new ReplicaLease({ replicaId: randomUUID(), connection: clientConfig(url, "pawf-lease"), leaseMs: limits.leaseMs }),
+    clock,
+    log,
+    address: `${config.host}:${config.port}`,
+    onLost: () => engine.forgetAll(),
+    onFreed: (freed) => {
+      log.info({ freed }, "executions of a dead replica were freed");
+      engine.wake();
+    },
+  });
+  const journal = new BatchedJournal({ connection: clientConfig(url, "pawf-journal"), fence: () => leases.fence, clock, log, onFenced: () => leases.lost() });
+  const engine = new Engine({
+    handlers: stepHandlers,
+    services: { http: egress, clock, log },
+    journal,
+    publish: (executionId, events) => progress.publish(executionId, events),
+    now: () => leases.now(),
+    monotonic: () => clock.monotonic(),
+    random: Math.random,
+    store: createEngineStore(database.pool, () => leases.fence),
+    definitions,
+    leases,
+  });
+  await leases.start();
+  onStop(() => leases.stop());
+  onStop(() => journal.stop());
+  onStop(() => engine.stop(config.drainMs / 2));
+  const starter = new Starter({
+    engine,
+    definitions,
+    ids: systemIds,
+    now: () => leases.now(),
+    findWorkflow: (caller, reference) => workflows.getWorkflow(caller, reference),
+    findStart: (tenantId, requestId, executionKey) => findStart(database.pool, tenantId, requestId, executionKey),
+  });
+
+  // The front: rpcs on one port.
+  const services = [TemplateService, WorkflowService, SagaCoordinationService];
+  const shown = [...services, Health, ...(config.reflection === "off" ? [] : reflectionServices)];
+  const policies = buildPolicyTable(shown, config.reflection);
+  const apiKey = await ensureFirstKey(config, embedded !== undefined, keys, secrets.pepper, policies);
+  const parts: RpcParts = {
+    workflows,
+    templates,
+    executions,
+    engine,
+    starter,
+    definitions,
+    progress,
+    stepTypes,
+    pageTokenKey: secrets.pageTokenKey,
+    clock,
+    log,
+  };
+  const readiness: Readiness = {
+    components: () => [
+      { name: "lease", ok: leases.held, ...(leases.held ? {} : { message: "the replica's lease cannot be renewed" }) },
+      { name: "postgres", ok: leases.held },
+    ],
+    subscribe: (onChange) => leases.onChange(onChange),
+  };
+  const descriptorSet = await readFile(new URL("../gen/descriptors.binpb", import.meta.url));
+  const server = await startServer({
+    host: config.host,
+    port: config.port,
+    policies,
+    auth: createAuth({ policies, authenticate: createAuthenticate(keys, secrets.pepper, clock), clock }),
+    interceptors: [],
+    routes: (router) => {
+      router.service(TemplateService, templateRpcs(parts));
+      router.service(WorkflowService, { ...workflowRpcs(parts), ...startRpcs(parts), ...executionRpcs(parts), ...watchRpcs(parts) });
+      router.service(SagaCoordinationService, sagaRpcs(parts));
+      healthRoutes(readiness, services)(router);
+      if (config.reflection !== "off") reflectionRoutes({ services: shown, descriptorSet })(router);
+    },
+    http: healthHttpRoutes({ readiness, isStarted: () => true, version: { version, node: process.version } }),
+    log,
+    clock,
+  });
+  onStop(async () => {
+    await Promise.race([server.drain(), clock.sleep(config.drainMs)]);
+    await server.stop();
+  });
+  engine.start();
+  return {
+    port: server.port,
+    apiKey,
+    database: { version: versionText(database.serverVersion), embedded: embedded !== undefined, adopted: embedded?.adopted ?? false, url },
+    migrated,
+    templates: builtIns.length,
+  };
+}
+
+/** The engine acts for a tenant, not for one of its callers. */
+function engineCaller(tenantId: string): { tenantId: string; actor: string; scopes: ReadonlySet<string>; correlationId: string; requestId: string } {
+  return { tenantId, actor: "engine", scopes: new Set(), correlationId: "", requestId: "" };
+}
+
+/** The prebuilt library: data in `templates/`. Throws for a file that is not a template, since it ships with this code. */
+async function readBuiltIns(): Promise<BuiltInTemplate[]> {
+  const folder = new URL("../templates/", import.meta.url);
+  const names = (await readdir(folder)).filter((name) => name.endsWith(".json")).sort();
+  return await Promise.all(
+    names.map(async (name) => {
+      const parsed = parseTemplateDocument(JSON.parse(await readFile(new URL(name, folder), "utf8")) as Json);
+      if (!parsed.ok) throw new Error(`templates/${name}: ${parsed.fault[0]?.field} ${parsed.fault[0]?.description}`);
+      return parsed.value;
+    }),
+  );
+}
+
+function versionText(serverVersion: number): string {
+  return `${Math.floor(serverVersion / 10_000)}.${serverVersion % 10_000}`;
+}
+
+function onceAsync(run: () => Promise<void>): () => Promise<void> {
+  let running: Promise<void> | undefined;
+  return () => (running ??= run());
+}

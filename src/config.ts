@@ -1,0 +1,122 @@
+/**
+ * The environment, read once into a frozen configuration: the only place that looks at `process.env`. All faults are
+ * reported together, and an unknown PAWF_ name is refused with the nearest known one.
+ */
+import path from "node:path";
+
+export interface Config {
+  readonly host: string;
+  /** 0 takes a free one. */
+  readonly port: number;
+  /** Undefined: embedded PostgreSQL in the data folder. */
+  readonly databaseUrl: string | undefined;
+  readonly dataDir: string;
+  readonly logLevel: "debug" | "info" | "warn" | "error" | "silent";
+  readonly logFormat: "json" | "pretty";
+  readonly reflection: "public" | "auth" | "off";
+  /** Private targets that steps may call: `host:port`, `cidr:port`, `host:*`. */
+  readonly egressAllow: readonly string[];
+  /** How long a stop waits for open calls, in milliseconds. */
+  readonly drainMs: number;
+  /** Key for tenant `default`, made by whoever deploys; undefined: one is made at the first start of an embedded server. */
+  readonly adminKey: string | undefined;
+  /** Pepper of API keys and key of page tokens, any text; undefined: one is kept in the data folder. */
+  readonly masterKey: string | undefined;
+  /** One JSON line on standard output once the server answers, for programs that start it. */
+  readonly readyJson: boolean;
+  /** Serve although the database would lose acknowledged work in a crash. */
+  readonly allowUnsafeDatabase: boolean;
+}
+
+interface Setting {
+  readonly describe: string;
+}
+
+/** Every name the service knows, with default and range: the reference in docs/configuration.md is made of it. */
+export const settings: Readonly<Record<string, Setting>> = {
+  HOST: { describe: "address to listen on [127.0.0.1 with embedded PostgreSQL, else 0.0.0.0]" },
+  PORT: { describe: "port, 0 takes a free one [8006; 0–65535]" },
+  DATABASE_URL: { describe: "PostgreSQL 15 or later; absent = embedded PostgreSQL in the data folder" },
+  PAWF_DATA_DIR: { describe: "folder of the embedded PostgreSQL and the generated keys [./.pawf]" },
+  PAWF_LOG_LEVEL: { describe: "debug, info, warn, error or silent [info; warn with embedded PostgreSQL on a terminal]" },
+  PAWF_LOG_FORMAT: { describe: "json or pretty [pretty on a terminal, else json]" },
+  PAWF_REFLECTION: { describe: "public, auth or off [public with embedded PostgreSQL, else auth]" },
+  PAWF_EGRESS_ALLOW: { describe: "private targets that steps may call, comma-separated host:port or CIDR:port entries [none]" },
+  PAWF_DRAIN_SECONDS: { describe: "how long a stop waits for open calls [10; 0–20]" },
+  PAWF_ADMIN_KEY: { describe: "API key pawf_<id>_<secret> for tenant default with all scopes [embedded: generated and printed]" },
+  PAWF_MASTER_KEY: { describe: "secret text of at least 16 characters behind key hashes and page tokens [embedded: generated in the data folder]" },
+  PAWF_READY_JSON: { describe: "1 prints one JSON line on standard output when the server answers [0]" },
+  PAWF_ALLOW_UNSAFE_DATABASE: { describe: "1 serves although the database's settings would lose acknowledged work [0]" },
+};
+
+/** Names of clients and of the demo, which may stand in the same environment. */
+const clientNames: ReadonlySet<string> = new Set(["PAWF_URL", "PAWF_API_KEY"]);
+
+/** Throws one Error that lists everything that is wrong. */
+export function readConfig(environment: Readonly<Record<string, string | undefined>>, isTerminal: boolean): Config {
+  const faults = unknownNames(environment);
+  const text = (name: string): string | undefined => environment[name]?.trim() || undefined;
+  const number = (name: string, otherwise: number, min: number, max: number): number => {
+    const value = text(name);
+    if (value === undefined) return otherwise;
+    const parsed = Number(value);
+    if (Number.isFinite(parsed) && parsed >= min && parsed <= max) return parsed;
+    faults.push(`${name} must be a number from ${min} to ${max}, not "${value}"`);
+    return otherwise;
+  };
+  const choice = <Choice extends string>(name: string, choices: readonly Choice[], otherwise: Choice): Choice => {
+    const value = text(name);
+    if (value === undefined) return otherwise;
+    if (choices.includes(value as Choice)) return value as Choice;
+    faults.push(`${name} must be one of ${choices.join(", ")}, not "${value}"`);
+    return otherwise;
+  };
+  const databaseUrl = text("DATABASE_URL");
+  const embedded = databaseUrl === undefined || databaseUrl.includes("@%2F");
+  const masterKey = text("PAWF_MASTER_KEY");
+  if (masterKey !== undefined && masterKey.length < 16) faults.push("PAWF_MASTER_KEY must have at least 16 characters");
+  const config: Config = {
+    host: text("HOST") ?? (embedded ? "127.0.0.1" : "0.0.0.0"),
+    port: number("PORT", 8006, 0, 65_535),
+    databaseUrl,
+    dataDir: path.resolve(text("PAWF_DATA_DIR") ?? ".pawf"),
+    logLevel: choice("PAWF_LOG_LEVEL", ["debug", "info", "warn", "error", "silent"], isTerminal && embedded ? "warn" : "info"),
+    logFormat: choice("PAWF_LOG_FORMAT", ["json", "pretty"], isTerminal ? "pretty" : "json"),
+    reflection: choice("PAWF_REFLECTION", ["public", "auth", "off"], embedded ? "public" : "auth"),
+    egressAllow: (text("PAWF_EGRESS_ALLOW") ?? "")
+      .split(",")
+      .map((entry) => entry.trim())
+      .filter((entry) => entry !== ""),
+    drainMs: number("PAWF_DRAIN_SECONDS", 10, 0, 20) * 1000,
+    adminKey: text("PAWF_ADMIN_KEY"),
+    masterKey,
+    readyJson: choice("PAWF_READY_JSON", ["0", "1"], "0") === "1",
+    allowUnsafeDatabase: choice("PAWF_ALLOW_UNSAFE_DATABASE", ["0", "1"], "0") === "1",
+  };
+  if (faults.length > 0) throw new Error(`The configuration is not usable:\n  ${faults.join("\n  ")}`);
+  return Object.freeze(config);
+}
+
+function unknownNames(environment: Readonly<Record<string, string | undefined>>): string[] {
+  return Object.keys(environment).flatMap((name) => {
+    if (!name.startsWith("PAWF_") || name in settings || clientNames.has(name)) return [];
+    const nearest = Object.keys(settings)
+      .filter((known) => known.startsWith("PAWF_"))
+      .sort((a, b) => distance(name, a) - distance(name, b))[0];
+    return [`${name} is not a setting; did you mean ${nearest}?`];
+  });
+}
+
+/** Edit distance (Levenshtein), row by row. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const substitution = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(substitution, (row[j] as number) + 1, (next[j - 1] as number) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] as number;
+}
