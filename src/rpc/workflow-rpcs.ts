@@ -1,6 +1,8 @@
 /** WorkflowService: the rpcs about workflows, their revisions and definitions. */
 import { create } from "@bufbuild/protobuf";
+import { createValidator } from "@bufbuild/protovalidate";
 import type { ServiceImpl } from "@connectrpc/connect";
+import { WorkflowDefinitionSchema } from "#gen/pyairtable/workflow/v1/definition_pb.js";
 import { View } from "#gen/pyairtable/workflow/v1/view_pb.js";
 import {
   CreateWorkflowResponseSchema,
@@ -16,6 +18,7 @@ import { AppError } from "../base/errors.ts";
 import { parseDefinition } from "../domain/parse-definition.ts";
 import { checkDefinition, issueOf } from "./definition-check.ts";
 import { callerOf } from "./interceptors/call.ts";
+import { findRuleFaults } from "./interceptors/validation.ts";
 import { refuseNotYet } from "./not-yet.ts";
 import { listPage } from "./page.ts";
 import type { RpcParts } from "./parts.ts";
@@ -30,6 +33,7 @@ type WorkflowRpcs = Pick<
 
 export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
   const { workflows, stepTypes } = parts;
+  const validator = createValidator();
   return {
     async listWorkflows(request, context) {
       refuseNotYet({ order_by: request.orderBy !== "", include_total_size: request.includeTotalSize, "view FULL": request.view === View.FULL });
@@ -91,11 +95,14 @@ export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
 
     async validateDefinition(request) {
       if (!request.definition) throw new AppError("VALIDATION_FAILED", "definition is required");
+      refuseNotYet({ parameters_schema: request.parametersSchema !== undefined, secret_bindings: Object.keys(request.secretBindings).length > 0 });
+      // What the field rules refuse elsewhere is part of the report here.
+      const broken = findRuleFaults(validator, WorkflowDefinitionSchema, request.definition).map((fault) => ({ ...fault, field: `definition.${fault.field}` }));
       const parsed = parseDefinition(definitionToJson(request.definition), stepTypes);
-      const faults = parsed.ok ? [] : parsed.fault.violations;
+      const faults = parsed.ok ? broken : [...broken, ...parsed.fault.violations];
       const warnings = parsed.ok ? parsed.value.warnings : [];
       return create(ValidateDefinitionResponseSchema, {
-        valid: parsed.ok,
+        valid: faults.length === 0,
         errors: faults.map((fault) => issueOf(fault, "definition")),
         warnings: warnings.map((warning) => issueOf(warning, "definition")),
       });

@@ -41,8 +41,13 @@ async function* checked(validator: Validator, desc: DescMessage, messages: Async
 export function checkMessage(validator: Validator, desc: DescMessage, message: Message): void {
   const faults = findMessageFaults(desc, message);
   if (faults.length > 0) throw violationsError(faults);
-  const violations = violationsOf(validator, desc, message);
-  if (violations.length > 0) throw violationsError(violations.slice(0, violationsMax).map(toFieldViolation));
+  const violations = findRuleFaults(validator, desc, message);
+  if (violations.length > 0) throw violationsError(violations);
+}
+
+/** The rules of the protos that `message` breaks, for a report instead of a refusal. */
+export function findRuleFaults(validator: Validator, desc: DescMessage, message: Message): FieldViolation[] {
+  return violationsOf(validator, desc, message).slice(0, violationsMax).map(toFieldViolation);
 }
 
 function violationsOf(validator: Validator, desc: DescMessage, message: Message): Violation[] {
