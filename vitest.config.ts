@@ -7,7 +7,7 @@ export default defineConfig({
       {
         test: {
           name: "unit",
-          include: ["test/base/**/*.test.ts", "test/domain/**/*.test.ts", "test/steps/**/*.test.ts", "test/rpc/**/*.test.ts"],
+          include: ["test/base/**/*.test.ts", "test/docs/**/*.test.ts", "test/domain/**/*.test.ts", "test/steps/**/*.test.ts", "test/rpc/**/*.test.ts"],
           testTimeout: 20_000,
         },
       },

@@ -59,7 +59,7 @@ export interface EventPayloads {
   step_progressed: { readonly percent?: number; readonly message?: string; readonly details?: Json };
   step_succeeded: {
     readonly result: Json;
-    /** Set when no `step_started` precedes it (pure steps ride along with the next barrier). */
+    /** When a step without `step_started` began, if that was before this event's moment. */
     readonly startedAt?: number;
     readonly input?: Json;
     readonly exports?: JsonObject;

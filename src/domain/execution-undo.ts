@@ -11,6 +11,7 @@ export function applyUndoEvent(run: StepRun, event: UndoEvent): void {
       undo.status = "dispatched";
       undo.attempt = event.attempt;
       undo.wakeAt = undefined;
+      undo.endedAt = undefined;
       run.status = "compensating";
       return;
     }

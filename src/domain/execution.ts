@@ -39,6 +39,8 @@ export interface StepRun {
   action: OperationStatus;
   /** Sequence of the event that ended the action; the undo order is the reverse of it. */
   outcomeSequence: number;
+  /** Sequence of the first event after which the step's row stands in the projection; 0 before. */
+  rowSince: number;
   undo: UndoRun | undefined;
 }
 
@@ -162,6 +164,7 @@ export function applyEvent(state: ExecutionState, event: ExecutionEvent): void {
     case "confirmation_retry_scheduled":
     case "confirmation_failed":
       applyUndoEvent(requireRun(state, event.stepPath), event);
+      requireRun(state, event.stepPath).rowSince ||= event.sequence;
       return;
     case "event_received":
     case "step_enlisted":
@@ -239,6 +242,7 @@ function finish(run: StepRun, event: StepEvent, status: StepStatus, action: Oper
   run.endedAt = event.at;
   run.wakeAt = undefined;
   run.outcomeSequence = event.sequence;
+  run.rowSince ||= event.sequence;
 }
 
 /** Loop items are seen through their own scope (`scope.ts`); only plain paths stand under `steps`. */
@@ -311,6 +315,7 @@ function runAt(state: ExecutionState, path: string): StepRun {
     branch: undefined,
     action: "none",
     outcomeSequence: 0,
+    rowSince: 0,
     undo: undefined,
   };
   state.steps.set(path, run);

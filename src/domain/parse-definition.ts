@@ -38,7 +38,7 @@ export function parseDefinition(source: JsonObject, stepTypes: StepTypes, path =
     report.violation(`${path}.dsl_version`, "DSL_VERSION_UNSUPPORTED", `"${String(version)}" is not known; use "v1" or leave it out`);
   }
   const stepsByName = new Map<string, Step>();
-  const steps = parseSteps(source["steps"], `${path}.steps`, { source, stepTypes, report, stepsByName, names: new Map(), depth: 1 });
+  const steps = parseSteps(source["steps"], `${path}.steps`, { source, stepTypes, report, stepsByName, names: new Map(), depth: 0 });
   if (steps.length === 0) report.warning(`${path}.steps`, "VALIDATION_FAILED", "the definition has no steps; its executions complete at once");
   const definition: Definition = {
     inputSchema: schemaOf(source["input_schema"]),

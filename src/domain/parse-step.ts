@@ -20,7 +20,7 @@ export interface StepContext {
   readonly stepsByName: Map<string, Step>;
   /** Lower-case name → path where it was first used. */
   readonly names: Map<string, string>;
-  /** Blocks around these steps, from 1. */
+  /** Blocks around these steps. */
   readonly depth: number;
 }
 

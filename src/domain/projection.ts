@@ -30,6 +30,8 @@ export interface ExecutionRow {
 
 export interface StepRow {
   readonly path: string;
+  /** The row does not stand yet: most steps have theirs written once, which is cheaper than asking. */
+  readonly isNew: boolean;
   readonly status: StepStatus;
   readonly attempt: number;
   readonly action: OperationStatus;
@@ -72,6 +74,7 @@ const endsStep: ReadonlySet<string> = new Set([
 
 /** Rows of the steps that `events` ended or undid; one row per path, as the state now stands. */
 export function stepRows(state: ExecutionState, events: readonly ExecutionEvent[]): StepRow[] {
+  const first = events[0]?.sequence ?? 0;
   const paths = new Set<string>();
   for (const event of events) if (endsStep.has(event.type)) paths.add(event.stepPath);
   return [...paths].flatMap((path) => {
@@ -79,6 +82,7 @@ export function stepRows(state: ExecutionState, events: readonly ExecutionEvent[
     if (!run) return [];
     return {
       path,
+      isNew: run.rowSince >= first,
       status: run.status,
       attempt: run.attempt,
       action: run.action,

@@ -106,7 +106,7 @@ function sagaEvent(at: number, payload: Extract<NewEvent, { type: "saga_state_ch
 }
 
 /** Whether a result may be stored, fits its schema, and what it exports. */
-function checkResult(context: SettleContext, target: AttemptTarget, result: Json): Result<{ result: Json; startedAt?: number; exports?: JsonObject }, Failure> {
+function checkResult(context: SettleContext, target: AttemptTarget, result: Json): Result<{ result: Json; exports?: JsonObject }, Failure> {
   const { step, path } = target;
   const fault = findJsonFault(result);
   if (fault) return fail(failure("SCHEMA", `the result of ${step.name} cannot be stored: ${fault.path || "it"} ${fault.problem}`));
@@ -114,8 +114,7 @@ function checkResult(context: SettleContext, target: AttemptTarget, result: Json
     return fail(failure("LIMIT.RESULT", `the result of ${step.name} is larger than ${limits.resultBytesMax} bytes`));
   const mismatch = step.resultSchema && findSchemaFault(step.resultSchema, result);
   if (mismatch) return fail(failure("SCHEMA", `the result of ${step.name} does not fit its result_schema: ${mismatch.path || "it"} ${mismatch.problem}`));
-  const started = context.state.steps.has(path) ? {} : { startedAt: context.now };
-  if (step.exports.size === 0) return ok({ result, ...started });
+  if (step.exports.size === 0) return ok({ result });
   const exports: JsonObject = {};
   const scope = scopeOf(context.state, context.revision, { result });
   for (const [variable, expression] of step.exports) {
@@ -123,7 +122,7 @@ function checkResult(context: SettleContext, target: AttemptTarget, result: Json
     if (!value.ok) return value;
     exports[variable] = value.value;
   }
-  return ok({ result, ...started, exports });
+  return ok({ result, exports });
 }
 
 function retryCondition(context: SettleContext, target: AttemptTarget, cause: Failure): boolean | undefined {

@@ -33,7 +33,8 @@ export function undoList(definition: Definition, state: ExecutionState): UndoSte
     const step = definition.stepsByName.get(run.name);
     if (step?.compensation?.step && needsUndo(step, run)) list.push({ step, run });
   }
-  return list.sort((a, b) => completionOf(b.run) - completionOf(a.run));
+  // Reversed first: of several with an unknown end, the one that began last is undone first.
+  return list.reverse().sort((a, b) => completionOf(b.run) - completionOf(a.run));
 }
 
 function needsUndo(step: Step, run: StepRun): boolean {

@@ -128,9 +128,9 @@ function chooseCase(environment: TurnEnvironment, state: ExecutionState, revisio
       if (!holds.value) continue;
     }
     if (sequence.steps.length > 0) return { type: "step_started", at, stepPath, attempt, payload: { branch: sequence.name } };
-    return { type: "step_succeeded", at, stepPath, attempt, payload: { result: { matched: sequence.name }, startedAt: at } };
+    return { type: "step_succeeded", at, stepPath, attempt, payload: { result: { matched: sequence.name } } };
   }
-  return { type: "step_succeeded", at, stepPath, attempt, payload: { result: { matched: null }, startedAt: at } };
+  return { type: "step_succeeded", at, stepPath, attempt, payload: { result: { matched: null } } };
 }
 
 function notBoolean(what: string): Failure {

@@ -3,7 +3,7 @@ import { invariant } from "../base/errors.ts";
 import { parseId } from "../base/ids.ts";
 import type { ExecutionRow } from "../domain/projection.ts";
 import type { AppendRequest } from "./journal.ts";
-import type { BatchColumns } from "./sql/append-batch.ts";
+import type { BatchColumns, StepColumns } from "./sql/append-batch.ts";
 
 export interface BatchAppend extends AppendRequest {
   /** JSON text of each event's payload. */
@@ -42,8 +42,9 @@ function addEvents({ events }: BatchColumns, append: BatchAppend, id: string): v
   });
 }
 
-function addSteps({ steps }: BatchColumns, append: BatchAppend, id: string): void {
+function addSteps({ steps: added, stepChanges }: BatchColumns, append: BatchAppend, id: string): void {
   for (const step of append.steps) {
+    const steps: StepColumns = step.isNew ? added : stepChanges;
     steps.tenant.push(append.tenantId);
     steps.execution.push(id);
     steps.path.push(step.path);
@@ -54,7 +55,7 @@ function addSteps({ steps }: BatchColumns, append: BatchAppend, id: string): voi
     steps.result.push(step.resultSequence);
     steps.startTime.push(step.startedAt === undefined ? null : timeText(step.startedAt));
     steps.endTime.push(step.endedAt === undefined ? null : timeText(step.endedAt));
-    steps.first.push(append.start !== undefined);
+    if (step.isNew) added.first.push(append.start !== undefined);
   }
 }
 
@@ -125,6 +126,11 @@ function emptyColumns(): BatchColumns {
       released: [],
     },
     changes: { tenant: [], id: [], row: [], released: [] },
-    steps: { tenant: [], execution: [], path: [], state: [], attempt: [], action: [], compensation: [], result: [], startTime: [], endTime: [], first: [] },
+    steps: { ...emptySteps(), first: [] },
+    stepChanges: emptySteps(),
   };
+}
+
+function emptySteps(): StepColumns {
+  return { tenant: [], execution: [], path: [], state: [], attempt: [], action: [], compensation: [], result: [], startTime: [], endTime: [] };
 }

@@ -10,6 +10,20 @@
  */
 import type { ClientBase } from "pg";
 
+/** Steps as columns; the same for new rows and changed ones. */
+export interface StepColumns {
+  readonly tenant: string[];
+  readonly execution: string[];
+  readonly path: string[];
+  readonly state: string[];
+  readonly attempt: number[];
+  readonly action: string[];
+  readonly compensation: string[];
+  readonly result: number[];
+  readonly startTime: (string | null)[];
+  readonly endTime: (string | null)[];
+}
+
 export interface BatchColumns {
   readonly events: {
     readonly tenant: string[];
@@ -43,19 +57,11 @@ export interface BatchColumns {
     readonly released: boolean[];
   };
   readonly changes: { readonly tenant: string[]; readonly id: string[]; readonly row: string[]; readonly released: boolean[] };
-  readonly steps: {
-    readonly tenant: string[];
-    readonly execution: string[];
-    readonly path: string[];
-    readonly state: string[];
-    readonly attempt: number[];
-    readonly action: string[];
-    readonly compensation: string[];
-    readonly result: number[];
-    readonly startTime: (string | null)[];
-    readonly endTime: (string | null)[];
+  readonly steps: StepColumns & {
+    /** The step belongs to a start that may turn out to exist already. */
     readonly first: boolean[];
   };
+  readonly stepChanges: StepColumns;
 }
 
 export interface BatchAnswer {
@@ -117,14 +123,19 @@ ledger as (
   where not v.first or v.execution_id in (select id from started)
 ),
 step_rows as (
-  insert into workflow_execution_steps as s (tenant_id, execution_id, path, state, attempt, action_state, compensation_state, result_sequence, start_time, end_time)
+  insert into workflow_execution_steps (tenant_id, execution_id, path, state, attempt, action_state, compensation_state, result_sequence, start_time, end_time)
   select p.tenant_id, p.execution_id, p.path, p.state, p.attempt, p.action_state, p.compensation_state, p.result_sequence, p.start_time, p.end_time
   from fence f, unnest($32::text[], $33::uuid[], $34::text[], $35::text[], $36::int[], $37::text[], $38::text[], $39::int[],
     $40::timestamptz[], $41::timestamptz[], $42::boolean[])
     as p (tenant_id, execution_id, path, state, attempt, action_state, compensation_state, result_sequence, start_time, end_time, first)
   where not p.first or p.execution_id in (select id from started)
-  on conflict (tenant_id, execution_id, path) do update set state = excluded.state, attempt = excluded.attempt, action_state = excluded.action_state,
-    compensation_state = excluded.compensation_state, result_sequence = excluded.result_sequence, start_time = excluded.start_time, end_time = excluded.end_time
+),
+step_changes as (
+  update workflow_execution_steps s set state = p.state, attempt = p.attempt, action_state = p.action_state, compensation_state = p.compensation_state,
+    result_sequence = p.result_sequence, start_time = p.start_time, end_time = p.end_time
+  from fence f, unnest($43::text[], $44::uuid[], $45::text[], $46::text[], $47::int[], $48::text[], $49::text[], $50::int[],
+    $51::timestamptz[], $52::timestamptz[]) as p (tenant_id, execution_id, path, state, attempt, action_state, compensation_state, result_sequence, start_time, end_time)
+  where s.tenant_id = p.tenant_id and s.execution_id = p.execution_id and s.path = p.path
 )
 select (select count(*) from fence)::int as fence, array(select id::text from started) as started`;
 
@@ -166,19 +177,16 @@ export async function appendBatch(client: ClientBase, replicaId: string, epoch: 
       events.at,
       events.payload,
       events.first,
-      steps.tenant,
-      steps.execution,
-      steps.path,
-      steps.state,
-      steps.attempt,
-      steps.action,
-      steps.compensation,
-      steps.result,
-      steps.startTime,
-      steps.endTime,
+      ...stepValues(steps),
       steps.first,
+      ...stepValues(batch.stepChanges),
     ],
   });
   const row = rows[0];
   return { fenced: row?.fence !== 1, started: row?.started ?? [] };
+}
+
+function stepValues(steps: StepColumns): unknown[] {
+  const { tenant, execution, path, state, attempt, action, compensation, result, startTime, endTime } = steps;
+  return [tenant, execution, path, state, attempt, action, compensation, result, startTime, endTime];
 }
