@@ -3,7 +3,7 @@
  * commit without anybody waiting for a timer.
  *
  * - At most `flightsMax` batches are under way. An item whose key is under way waits for that batch, so items of one key
- *   are written in the order they came.
+ *   are written in the order they came, each in a batch of its own.
  * - A batch is cut at `rowsMax` rows or `bytesMax` bytes, whichever comes first; a single larger item goes alone.
  * - `flush` gets the items and answers with one result for each, or throws: then every item of the batch fails with it.
  * - `stop` writes what is there and then refuses.
@@ -108,10 +108,10 @@ export class Batcher<Item extends BatchItem, Outcome> {
         continue;
       }
       batch.push(waiting);
+      this.#keysUnderWay.add(item.key); // from here on the next item of this key is passed over: one per batch
       rows += item.rows;
       bytes += item.bytes;
     }
-    for (const { item } of batch) this.#keysUnderWay.add(item.key);
     this.#waiting = left;
     this.#waitingRows -= rows;
     return batch;

@@ -23,7 +23,7 @@ class Check {
   readonly #stepTypes: StepTypes;
   readonly #report: Report;
   /** Steps written before the place that is being checked. */
-  readonly #earlier = new Set<string>();
+  #earlier = new Set<string>();
 
   constructor(definition: Definition, stepTypes: StepTypes, report: Report) {
     this.#definition = definition;
@@ -40,10 +40,7 @@ class Check {
     this.expression(step.idempotencyKey, `${step.at}.idempotency_key`, extra, []);
     this.expression(step.retry.retryIf, `${step.at}.retry_policy.retry_if`, [...extra, "error", "attempt"], []);
     this.#config(step, extra);
-    step.sequences.forEach((sequence, index) => {
-      this.expression(sequence.when, `${step.at}.${step.type}.cases[${index}].when`, extra, []);
-    });
-    for (const sequence of step.sequences) this.sequence(sequence.steps, extra);
+    this.#block(step, extra);
     this.#earlier.add(step.name);
     for (const [variable, expression] of step.exports) this.expression(expression, `${step.at}.export.${variable}`, [...extra, "result"], []);
     if (step.compensation?.step) this.#config(step.compensation.step, [...extra, "original", "error"]);
@@ -51,6 +48,34 @@ class Check {
       this.expression(candidate.when, `${step.at}.on_error.catches[${index}].when`, [...extra, "error"], []);
       this.sequence(candidate.steps, [...extra, "error"]);
     });
+  }
+
+  /** Branches do not see each other's steps, and a loop's steps are seen by the same item only. */
+  #block(step: Step, extra: readonly string[]): void {
+    const { block, sequences } = step;
+    const at = `${step.at}.${step.type}`;
+    if (block?.kind === "for_each") {
+      this.expression(block.items, `${at}.items`, extra, []);
+      const inside = [...extra, block.itemVariable, "item_index"];
+      const before = new Set(this.#earlier);
+      for (const sequence of sequences) this.sequence(sequence.steps, inside);
+      this.expression(block.collect, `${at}.collect`, inside, []);
+      this.#earlier = before;
+    } else if (block?.kind === "parallel") {
+      const before = this.#earlier;
+      const after = new Set(before);
+      for (const sequence of sequences) {
+        this.#earlier = new Set(before);
+        this.sequence(sequence.steps, extra);
+        for (const name of this.#earlier) after.add(name);
+      }
+      this.#earlier = after;
+    } else {
+      sequences.forEach((sequence, index) => {
+        this.expression(sequence.when, `${at}.cases[${index}].when`, extra, []);
+      });
+      for (const sequence of sequences) this.sequence(sequence.steps, extra);
+    }
   }
 
   #config(step: Step, extra: readonly string[]): void {
@@ -79,7 +104,8 @@ class Check {
     if (root !== "steps" || path.length === 0) return undefined;
     const name = String(path[0]);
     if (!this.#definition.stepsByName.has(name)) return `there is no step "${name}" in this definition`;
-    if (!this.#earlier.has(name)) return `step "${name}" runs after this place; only earlier steps have a result`;
+    if (!this.#earlier.has(name))
+      return `step "${name}" does not run before this place; only earlier steps have a result (a loop's steps for the same item only)`;
     return undefined;
   }
 }

@@ -2,7 +2,7 @@
 import type { Json } from "../base/json.ts";
 import { compileExpression } from "./expressions/compile-expression.ts";
 import { compileTemplate } from "./expressions/compile-template.ts";
-import type { Expression, Template } from "./expressions/expression.ts";
+import type { Expression, ExpressionFault, Template } from "./expressions/expression.ts";
 import { inferKind } from "./expressions/infer-kind.ts";
 import type { Report } from "./report.ts";
 
@@ -11,7 +11,7 @@ export function compileExpressionField(value: Json | undefined, path: string, re
   if (typeof value !== "string" || value === "" || !report.takeExpressions(1, path)) return undefined;
   const compiled = compileExpression(value);
   if (compiled.ok) return compiled.value;
-  report.violation(path, compiled.fault.reason, compiled.fault.problem);
+  report.violation(path, compiled.fault.reason, sentenceOf(compiled.fault));
   return undefined;
 }
 
@@ -30,8 +30,13 @@ export function compileTemplateField(value: Json, path: string, report: Report):
   if (braces > 0 && !report.takeExpressions(braces, path)) return undefined;
   const compiled = compileTemplate(value);
   if (compiled.ok) return compiled.value;
-  for (const fault of compiled.fault) report.violation(joinPath(path, fault.path), fault.reason, fault.problem);
+  for (const fault of compiled.fault) report.violation(joinPath(path, fault.path), fault.reason, sentenceOf(fault));
   return undefined;
+}
+
+/** The problem with its place in the text. */
+function sentenceOf({ problem, position }: ExpressionFault): string {
+  return `${problem} (${position.line > 1 ? `line ${position.line}, ` : ""}column ${position.column})`;
 }
 
 /** `a` and `b` → `a.b`, `a` and `[2]` → `a[2]`. */

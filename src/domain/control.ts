@@ -16,7 +16,7 @@ export interface ControlRequest {
 export function cancelExecution(state: ExecutionState, now: number, request: ControlRequest & { readonly compensate?: boolean }): NewEvent[] | AppError {
   if (isTerminal(state.status)) return terminalError(state);
   if (state.cancel || state.saga === "compensating") return [];
-  if (state.saga === "completing") {
+  if (state.pastPivot) {
     return new AppError("PAST_PIVOT", "the point of no return has been passed; the execution can only go on to its end", { metadata: stateMetadata(state) });
   }
   const { actor, reason, compensate } = request;

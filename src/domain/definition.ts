@@ -41,6 +41,10 @@ export interface Step {
   readonly at: string;
   readonly type: string;
   readonly nature: StepNature;
+  /** Its result is merged into the execution's variables. */
+  readonly setsVariables: boolean;
+  /** The step whose catch this one is part of: it sees that failure as `error`. */
+  readonly catchOf: string | undefined;
   readonly config: StepConfig;
   readonly runIf: Expression | undefined;
   readonly retry: RetryPolicy;
@@ -53,8 +57,34 @@ export interface Step {
   readonly exports: ReadonlyMap<string, Expression>;
   readonly idempotencyKey: Template | undefined;
   readonly resultSchema: JsonObject | undefined;
-  /** What a block holds: the cases of a conditional in order, the last one named `else`. Empty for leaf steps. */
+  /** Set for blocks: how they carry out what they hold. */
+  readonly block: Block | undefined;
+  /**
+   * What a block holds: the cases of a conditional in order, the last one named `else`; the branches of a parallel; the one
+   * body of a for_each. Empty for leaf steps.
+   */
   readonly sequences: readonly Sequence[];
+}
+
+export type Block = { readonly kind: "conditional" } | ParallelBlock | ForEachBlock;
+
+export interface ParallelBlock {
+  readonly kind: "parallel";
+  /** Branches that have to be through: all, one, or a number between. */
+  readonly need: number;
+  readonly keepLosers: boolean;
+}
+
+export interface ForEachBlock {
+  readonly kind: "for_each";
+  readonly items: Expression | undefined;
+  readonly itemVariable: string;
+  readonly maxParallel: number;
+  readonly toleratedFailures: number;
+  /** 0 to 100, of the number of items. */
+  readonly toleratedPercentage: number;
+  /** Value of one item in the result; undefined takes its last step's result. */
+  readonly collect: Expression | undefined;
 }
 
 export interface Sequence {

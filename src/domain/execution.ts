@@ -37,6 +37,8 @@ export interface StepRun {
   caughtBy: number | undefined;
   branch: string | undefined;
   action: OperationStatus;
+  /** An attempt before the present one may have had an effect, whatever later ones say. */
+  leftUnknown: boolean;
   /** Sequence of the event that ended the action; the undo order is the reverse of it. */
   outcomeSequence: number;
   /** Sequence of the first event after which the step's row stands in the projection; 0 before. */
@@ -67,6 +69,8 @@ export interface ExecutionState extends ExecutionIdentity {
   readonly steps: Map<string, StepRun>;
   /** Why the saga turned back: set once per opening. */
   turn: { readonly reason: EndReason; readonly failure: Failure | undefined; readonly stepPath: string | undefined } | undefined;
+  /** The point of no return has been passed: the run can only go on to its end. */
+  pastPivot: boolean;
   cancel: EventPayloads["execution_cancel_requested"] | undefined;
   paused: boolean;
   output: Json | undefined;
@@ -91,6 +95,7 @@ export function emptyExecution(identity: ExecutionIdentity): ExecutionState {
     variables: {},
     steps: new Map(),
     turn: undefined,
+    pastPivot: false,
     cancel: undefined,
     paused: false,
     output: undefined,
@@ -183,6 +188,8 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
   if (event.attempt > run.attempt) run.attempt = event.attempt;
   switch (event.type) {
     case "step_started":
+      // Sent by a process that died, and now sent again.
+      if (run.action === "dispatched") run.leftUnknown = true;
       run.status = "running";
       run.action = "dispatched";
       run.startedAt = event.at;
@@ -206,7 +213,7 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
       if (event.payload.exports) state.variables = { ...state.variables, ...event.payload.exports };
       break;
     case "step_failed":
-      finish(run, event, "failed", event.payload.outcome, event.payload.startedAt);
+      finish(run, event, "failed", run.leftUnknown ? "unknown" : event.payload.outcome, event.payload.startedAt);
       run.failure = event.payload.failure;
       run.handled = event.payload.handled === true;
       run.caughtBy = event.payload.caughtBy;
@@ -214,6 +221,7 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
       break;
     case "step_retry_scheduled":
       run.status = "retrying";
+      run.leftUnknown ||= event.payload.outcome === "unknown";
       run.action = event.payload.outcome;
       run.failure = event.payload.failure;
       run.wakeAt = event.payload.nextAttemptAt;
@@ -223,7 +231,7 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
       run.result = null;
       break;
     case "step_canceled":
-      finish(run, event, "canceled", event.payload.outcome ?? run.action, run.startedAt);
+      finish(run, event, "canceled", run.leftUnknown ? "unknown" : (event.payload.outcome ?? run.action), run.startedAt);
       break;
     case "step_progressed":
     case "step_enlisted":
@@ -275,6 +283,7 @@ function applySagaState(state: ExecutionState, payload: EventPayloads["saga_stat
     state.failure = payload.failure;
   } else if (payload.state === "completing" || payload.state === "running") {
     state.status = "running";
+    if (payload.state === "completing") state.pastPivot = true;
   }
 }
 
@@ -314,6 +323,7 @@ function runAt(state: ExecutionState, path: string): StepRun {
     caughtBy: undefined,
     branch: undefined,
     action: "none",
+    leftUnknown: false,
     outcomeSequence: 0,
     rowSince: 0,
     undo: undefined,

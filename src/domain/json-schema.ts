@@ -59,11 +59,23 @@ export function findSchemaFaults(schema: JsonObject, value: Json): readonly Sche
 /** Why `schema` cannot be used, or undefined: a reference that leads nowhere, a pattern that is none. */
 export function findSchemaProblem(schema: JsonObject): string | undefined {
   try {
-    validate(prepare(schema), {});
-    return undefined;
+    const prepared = prepare(schema);
+    validate(prepared, {});
+    return findLostReference(prepared.validator);
   } catch (error) {
     return reasonOf(error);
   }
+}
+
+/** A validation finds a lost reference only when a value leads there. */
+function findLostReference(validator: Validator): string | undefined {
+  const { lookup } = validator as unknown as { readonly lookup: Readonly<Record<string, Schema | boolean>> };
+  for (const schema of Object.values(lookup)) {
+    if (typeof schema !== "object" || schema.$ref === undefined) continue;
+    const uri = (schema as { readonly __absolute_ref__?: string }).__absolute_ref__ ?? schema.$ref;
+    if (!Object.hasOwn(lookup, uri)) return `reference "${schema.$ref.slice(0, 100)}" leads nowhere`;
+  }
+  return undefined;
 }
 
 function validate({ validator, checks, counter }: Prepared, value: Json): readonly SchemaFault[] {

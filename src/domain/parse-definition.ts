@@ -8,11 +8,13 @@ import type { FieldViolation } from "../base/errors.ts";
 import { isJsonObject, type Json, type JsonObject, jsonBytes } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
 import { fail, ok, type Result } from "../base/result.ts";
+import { checkPivots } from "./check-pivots.ts";
 import { checkReferences } from "./check-references.ts";
 import { compileTemplateField } from "./compile-field.ts";
-import { type Definition, executionTimeoutMsDefault, type Step } from "./definition.ts";
+import { actionRetryDefaults, type Definition, executionTimeoutMsDefault, type Step } from "./definition.ts";
 import type { Template } from "./expressions/expression.ts";
-import { durationOf } from "./parse-policy.ts";
+import { durationOf, parseRetryPolicy } from "./parse-policy.ts";
+import { parseSchema } from "./parse-schema.ts";
 import { parseSteps } from "./parse-step.ts";
 import { Report } from "./report.ts";
 import type { StepTypes } from "./step-type.ts";
@@ -38,11 +40,12 @@ export function parseDefinition(source: JsonObject, stepTypes: StepTypes, path =
     report.violation(`${path}.dsl_version`, "DSL_VERSION_UNSUPPORTED", `"${String(version)}" is not known; use "v1" or leave it out`);
   }
   const stepsByName = new Map<string, Step>();
-  const steps = parseSteps(source["steps"], `${path}.steps`, { source, stepTypes, report, stepsByName, names: new Map(), depth: 0 });
+  const retry = parseRetryPolicy(source["default_retry_policy"], actionRetryDefaults, `${path}.default_retry_policy`, report);
+  const steps = parseSteps(source["steps"], `${path}.steps`, { source, stepTypes, report, stepsByName, names: new Map(), depth: 0, retry });
   if (steps.length === 0) report.warning(`${path}.steps`, "VALIDATION_FAILED", "the definition has no steps; its executions complete at once");
   const definition: Definition = {
-    inputSchema: schemaOf(source["input_schema"]),
-    outputSchema: schemaOf(source["output_schema"]),
+    inputSchema: parseSchema(source["input_schema"], `${path}.input_schema`, report),
+    outputSchema: parseSchema(source["output_schema"], `${path}.output_schema`, report),
     variables: templateOf(source["variables"], `${path}.variables`, report),
     steps,
     stepsByName,
@@ -53,6 +56,7 @@ export function parseDefinition(source: JsonObject, stepTypes: StepTypes, path =
     durability: source["durability"] === "DURABILITY_EVERY_STEP" ? "every_step" : "effect_barriers",
   };
   checkReferences(definition, source, path, stepTypes, report);
+  checkPivots(definition.steps, report);
   if (report.violations.length > 0) return fail({ violations: report.violations });
   return ok({ definition, warnings: report.warnings });
 }
@@ -60,10 +64,6 @@ export function parseDefinition(source: JsonObject, stepTypes: StepTypes, path =
 function templateOf(value: Json | undefined, path: string, report: Report): Template | undefined {
   if (!isJsonObject(value) || Object.keys(value).length === 0) return undefined;
   return compileTemplateField(value, path, report);
-}
-
-function schemaOf(value: Json | undefined): JsonObject | undefined {
-  return isJsonObject(value) && Object.keys(value).length > 0 ? value : undefined;
 }
 
 function compensationPolicyOf(value: Json | undefined): Pick<Definition, "undoOrder" | "haltOnStuck"> {

@@ -2,10 +2,12 @@
 import { isJsonObject, type Json, type JsonObject } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
 import { compileConditionField, compileExpressionField, compileTemplateField } from "./compile-field.ts";
-import { actionRetryDefaults, type Catch, type OnErrorAction, type Sequence, type Step } from "./definition.ts";
+import type { Catch, OnErrorAction, RetryPolicy, Step } from "./definition.ts";
 import type { Expression } from "./expressions/expression.ts";
+import { parseBlock } from "./parse-block.ts";
 import { parseCompensation } from "./parse-compensation.ts";
 import { durationOf, parseRetryPolicy, parseTimeouts, stringsOr } from "./parse-policy.ts";
+import { parseSchema } from "./parse-schema.ts";
 import type { Report } from "./report.ts";
 import type { CompensationKind } from "./states.ts";
 import { compileStepConfig } from "./step-config.ts";
@@ -22,6 +24,10 @@ export interface StepContext {
   readonly names: Map<string, string>;
   /** Blocks around these steps. */
   readonly depth: number;
+  /** The definition's own default. */
+  readonly retry: RetryPolicy;
+  /** The step whose catch is being parsed. */
+  readonly catchOf?: string | undefined;
 }
 
 /** Fields of a step that are not its kind. */
@@ -104,17 +110,19 @@ export function parseStep(source: JsonObject, path: string, context: StepContext
     at: path,
     type,
     nature: spec.nature,
+    setsVariables: spec.setsVariables === true,
+    catchOf: context.catchOf,
     config: compileStepConfig(spec, leafConfig(spec, config), at, report),
     runIf: compileConditionField(source["run_if"], `${path}.run_if`, report),
-    retry: retryOf(source, path, context),
+    retry: parseRetryPolicy(source["retry_policy"], context.retry, `${path}.retry_policy`, report),
     timeouts: timeoutsOf(source, spec, path, context),
-    ...parseOnError(source["on_error"], `${path}.on_error`, context),
+    ...parseOnError(source["on_error"], `${path}.on_error`, { ...context, catchOf: name }),
     kind: kindOf(declaredKind, spec, config, compensation?.step !== undefined),
     compensation,
     exports: parseExports(source["export"], `${path}.export`, report),
     idempotencyKey: parseIdempotencyKey(source["idempotency_key"], `${path}.idempotency_key`, report),
-    resultSchema: isJsonObject(source["result_schema"]) ? source["result_schema"] : undefined,
-    sequences: parseSequences(type, config, at, context),
+    resultSchema: parseSchema(source["result_schema"], `${path}.result_schema`, report),
+    ...parseBlock(type, config, at, { report, parseSteps: (value, below) => parseSteps(value, below, { ...context, depth: context.depth + 1 }) }),
   };
   if (!isUndo) register(step, path, context);
   return step;
@@ -147,11 +155,6 @@ function register(step: Step, path: string, context: StepContext): void {
 /** A block's nested steps are not part of its configuration: they are parsed as steps. */
 function leafConfig(spec: StepTypeSpec, config: JsonObject): JsonObject {
   return spec.nature === "block" ? {} : config;
-}
-
-function retryOf(source: JsonObject, path: string, context: StepContext): Step["retry"] {
-  const base = parseRetryPolicy(context.source["default_retry_policy"], actionRetryDefaults, "definition.default_retry_policy", context.report);
-  return parseRetryPolicy(source["retry_policy"], base, `${path}.retry_policy`, context.report);
 }
 
 /** The definition's defaults hold where the step's type allows them; only its own timeouts are refused when too long. */
@@ -205,17 +208,4 @@ function parseExports(value: Json | undefined, path: string, report: Report): Re
 
 function parseIdempotencyKey(value: Json | undefined, path: string, report: Report): Step["idempotencyKey"] {
   return typeof value === "string" && value !== "" ? compileTemplateField(value, path, report) : undefined;
-}
-
-function parseSequences(type: string, config: JsonObject, path: string, context: StepContext): readonly Sequence[] {
-  if (type !== "conditional") return [];
-  const inner = { ...context, depth: context.depth + 1 };
-  const cases = Array.isArray(config["cases"]) ? config["cases"].filter(isJsonObject) : [];
-  const sequences: Sequence[] = cases.map((item, index) => ({
-    name: typeof item["name"] === "string" && item["name"] !== "" ? item["name"] : `case_${index + 1}`,
-    when: compileConditionField(item["when"], `${path}.cases[${index}].when`, context.report),
-    steps: parseSteps(item["steps"], `${path}.cases[${index}].steps`, inner),
-  }));
-  sequences.push({ name: "else", when: undefined, steps: parseSteps(config["else_steps"], `${path}.else_steps`, inner) });
-  return sequences;
 }

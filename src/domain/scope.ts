@@ -1,18 +1,23 @@
-/** The variables an expression of a running execution sees. */
-import type { Json } from "../base/json.ts";
-import type { CompiledRevision } from "./definition.ts";
-import { type ExecutionState, errorScopeOf } from "./execution.ts";
+/** The variables an expression of a running execution sees at a place. */
+import type { Json, JsonObject } from "../base/json.ts";
+import type { CompiledRevision, Step } from "./definition.ts";
+import { type ExecutionState, errorScopeOf, stepScopeOf } from "./execution.ts";
 import type { Scope } from "./expressions/expression.ts";
 import type { Failure } from "./failure.ts";
+import { itemsOf, loopsAround } from "./loop-items.ts";
+
+/** A step that did not run (yet, or in a branch not taken) reads as nulls, so that later steps may name it. */
+const notRun: JsonObject = { result: null, status: "pending", error: null, attempts: 0 };
 
 /**
- * The scope at this moment. `now` is the start of the execution and constant, so that an expression gives the same value
- * on every replay. `extra` adds the variables of the place (`error`, `original`, `result` …).
+ * The scope at this moment for the step at `path` (or for an item's prefix, or "" for the execution itself). `now` is the start
+ * of the execution and constant, so that an expression gives the same value on every replay. `extra` adds the variables of
+ * the place (`error`, `original`, `result` …).
  */
-export function scopeOf(state: ExecutionState, revision: Pick<CompiledRevision, "params">, extra?: Readonly<Record<string, Json>>): Scope {
+export function scopeOf(state: ExecutionState, revision: CompiledRevision, path: string, extra?: Readonly<Record<string, Json>>): Scope {
   const info = state.info;
   const createdAt = new Date(state.createdAt).toISOString();
-  return {
+  const base = {
     execution_id: state.executionId,
     correlation_id: info?.correlationId ?? "",
     tenant_id: state.tenantId,
@@ -22,12 +27,60 @@ export function scopeOf(state: ExecutionState, revision: Pick<CompiledRevision, 
     params: revision.params,
     variables: state.variables,
     now: state.startedAt === undefined ? createdAt : new Date(state.startedAt).toISOString(),
-    steps: state.stepsScope,
-    ...extra,
+    steps: stepsOf(state, revision),
   };
+  const place = { ...caughtError(state, revision, path), ...extra };
+  return path.includes("/") ? { ...base, ...loopVariables(state, revision, path), ...place } : { ...base, ...place };
 }
 
 /** What a compensation sees of the step it undoes. */
 export function undoVariables(input: Json | undefined, result: Json | undefined, cause: Failure | undefined): Record<string, Json> {
   return { original: { input: input ?? null, result: result ?? null }, error: cause ? errorScopeOf(cause) : null };
+}
+
+function stepsOf(state: ExecutionState, revision: CompiledRevision): JsonObject {
+  const steps = Object.create(null) as JsonObject;
+  for (const name of revision.definition.stepsByName.keys()) steps[name] = state.stepsScope[name] ?? notRun;
+  return steps;
+}
+
+/** Steps of a catch see the failure that it took. */
+function caughtError(state: ExecutionState, revision: CompiledRevision, path: string): Record<string, Json> {
+  const start = path.lastIndexOf("/") + 1;
+  const catchOf = revision.definition.stepsByName.get(path.slice(start))?.catchOf;
+  const taken = catchOf === undefined ? undefined : state.steps.get(path.slice(0, start) + catchOf)?.failure;
+  return taken ? { error: errorScopeOf(taken) } : {};
+}
+
+/** Inside loops: each loop's item and, under `steps`, what ran for the same item. */
+function loopVariables(state: ExecutionState, revision: CompiledRevision, path: string): Record<string, Json> {
+  const variables: Record<string, Json> = {};
+  const steps = stepsOf(state, revision);
+  for (const loop of loopsAround(path)) {
+    const run = state.steps.get(loop.path);
+    const step = run && revision.definition.stepsByName.get(run.name);
+    if (step?.block?.kind !== "for_each") continue;
+    variables[step.block.itemVariable] = itemsOf(run)[loop.index] ?? null;
+    variables["item_index"] = loop.index;
+    for (const name of namesBelow(step)) {
+      const own = state.steps.get(loop.prefix + name);
+      steps[name] = own ? stepScopeOf(own) : notRun;
+    }
+  }
+  variables["steps"] = steps;
+  return variables;
+}
+
+/** Names of the steps that a loop holds and that stand directly below its items. */
+function namesBelow(loop: Step): string[] {
+  const names: string[] = [];
+  const collect = (steps: readonly Step[]): void => {
+    for (const step of steps) {
+      names.push(step.name);
+      for (const candidate of step.catches) collect(candidate.steps);
+      if (step.block?.kind !== "for_each") for (const sequence of step.sequences) collect(sequence.steps);
+    }
+  };
+  for (const sequence of loop.sequences) collect(sequence.steps);
+  return names;
 }

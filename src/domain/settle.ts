@@ -1,5 +1,5 @@
 /** What the outcome of an attempt means: which events it makes. */
-import { findJsonFault, type Json, type JsonObject, jsonBytes } from "../base/json.ts";
+import { findJsonFault, isJsonObject, type Json, type JsonObject, jsonBytes } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
 import { fail, ok, type Result } from "../base/result.ts";
 import type { CompiledRevision, Step } from "./definition.ts";
@@ -41,7 +41,8 @@ export function settleAction(context: SettleContext, target: AttemptTarget, outc
   const cause: Failure = { ...checked.fault, stepPath };
   // A result that is refused came from an action that did happen.
   const effect = outcome.kind === "failed" ? outcome.outcome : step.nature === "effect" ? "unknown" : "failed";
-  if (turned) return [{ type: "step_canceled", at, stepPath, attempt, payload: { reason: cause.name, outcome: effect } }];
+  // Aborted by its block, by a cancel or at the end of the execution's time: it is over, whatever a policy says.
+  if (turned || cause.name === "CANCELED") return [{ type: "step_canceled", at, stepPath, attempt, payload: { reason: cause.name, outcome: effect } }];
   const decision = decideRetry(step.kind === "retriable" ? { ...step.retry, maximumAttempts: 0 } : step.retry, {
     failure: cause,
     attempt,
@@ -77,7 +78,7 @@ export function settleUndo(context: SettleContext, target: AttemptTarget, outcom
   if (outcome.kind === "succeeded" || gone) {
     const payload = outcome.kind === "succeeded" ? { result: outcome.result } : { nothingToUndo: true };
     const events: NewEvent[] = [{ type: "compensation_succeeded", at, stepPath, attempt, payload }];
-    if (state.saga === "stuck") events.push(sagaEvent(at, { state: "compensating" }));
+    if (state.saga === "stuck") events.push(sagaEvent(at, { state: state.turn ? "compensating" : "running" }));
     return events;
   }
   const cause: Failure = { ...(outcome.kind === "failed" ? outcome.failure : failure("INTERNAL", "an undo cannot wait")), stepPath };
@@ -114,9 +115,10 @@ function checkResult(context: SettleContext, target: AttemptTarget, result: Json
     return fail(failure("LIMIT.RESULT", `the result of ${step.name} is larger than ${limits.resultBytesMax} bytes`));
   const mismatch = step.resultSchema && findSchemaFault(step.resultSchema, result);
   if (mismatch) return fail(failure("SCHEMA", `the result of ${step.name} does not fit its result_schema: ${mismatch.path || "it"} ${mismatch.problem}`));
-  if (step.exports.size === 0) return ok({ result });
-  const exports: JsonObject = {};
-  const scope = scopeOf(context.state, context.revision, { result });
+  const given = step.setsVariables && isJsonObject(result) ? result : undefined;
+  if (step.exports.size === 0) return ok({ result, ...(given ? { exports: given } : {}) });
+  const exports: JsonObject = { ...given };
+  const scope = scopeOf(context.state, context.revision, path, { result });
   for (const [variable, expression] of step.exports) {
     const value = evaluateExpression(expression, scope, { executionId: context.state.executionId, stepPath: path });
     if (!value.ok) return value;
@@ -132,7 +134,7 @@ function retryCondition(context: SettleContext, target: AttemptTarget, cause: Fa
 
 /** An expression over the failure; one that itself fails does not hold. */
 function holds(context: SettleContext, target: AttemptTarget, expression: NonNullable<Step["runIf"]>, cause: Failure): boolean {
-  const scope = scopeOf(context.state, context.revision, { error: errorScopeOf(cause), attempt: target.attempt });
+  const scope = scopeOf(context.state, context.revision, target.path, { error: errorScopeOf(cause), attempt: target.attempt });
   const value = evaluateExpression(expression, scope, { executionId: context.state.executionId, stepPath: target.path });
   return value.ok && value.value === true;
 }

@@ -32,6 +32,8 @@ export interface StepTypeSpec {
    * `{ url: …, headers: …, "operations[].filter": … }`. A string with `{{` outside any rule is refused at save.
    */
   readonly fields: Readonly<Record<string, FieldRule>>;
+  /** Its result is merged into the execution's variables. */
+  readonly setsVariables?: boolean;
   /** Time one attempt may take when the definition says nothing, in milliseconds. */
   readonly startToCloseMs: number;
   readonly startToCloseMsMax: number;

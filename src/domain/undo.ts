@@ -12,7 +12,7 @@ import { type Command, type InFlight, operationKey } from "./command.ts";
 import type { Definition, Step } from "./definition.ts";
 import type { EventPayloads, NewEvent } from "./events.ts";
 import type { ExecutionState, StepRun } from "./execution.ts";
-import type { Failure } from "./failure.ts";
+import { type Failure, failure } from "./failure.ts";
 import type { EndReason, TerminalExecutionStatus } from "./states.ts";
 
 interface Turn {
@@ -58,17 +58,47 @@ function completionOf(run: StepRun): number {
 
 export function decideUndo(input: { definition: Definition; state: ExecutionState; inFlight: InFlight; now: number }): Command[] {
   const { definition, state, inFlight, now } = input;
-  const commands: Command[] = [];
-  for (const { step, run } of undoList(definition, state)) {
-    const undo = run.undo;
-    if (undo?.status === "succeeded" || undo?.status === "nothing_to_undo" || undo?.status === "resolved") continue;
-    const next = undoCommand(step, run, inFlight, now);
-    if (next) commands.push(next);
-    if (definition.undoOrder !== "parallel") return commands;
-  }
-  if (commands.length > 0 || isUndoOpen(definition, state)) return commands;
+  const { commands, open } = nextUndo(undoList(definition, state), inFlight, now, definition.undoOrder === "parallel");
+  if (open) return commands.length > 0 || state.saga === "stuck" ? commands : stuckWithoutOutput(definition, state, now);
   const turn = state.turn ?? { reason: "step_failed" as const, failure: state.failure, stepPath: undefined };
   return [{ kind: "record", event: decideEnd({ definition, state, now, turn, undone: true }) }];
+}
+
+/** The undos of a list that are due now (one after the other, or all at once), and whether any is still open. */
+export function nextUndo(
+  list: readonly UndoStep[],
+  inFlight: InFlight,
+  now: number,
+  allAtOnce: boolean,
+): { readonly commands: Command[]; readonly open: boolean } {
+  const commands: Command[] = [];
+  let open = false;
+  for (const { step, run } of list) {
+    if (isUndone(run)) continue;
+    open = true;
+    const next = needsOutput(step, run) ? undefined : undoCommand(step, run, inFlight, now);
+    if (next) commands.push(next);
+    if (!allAtOnce) break;
+  }
+  return { commands, open };
+}
+
+/** An undo that takes the action's result, and there is none: only a person can tell what is to be undone. */
+function needsOutput(step: Step, run: StepRun): boolean {
+  return step.compensation?.undoRequiresOutput === true && run.action !== "succeeded";
+}
+
+function isUndone(run: StepRun): boolean {
+  return run.undo?.status === "succeeded" || run.undo?.status === "nothing_to_undo" || run.undo?.status === "resolved";
+}
+
+function stuckWithoutOutput(definition: Definition, state: ExecutionState, now: number): Command[] {
+  const open = undoList(definition, state).find(({ step, run }) => !isUndone(run) && needsOutput(step, run));
+  if (!open) return [];
+  const { path } = open.run;
+  const cause = failure("COMPENSATION.NO_OUTPUT", `the undo of ${path} needs the result of its action, and there is none; resolve the step by hand`);
+  const payload = { state: "stuck" as const, failure: cause, stepPath: path };
+  return [{ kind: "record", event: { type: "saga_state_changed", at: now, stepPath: "", attempt: 0, payload } }];
 }
 
 function undoCommand(step: Step, run: StepRun, inFlight: InFlight, now: number): Command | undefined {
@@ -78,13 +108,6 @@ function undoCommand(step: Step, run: StepRun, inFlight: InFlight, now: number):
   if (undo.endedAt !== undefined && undo.wakeAt === undefined) return undefined;
   if (undo.wakeAt !== undefined && undo.wakeAt > now) return { kind: "wait", until: undo.wakeAt };
   return { kind: "undo", step, path: run.path, attempt: undo.attempt + 1 };
-}
-
-function isUndoOpen(definition: Definition, state: ExecutionState): boolean {
-  return undoList(definition, state).some(({ run }) => {
-    const status = run.undo?.status;
-    return status !== "succeeded" && status !== "nothing_to_undo" && status !== "resolved";
-  });
 }
 
 /** The one terminal event of an opening. */

@@ -9,6 +9,7 @@
 import type { Caller } from "../base/caller.ts";
 import { AppError, messageOf } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
+import { applyCommand, type ControlCommand } from "../domain/control-command.ts";
 import type { CompiledRevision } from "../domain/definition.ts";
 import type { NewEvent } from "../domain/events.ts";
 import { emptyExecution, foldExecution } from "../domain/execution.ts";
@@ -17,7 +18,7 @@ import type { AppendOutcome, StartRow } from "../store/journal.ts";
 import type { ClaimedExecution } from "../store/sql/claim-executions.ts";
 import type { Definitions } from "./definitions.ts";
 import type { Leases } from "./leases.ts";
-import { type Control, ExecutionRun, type RunEnvironment } from "./run-execution.ts";
+import { ExecutionRun, type RunEnvironment } from "./run-execution.ts";
 
 export interface EngineOptions extends Omit<RunEnvironment, "sleep"> {
   readonly store: EngineStore;
@@ -99,12 +100,12 @@ export class Engine {
    * Hands a command to an execution, wherever it stands: driven here, or parked. One that another replica drives is asked
    * again for a short while, because executions change hands.
    */
-  async control(caller: Caller, executionId: string, command: Control): Promise<void> {
+  async control(caller: Caller, executionId: string, command: ControlCommand): Promise<void> {
     const { clock } = this.#options.services;
     for (let attempt = 1; ; attempt++) {
       const run = this.#runs.get(keyOf(caller.tenantId, executionId)) ?? (await this.#take(caller.tenantId, executionId));
       try {
-        if (run) return await run.control(command);
+        if (run) return await run.control((state, revision, now) => applyCommand({ state, revision, now }, command));
       } catch (error) {
         if (!(error instanceof AppError) || error.reason !== "STORAGE_UNAVAILABLE" || attempt >= controlAttemptsMax) throw error;
       }

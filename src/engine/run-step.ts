@@ -52,7 +52,7 @@ export function prepareAttempt(
   invariant(handler, `step type ${leaf.type} has a handler`);
   const run = state.steps.get(path);
   const extra = operation === "compensate" ? undoVariables(run?.input, run?.result, state.turn?.failure) : undefined;
-  const scope = scopeOf(state, revision, extra);
+  const scope = scopeOf(state, revision, path, extra);
   const context = contextOf(environment, state, path);
   const config = renderTemplate(leaf.config.rendered, scope, context);
   if (!config.ok) return fail(config.fault);

@@ -5,7 +5,7 @@ import { AppError, violationsError } from "../base/errors.ts";
 import type { IdSource } from "../base/ids.ts";
 import { canonicalJson, findJsonFault, type Json, type JsonObject, jsonBytes } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
-import { terminateExecution } from "../domain/control.ts";
+import type { ControlCommand } from "../domain/control-command.ts";
 import type { CompiledRevision } from "../domain/definition.ts";
 import { findSchemaFaults } from "../domain/json-schema.ts";
 import type { ExistingStart } from "../store/sql/find-start.ts";
@@ -161,9 +161,9 @@ export class Starter {
   }
 
   async #terminate(caller: Caller, executionId: string): Promise<void> {
-    const request = { actor: caller.actor, reason: "replaced by a start with the same execution key" };
+    const command: ControlCommand = { kind: "terminate", actor: caller.actor, reason: "replaced by a start with the same execution key" };
     try {
-      await this.#options.engine.control(caller, executionId, (state, revision, now) => terminateExecution(state, revision, now, request));
+      await this.#options.engine.control(caller, executionId, command);
     } catch (error) {
       if (!(error instanceof AppError) || error.reason !== "EXECUTION_TERMINAL") throw error;
     }

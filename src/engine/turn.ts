@@ -3,6 +3,7 @@
  * intent. Answers with events; nothing here is durable yet and nothing has left the process.
  */
 import { isJsonObject, type Json } from "../base/json.ts";
+import { openBlock } from "../domain/blocks/open-block.ts";
 import { failExecution } from "../domain/decide.ts";
 import type { CompiledRevision, Step } from "../domain/definition.ts";
 import type { NewEvent } from "../domain/events.ts";
@@ -44,7 +45,7 @@ export function startEvents(environment: TurnEnvironment, state: ExecutionState,
   });
   const { definition } = revision;
   if (!definition.variables) return [started()];
-  const variables = renderTemplate(definition.variables, scopeOf(state, revision), evaluationOf(environment, state, ""));
+  const variables = renderTemplate(definition.variables, scopeOf(state, revision, ""), evaluationOf(environment, state, ""));
   if (variables.ok) return [started(variables.value)];
   return [started(), failExecution(definition, state, variables.fault, undefined, at)];
 }
@@ -65,7 +66,7 @@ function outputOf(environment: TurnEnvironment, state: ExecutionState, revision:
   const last = definition.steps.at(-1);
   let value: Json = (last && state.steps.get(last.name)?.result) ?? null;
   if (definition.outputs) {
-    const rendered = renderTemplate(definition.outputs, scopeOf(state, revision), evaluationOf(environment, state, ""));
+    const rendered = renderTemplate(definition.outputs, scopeOf(state, revision, ""), evaluationOf(environment, state, ""));
     if (!rendered.ok) return { fault: rendered.fault };
     value = rendered.value;
   }
@@ -78,12 +79,12 @@ export function stepEvents(environment: TurnEnvironment, state: ExecutionState, 
   const { step, path: stepPath, attempt } = target;
   const context = { revision, state, now: environment.now() };
   if (attempt === 1 && step.runIf) {
-    const runs = evaluateExpression(step.runIf, scopeOf(state, revision), evaluationOf(environment, state, stepPath));
+    const runs = evaluateExpression(step.runIf, scopeOf(state, revision, stepPath), evaluationOf(environment, state, stepPath));
     if (!runs.ok) return { events: [failedEvent(context, target, runs.fault, "failed")] };
     if (typeof runs.value !== "boolean") return { events: [failedEvent(context, target, notBoolean(`run_if of step ${step.name}`), "failed")] };
     if (!runs.value) return { events: [{ type: "step_skipped", at: context.now, stepPath, attempt, payload: { reason: "run_if is false" } }] };
   }
-  if (step.nature === "block") return { events: [chooseCase(environment, state, revision, target)] };
+  if (step.nature === "block") return { events: [openBlock(context, target, environment.monotonic)] };
   const prepared = prepareAttempt(environment, state, revision, { ...target, operation: "action" });
   if (!prepared.ok) return { events: [failedEvent(context, target, prepared.fault, "failed")] };
   const prior = prepared.value;
@@ -111,26 +112,6 @@ export function undoEvents(environment: TurnEnvironment, state: ExecutionState, 
   if (prior.leaf.nature === "effect") return { events: [started], effect: prior };
   const outcome = carryOutNow(environment, state, prior);
   return { events: [started, ...settleUndo({ revision, state, now: at }, target, outcome, environment.random())] };
-}
-
-/** The first case whose condition holds, else the one named `else`. */
-function chooseCase(environment: TurnEnvironment, state: ExecutionState, revision: CompiledRevision, target: Target): NewEvent {
-  const { step, path: stepPath, attempt } = target;
-  const at = environment.now();
-  const scope = scopeOf(state, revision);
-  for (const sequence of step.sequences) {
-    if (sequence.when) {
-      const holds = evaluateExpression(sequence.when, scope, evaluationOf(environment, state, stepPath));
-      if (!holds.ok) return failedEvent({ revision, state, now: at }, target, holds.fault, "failed");
-      if (typeof holds.value !== "boolean") {
-        return failedEvent({ revision, state, now: at }, target, notBoolean(`case ${sequence.name} of step ${step.name}`), "failed");
-      }
-      if (!holds.value) continue;
-    }
-    if (sequence.steps.length > 0) return { type: "step_started", at, stepPath, attempt, payload: { branch: sequence.name } };
-    return { type: "step_succeeded", at, stepPath, attempt, payload: { result: { matched: sequence.name } } };
-  }
-  return { type: "step_succeeded", at, stepPath, attempt, payload: { result: { matched: null } } };
 }
 
 function notBoolean(what: string): Failure {

@@ -19,7 +19,6 @@ import {
 import type { Caller } from "../base/caller.ts";
 import { AppError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
-import { cancelExecution, terminateExecution } from "../domain/control.ts";
 import { readExecution } from "../engine/read-execution.ts";
 import { waitForEnd } from "../engine/watch.ts";
 import { callerOf } from "./interceptors/call.ts";
@@ -128,8 +127,7 @@ export function executionRpcs(parts: RpcParts): ExecutionRpcs {
       const executionId = await existingId(parts, caller, request.executionId);
       const choice =
         request.compensate === CompensationChoice.NO ? { compensate: false } : request.compensate === CompensationChoice.YES ? { compensate: true } : {};
-      const wish = { actor: caller.actor, reason: request.reason, ...choice };
-      await parts.engine.control(caller, executionId, (state, _revision, now) => cancelExecution(state, now, wish));
+      await parts.engine.control(caller, executionId, { kind: "cancel", actor: caller.actor, reason: request.reason, ...choice });
       return create(CancelExecutionResponseSchema, { execution: await readExecutionMessage(parts, caller, executionId, true) });
     },
 
@@ -137,8 +135,7 @@ export function executionRpcs(parts: RpcParts): ExecutionRpcs {
       refuseNotYet({ request_id: request.requestId !== "", validate_only: request.validateOnly });
       const caller = callerOf(context);
       const executionId = await existingId(parts, caller, request.executionId);
-      const wish = { actor: caller.actor, reason: request.reason };
-      await parts.engine.control(caller, executionId, (state, revision, now) => terminateExecution(state, revision, now, wish));
+      await parts.engine.control(caller, executionId, { kind: "terminate", actor: caller.actor, reason: request.reason });
       return create(TerminateExecutionResponseSchema, { execution: await readExecutionMessage(parts, caller, executionId, true) });
     },
   };

@@ -8,6 +8,7 @@ const variableName = /^[A-Za-z][A-Za-z0-9_]{0,63}$/;
 export const setVariables: StepHandler = {
   type: "set_variables",
   nature: "pure",
+  setsVariables: true,
   fields: { variables: { as: "template" } },
   startToCloseMs: 30_000,
   startToCloseMsMax: 86_400_000,

@@ -50,6 +50,8 @@ interface Item extends AppendRequest {
   readonly key: string;
   readonly rows: number;
   readonly bytes: number;
+  /** Of the lease under which it was appended: after a loss its driver has forgotten it, and so does the journal. */
+  readonly epoch: number;
   /** Columns are made once, also when a batch is cut in halves. */
   readonly payloads: readonly string[];
 }
@@ -76,7 +78,7 @@ export class BatchedJournal implements Journal {
   append(request: AppendRequest): Promise<AppendOutcome> {
     const payloads = request.events.map((event) => JSON.stringify(event.payload));
     const bytes = payloads.reduce((sum, payload) => sum + payload.length, 0);
-    return this.#batcher.add({ ...request, payloads, key: request.executionId, rows: Math.max(1, request.events.length), bytes });
+    return this.#batcher.add({ ...request, payloads, key: request.executionId, rows: Math.max(1, request.events.length), bytes, epoch: this.#options.fence().epoch });
   }
 
   async stop(): Promise<void> {
@@ -113,11 +115,12 @@ export class BatchedJournal implements Journal {
 
   async #write(client: Client, items: readonly Item[]): Promise<readonly AppendOutcome[]> {
     const { replicaId, epoch } = this.#options.fence();
+    if (items.some((item) => item.epoch !== epoch)) return this.#writeCurrent(client, items, epoch);
     const columns = columnsOf(items);
     try {
       const answer = await appendBatch(client, replicaId, epoch, columns);
       if (answer.fenced) {
-        this.#options.onFenced();
+        if (this.#options.fence().epoch === epoch) this.#options.onFenced();
         return items.map(() => ({ kind: "fenced" }));
       }
       const started = new Set(answer.started);
@@ -131,16 +134,24 @@ export class BatchedJournal implements Journal {
     }
   }
 
-  /** Items of a flush with unknown outcome that are surely not in the ledger. */
+  async #writeCurrent(client: Client, items: readonly Item[], epoch: number): Promise<readonly AppendOutcome[]> {
+    const current = items.filter((item) => item.epoch === epoch);
+    const outcomes = current.length > 0 ? await this.#write(client, current) : [];
+    return items.map((item) => outcomes[current.indexOf(item)] ?? { kind: "fenced" });
+  }
+
+  /** Items of a flush with unknown outcome that are surely not in the ledger. The question's own connection may break, too. */
   async #uncommitted(items: readonly Item[]): Promise<readonly Item[]> {
-    const client = await this.#connect();
-    try {
-      const committed = await findCommitted(client, items.map(lastEventOf));
-      this.#idle.push(client);
-      return items.filter((_, index) => !committed.has(index));
-    } catch (error) {
-      void client.end().catch(() => undefined);
-      throw unavailable(error);
+    for (let attempt = 1; ; attempt++) {
+      const client = await this.#connect();
+      try {
+        const committed = await findCommitted(client, items.map(lastEventOf));
+        this.#idle.push(client);
+        return items.filter((_, index) => !committed.has(index));
+      } catch (error) {
+        void client.end().catch(() => undefined);
+        if (attempt >= reconnectAttemptsMax || sqlState(error) !== undefined) throw unavailable(error);
+      }
     }
   }
 

@@ -3,12 +3,12 @@
  * `params` becomes a literal now, expressions that read more keep `params` in scope, and nothing a caller sends is ever
  * read as an expression.
  */
-import { type FieldViolation, messageOf } from "../../base/errors.ts";
+import type { FieldViolation } from "../../base/errors.ts";
 import { findJsonFault, isJsonObject, type Json, type JsonObject } from "../../base/json.ts";
 import { fail, ok, type Result } from "../../base/result.ts";
 import { joinPath } from "../compile-field.ts";
 import { foldParams } from "../expressions/fold-params.ts";
-import { findSchemaFaults, type SchemaFault } from "../json-schema.ts";
+import { findSchemaFaults, findSchemaProblem, type SchemaFault } from "../json-schema.ts";
 import { applyDefaults } from "./apply-defaults.ts";
 
 export interface TemplateContent {
@@ -27,6 +27,8 @@ export interface Instance {
 
 /** Violations lead with `parameters` (PARAMETERS_INVALID) or, for a schema that is none, `template.parameters_schema`. */
 export function instantiate({ parametersSchema, definition }: TemplateContent, given: JsonObject): Result<Instance, readonly FieldViolation[]> {
+  const problem = findSchemaProblem(parametersSchema);
+  if (problem !== undefined) return fail([{ field: "template.parameters_schema", reason: "SCHEMA_INVALID", description: problem }]);
   const fault = findJsonFault(given);
   if (fault) return fail([invalid(fault.path, fault.problem)]);
   const parameters = applyDefaults(parametersSchema, given) as JsonObject;
@@ -37,15 +39,9 @@ export function instantiate({ parametersSchema, definition }: TemplateContent, g
   return fail(folded.fault.map(({ path, problem }) => invalid("", `they do not fit the template at ${joinPath("definition", path)}: ${problem}`)));
 }
 
-/** What is wrong in a schema's depth shows only when a value leads there, so the validator may still throw at this point. */
 function check(schema: JsonObject, parameters: JsonObject): Result<undefined, readonly FieldViolation[]> {
-  try {
-    const faults = findSchemaFaults(schema, parameters);
-    return faults.length > 0 ? fail(faults.map((fault) => explain(fault, schema))) : ok(undefined);
-  } catch (error) {
-    const [problem = ""] = messageOf(error).split("\n");
-    return fail([{ field: "template.parameters_schema", reason: "SCHEMA_INVALID", description: problem }]);
-  }
+  const faults = findSchemaFaults(schema, parameters);
+  return faults.length > 0 ? fail(faults.map((fault) => explain(fault, schema))) : ok(undefined);
 }
 
 /** The validator's words for what people get wrong most often, said in terms of parameters. */

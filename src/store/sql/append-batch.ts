@@ -5,7 +5,8 @@
  * raises its epoch, so a stale replica's whole flush writes nothing. (KEY SHARE rather than SHARE: a renewal of the lease
  * does not touch the key and need not wait for a flush, nor a flush for a renewal.)
  *
- * The batch is never joined to itself; the one membership test (`started`) is a hashed subplan. Array parameters keep
+ * A row of an execution that this replica does not own any more is left alone (`coalesce` keeps the planner from looking
+ * for it by owner). The batch is never joined to itself; the one membership test (`started`) is a hashed subplan. Array parameters keep
  * the statement's text, and so its prepared plan, the same for every batch size.
  */
 import type { ClientBase } from "pg";
@@ -107,7 +108,7 @@ changed as (
   from fence f, unnest($19::text[], $20::uuid[], $21::text[], $22::boolean[]) as c (tenant_id, id, projection, released),
     json_to_record(c.projection::json) as r (state text, end_reason text, output json, failure json, failed_step text, standing_effects text[],
       variables json, paused boolean, last_sequence int, start_time timestamptz, end_time timestamptz, wake_at timestamptz)
-  where e.tenant_id = c.tenant_id and e.id = c.id
+  where e.tenant_id = c.tenant_id and e.id = c.id and coalesce(e.owner = f.id, false)
 ),
 changed_sagas as (
   update workflow_instances i set state = r.saga, end_reason = r.end_reason, paused = r.paused, update_time = coalesce(r.end_time, now()), end_time = r.end_time

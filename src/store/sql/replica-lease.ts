@@ -12,17 +12,24 @@ export interface LeaseAnswer {
 
 const leaseAnswer = "epoch::int as epoch, extract(epoch from clock_timestamp()) * 1000 as database_now";
 
-/** Takes the presence lock first, so that a row without its lock always means a dead process. Raises the epoch. */
+/**
+ * Takes the presence lock first, so that a row without its lock always means a dead process. Raises the epoch. A replica
+ * that comes back under its own name has forgotten what it drove, so that becomes free for any claim, its own included.
+ */
 export async function registerReplica(client: ClientBase, replicaId: string, presenceKey: string, leaseMs: number, address: string): Promise<LeaseAnswer> {
   await client.query("select pg_advisory_lock($1::bigint)", [presenceKey]);
-  const { rows } = await client.query<{ epoch: number; database_now: number }>(
-    `insert into replicas as r (id, presence_key, address, expire_time)
-     values ($1, $2::bigint, $4, clock_timestamp() + $3 * interval '1 millisecond')
-     on conflict (id) do update set epoch = r.epoch + 1, presence_key = excluded.presence_key, expire_time = excluded.expire_time
-     returning ${leaseAnswer}`,
-    [replicaId, presenceKey, leaseMs, address],
-  );
-  return answerOf(rows[0]) as LeaseAnswer;
+  return await inTransaction(client, async () => {
+    await waitForFlushes(client, replicaId);
+    const { rows } = await client.query<{ epoch: number; database_now: number }>(
+      `insert into replicas as r (id, presence_key, address, expire_time)
+       values ($1, $2::bigint, $4, clock_timestamp() + $3 * interval '1 millisecond')
+       on conflict (id) do update set epoch = r.epoch + 1, presence_key = excluded.presence_key, expire_time = excluded.expire_time
+       returning ${leaseAnswer}`,
+      [replicaId, presenceKey, leaseMs, address],
+    );
+    await freeExecutions(client, replicaId);
+    return answerOf(rows[0]) as LeaseAnswer;
+  });
 }
 
 /** Undefined when the lease was taken over or ran out: it is then never renewed, only registered anew. */
@@ -54,23 +61,37 @@ export async function findDeadReplicas(client: ClientBase, replicaId: string): P
 }
 
 /**
- * Ends another replica's right to write and frees its executions. Two statements on purpose: raising the epoch waits for
- * that replica's flushes under way (they hold the row), and only a later snapshot sees everything those wrote. Does
- * nothing when the epoch has moved on: another peer was faster, or the replica registered anew.
+ * Ends another replica's right to write and frees its executions. Several statements on purpose: the first one waits for
+ * that replica's flushes under way, and only a later snapshot sees everything those wrote. Does nothing when the epoch
+ * has moved on: another peer was faster, or the replica registered anew.
  */
 export async function takeOver(client: ClientBase, dead: DeadReplica): Promise<number> {
+  return await inTransaction(client, async () => {
+    await waitForFlushes(client, dead.replicaId);
+    const raised = await client.query(
+      "update replicas set epoch = epoch + 1, expire_time = '-infinity' where id = $1 and epoch = $2",
+      [dead.replicaId, dead.epoch],
+    );
+    return raised.rowCount === 1 ? await freeExecutions(client, dead.replicaId) : 0;
+  });
+}
+
+/** FOR UPDATE, because an update of columns outside the key does not wait for the flushes, which hold the row FOR KEY SHARE. */
+async function waitForFlushes(client: ClientBase, replicaId: string): Promise<void> {
+  await client.query("select from replicas where id = $1 for update", [replicaId]);
+}
+
+async function freeExecutions(client: ClientBase, replicaId: string): Promise<number> {
+  const freed = await client.query("update workflow_executions set owner = null, wake_at = clock_timestamp() where owner = $1", [replicaId]);
+  return freed.rowCount ?? 0;
+}
+
+async function inTransaction<Answer>(client: ClientBase, run: () => Promise<Answer>): Promise<Answer> {
   await client.query("begin");
   try {
-    const raised = await client.query("update replicas set epoch = epoch + 1, expire_time = '-infinity' where id = $1 and epoch = $2", [
-      dead.replicaId,
-      dead.epoch,
-    ]);
-    const freed =
-      raised.rowCount === 1
-        ? await client.query("update workflow_executions set owner = null, wake_at = clock_timestamp() where owner = $1", [dead.replicaId])
-        : undefined;
+    const answer = await run();
     await client.query("commit");
-    return freed?.rowCount ?? 0;
+    return answer;
   } catch (error) {
     await client.query("rollback").catch(() => undefined);
     throw error;

@@ -1,0 +1,29 @@
+/** Ends what still runs in a part of a block that lost its purpose: losers of a race, items beside a failed one. */
+import { operationKey } from "../command.ts";
+import type { StepRun } from "../execution.ts";
+import { failure } from "../failure.ts";
+import type { BlockWalk } from "./block-walk.ts";
+
+/**
+ * Aborts attempts in flight and cancels waits and retries of the runs that `belongs` names. True while something is still
+ * under way: an aborted attempt's outcome still counts, because its effect may stand.
+ */
+export function cancelRegion(walk: BlockWalk, belongs: (path: string) => boolean, reason: string): boolean {
+  let pending = false;
+  for (const run of walk.state.steps.values()) {
+    if (!isOpen(run) || !belongs(run.path)) continue;
+    pending = true;
+    if (walk.inFlight.has(operationKey(run.path, "action"))) {
+      walk.commands.push({ kind: "abort", path: run.path, failure: failure("CANCELED", reason) });
+      continue;
+    }
+    // Sent by a process that died: nobody will tell, so it may have had its effect.
+    const outcome = run.status === "running" && run.action === "dispatched" ? "unknown" : run.action === "unknown" ? "unknown" : undefined;
+    walk.record({ type: "step_canceled", at: walk.now, stepPath: run.path, attempt: run.attempt, payload: { reason, ...(outcome ? { outcome } : {}) } });
+  }
+  return pending;
+}
+
+function isOpen(run: StepRun): boolean {
+  return run.status === "running" || run.status === "retrying" || run.status === "waiting";
+}

@@ -1,0 +1,45 @@
+/**
+ * What callers and operators may ask of an execution, as data: a command can stand in the inbox of another replica, so it
+ * carries no closure. `applyCommand` is the one place that says what each kind does.
+ *
+ * Commands are stored as JSON for as long as their answer is awaited (seconds), also across a rolling update: a field may be
+ * added as optional, and a kind that this release does not know is refused, not guessed.
+ *
+ * A new kind: one member of the union, one case below, its rule in a `control*.ts` beside this file.
+ */
+import { AppError } from "../base/errors.ts";
+import { cancelExecution, terminateExecution } from "./control.ts";
+import type { CompiledRevision } from "./definition.ts";
+import type { NewEvent } from "./events.ts";
+import type { ExecutionState } from "./execution.ts";
+
+export type ControlCommand =
+  /** `compensate` unset: as the definition says. */
+  | { readonly kind: "cancel"; readonly actor: string; readonly reason: string; readonly compensate?: boolean }
+  | { readonly kind: "terminate"; readonly actor: string; readonly reason: string };
+
+/** What the command is applied to: a state that all earlier events led to, and the revision it runs. */
+export interface CommandContext {
+  readonly state: ExecutionState;
+  readonly revision: CompiledRevision;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+}
+
+/** The events that a command makes (none when it changes nothing), or why it is refused in this state. */
+export function applyCommand({ state, revision, now }: CommandContext, command: ControlCommand): NewEvent[] | AppError {
+  switch (command.kind) {
+    case "cancel":
+      return cancelExecution(state, now, command);
+    case "terminate":
+      return terminateExecution(state, revision, now, command);
+    default:
+      return unknownCommand(command);
+  }
+}
+
+/** A command of a newer release, met during a rolling update. */
+function unknownCommand(command: never): AppError {
+  const { kind } = command as { readonly kind: string };
+  return new AppError("FEATURE_DISABLED", `this replica does not know the command ${kind} yet; try again when the update is complete`, { retryAfterMs: 5_000 });
+}
