@@ -44,7 +44,14 @@ function usedTypes(value: Json, found = new Map<string, number>()): Map<string, 
 
 it("ships the templates of the contract that the step types of this release can carry out", () => {
   expect(files.map((file) => file.replace(".json", "")).sort()).toEqual([
-    "data-sync", "failure-alert", "file-validate-extract", "http-poll-until", "http-request", "multi-step-integration", "order-saga", "webhook-relay",
+    "data-sync",
+    "failure-alert",
+    "file-validate-extract",
+    "http-poll-until",
+    "http-request",
+    "multi-step-integration",
+    "order-saga",
+    "webhook-relay",
   ]);
 });
 

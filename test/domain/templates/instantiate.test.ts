@@ -41,13 +41,20 @@ describe("parameters", () => {
       url: "https://a",
       count: 3,
       retry: { attempts: 4, codes: ["a"] },
-      targets: [{ to: "x", via: "mail" }, { to: "y", via: "sms" }],
+      targets: [
+        { to: "x", via: "mail" },
+        { to: "y", via: "sms" },
+      ],
       note: null,
     });
   });
 
   it("keep what the caller gave, null and zero included", () => {
-    expect(applyDefaults({ properties: { a: { default: 1 }, b: { default: "x" }, c: { default: true } } }, { a: 0, b: null, c: false })).toEqual({ a: 0, b: null, c: false });
+    expect(applyDefaults({ properties: { a: { default: 1 }, b: { default: "x" }, c: { default: true } } }, { a: 0, b: null, c: false })).toEqual({
+      a: 0,
+      b: null,
+      c: false,
+    });
   });
 
   it("do not share a default between two workflows", () => {

@@ -32,12 +32,18 @@ it("reads a document into what the store keeps and what instantiation takes", ()
 });
 
 it("refuses names, categories and tags that the contract does not take", () => {
-  expect(faults({ name: "Http", category: "In Tegration", tags: ["a", "a"] })).toEqual(["name VALIDATION_FAILED", "category VALIDATION_FAILED", "tags VALIDATION_FAILED"]);
+  expect(faults({ name: "Http", category: "In Tegration", tags: ["a", "a"] })).toEqual([
+    "name VALIDATION_FAILED",
+    "category VALIDATION_FAILED",
+    "tags VALIDATION_FAILED",
+  ]);
 });
 
 it("refuses missing, empty and unknown fields", () => {
   expect(faults({ display_name: "", definition: null, parameter_schema: {} })).toEqual([
-    "parameter_schema VALIDATION_FAILED", "display_name VALIDATION_FAILED", "definition VALIDATION_FAILED",
+    "parameter_schema VALIDATION_FAILED",
+    "display_name VALIDATION_FAILED",
+    "definition VALIDATION_FAILED",
   ]);
 });
 

@@ -1,0 +1,305 @@
+/** Every template that ships is made into a workflow and run by the real service against real HTTP servers. */
+import { once } from "node:events";
+import { createServer, type Server as HttpServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { type JsonObject, toJson } from "@bufbuild/protobuf";
+import { ValueSchema } from "@bufbuild/protobuf/wkt";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ExecutionState, StepState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
+import { type Clients, connect } from "../../examples/demo/client.ts";
+import { type Server, startServer } from "../../examples/demo/server.ts";
+import { type Siblings, startSiblings } from "../../examples/demo/siblings.ts";
+
+let siblings: Siblings;
+let server: Server;
+let clients: Clients;
+let other: HttpServer;
+/** What `other` answers, by `METHOD /path`; a function is asked at each call. */
+const routes = new Map<string, unknown>();
+const received: { readonly route: string; readonly body: string }[] = [];
+
+beforeAll(async () => {
+  other = createServer((request, response) => {
+    const route = `${request.method} ${request.url}`;
+    let body = "";
+    request.setEncoding("utf8").on("data", (chunk: string) => (body += chunk));
+    request.on("end", () => {
+      received.push({ route, body });
+      const answer = routes.get(route);
+      const value: unknown = typeof answer === "function" ? (answer as (body: string) => unknown)(body) : answer;
+      response.writeHead(value === undefined ? 500 : 200, { "content-type": Buffer.isBuffer(value) ? "text/csv" : "application/json" });
+      response.end(Buffer.isBuffer(value) ? value : JSON.stringify(value ?? { error: "DOWN" }));
+    });
+  }).listen(0, "127.0.0.1");
+  await once(other, "listening");
+  const fail = (name: string): never => {
+    throw new Error(`${name} ended`);
+  };
+  siblings = await startSiblings(0, fail);
+  server = await startServer([...siblings.hosts, otherUrl("").replace("http://", "")], fail);
+  clients = connect(server.url, server.apiKey);
+}, 60_000);
+
+afterAll(async () => {
+  await server?.remove();
+  await siblings?.stop();
+  other?.closeAllConnections();
+  other?.close();
+});
+
+function otherUrl(path: string): string {
+  return `http://127.0.0.1:${(other.address() as AddressInfo).port}${path}`;
+}
+
+interface Ended {
+  readonly id: string;
+  readonly state: string;
+  readonly output: unknown;
+  readonly failure: string | undefined;
+  readonly failureMessage: string | undefined;
+  /** Names of the steps that completed. */
+  readonly steps: readonly string[];
+  readonly standingEffects: readonly string[];
+}
+
+let workflows = 0;
+
+async function make(template: string, parameters: JsonObject): Promise<string> {
+  const name = `${template}-${++workflows}`;
+  const { workflow, warnings } = await clients.templates.createWorkflowFromTemplate({ template, name, parameters });
+  expect(warnings).toEqual([]);
+  return workflow?.id ?? "";
+}
+
+async function start(workflow: string, input: JsonObject = {}): Promise<Ended> {
+  const { execution } = await clients.workflows.startExecution({ workflow, input, wait: { seconds: 30n } });
+  const id = execution?.id ?? "";
+  const { steps } = await clients.workflows.listExecutionSteps({ executionId: id, pageSize: 100 });
+  return {
+    id,
+    state: ExecutionState[execution?.state ?? 0] ?? "",
+    output: execution?.output && toJson(ValueSchema, execution.output),
+    failure: execution?.failure?.name,
+    failureMessage: execution?.failure?.message,
+    steps: steps.filter((step) => step.state === StepState.COMPLETED).map((step) => step.name),
+    standingEffects: execution?.standingEffects ?? [],
+  };
+}
+
+async function effectsOf(executionId: string): Promise<string[]> {
+  return (await siblings.effectsOf(executionId)).map((effect) => `${effect.operation} ${effect.action}`);
+}
+
+describe("http-request", () => {
+  it("gets what the run's path names", async () => {
+    const run = await start(await make("http-request", { url: siblings.url("orders") }), { path: "/orders/A-1003/lines.csv" });
+    expect(run).toMatchObject({ state: "COMPLETED", output: { status: 200 } });
+    expect((run.output as { body: string }).body).toContain("NOTE-A5");
+  });
+
+  it("posts the template's body, or the run's own", async () => {
+    routes.set("POST /things", (body: string) => ({ echo: JSON.parse(body) as unknown }));
+    const workflow = await make("http-request", { url: otherUrl("/things"), method: "POST", body: { from: "template" } });
+    expect((await start(workflow)).output).toEqual({ status: 200, body: { echo: { from: "template" } } });
+    expect((await start(workflow, { body: [1, "{{execution_id}}"] })).output).toEqual({ status: 200, body: { echo: [1, "{{execution_id}}"] } });
+  });
+
+  it("ends at once with a refusal that no repetition can change", async () => {
+    const run = await start(await make("http-request", { url: siblings.url("orders"), method: "DELETE" }), { path: "/nothing/1" });
+    expect(run).toMatchObject({ state: "FAILED", failure: "HTTP.404" });
+  });
+
+  it("takes no path that leads to another host", async () => {
+    const workflow = await make("http-request", { url: siblings.url("orders") });
+    await expect(start(workflow, { path: "@example.com/" })).rejects.toThrow(/path/);
+  });
+});
+
+describe("http-poll-until", () => {
+  it("asks until the job is done", async () => {
+    const states = ["queued", "running", "succeeded"];
+    routes.set("GET /jobs/j1", () => ({ status: states.shift(), result: 42 }));
+    const run = await start(await make("http-poll-until", { url: otherUrl("/jobs") }), { job_id: "j1" });
+    expect(run).toMatchObject({ state: "COMPLETED", output: { status: "succeeded", questions: 3, answer: { status: "succeeded", result: 42 } } });
+  });
+
+  it("fails when the job failed, with the job's answer", async () => {
+    routes.set("GET /jobs/j2", { state: "broken" });
+    const run = await start(await make("http-poll-until", { url: otherUrl("/jobs"), status_field: "state", failed_values: ["broken"] }), { job_id: "j2" });
+    expect(run).toMatchObject({ state: "FAILED", failure: "USER.JOB_FAILED", failureMessage: "job j2 ended as broken" });
+  });
+
+  it("gives up after as many questions as its parameter says", async () => {
+    routes.set("GET /jobs/j3", { status: "running" });
+    const before = received.length;
+    const run = await start(await make("http-poll-until", { url: otherUrl("/jobs"), maximum_questions: 2 }), { job_id: "j3" });
+    expect(run).toMatchObject({ state: "FAILED", failure: "HTTP.REJECTED" });
+    expect(received.slice(before).map(({ route }) => route)).toEqual(["GET /jobs/j3", "GET /jobs/j3"]);
+  });
+});
+
+describe("webhook-relay", () => {
+  it("hands wanted events on and drops the others", async () => {
+    const workflow = await make("webhook-relay", { target_url: `${siblings.url("webhook-sink")}/in`, event_types: ["record.created"] });
+    const wanted = await start(workflow, { type: "record.created", data: { id: 7, text: "{{params}}" } });
+    expect(wanted).toMatchObject({ state: "COMPLETED", output: { relayed: true } });
+    const unwanted = await start(workflow, { type: "record.deleted" });
+    expect(unwanted).toMatchObject({ state: "COMPLETED", output: { relayed: false }, steps: ["choose", "drop"] });
+    const messages = (await (await fetch(`${siblings.url("webhook-sink")}/messages`)).json()) as JsonObject[];
+    expect(messages.filter((message) => String(message["type"]).startsWith("record."))).toEqual([
+      { type: "record.created", source: "pyairtable", time: expect.any(String), data: { id: 7, text: "{{params}}" } },
+    ]);
+    expect(await effectsOf(unwanted.id)).toEqual([]);
+  });
+});
+
+describe("file-validate-extract", () => {
+  it("gives the rows of a CSV", async () => {
+    const workflow = await make("file-validate-extract", { required_columns: ["sku", "quantity"] });
+    const run = await start(workflow, { url: `${siblings.url("orders")}/orders/A-1002/lines.csv` });
+    expect(run).toMatchObject({ state: "COMPLETED", output: { media_type: "text/csv", row_count: 2 } });
+    expect((run.output as { rows: JsonObject[] }).rows[0]).toMatchObject({ sku: "CHAIR-7", name: 'Chair "Aino", oak', quantity: "4" });
+  });
+
+  it("reads JSON too and leaves out rows without any value", async () => {
+    routes.set("GET /rows.json", [{ a: 1 }, { a: null, b: "" }, { b: "x" }]);
+    const run = await start(await make("file-validate-extract", {}), { url: otherUrl("/rows.json") });
+    expect(run).toMatchObject({ state: "COMPLETED", output: { columns: ["a", "b"], rows: [{ a: 1 }, { b: "x" }] } });
+  });
+
+  it("refuses a file without the columns it needs, one with too many rows, and one that is no table", async () => {
+    const lines = { url: `${siblings.url("orders")}/orders/A-1001/lines.csv` };
+    const columns = await start(await make("file-validate-extract", { required_columns: ["sku", "weight", "colour"] }), lines);
+    expect(columns).toMatchObject({ state: "FAILED", failure: "USER.COLUMNS_MISSING", failureMessage: "the file lacks weight, colour" });
+    expect(await start(await make("file-validate-extract", { maximum_rows: 2 }), lines)).toMatchObject({ failure: "USER.TOO_MANY_ROWS" });
+    routes.set("GET /picture", Buffer.from("89504e470d0a1a0a0000000d", "hex"));
+    expect(await start(await make("file-validate-extract", {}), { url: otherUrl("/picture") })).toMatchObject({ state: "FAILED", failure: "SCHEMA" });
+  });
+});
+
+describe("data-sync", () => {
+  it("sends what is new or differs, and nothing when all is equal", async () => {
+    const source = [
+      { id: 1, name: "Ada" },
+      { id: 2, name: "Grace" },
+      { id: 3, name: "Edsger" },
+      { id: 3, name: "twin" },
+    ];
+    let target: JsonObject[] = [
+      { id: 1, name: "Ada", note: "only here" },
+      { id: 2, name: "grace" },
+      { id: 9, name: "stays" },
+    ];
+    routes.set("GET /source", { items: source });
+    routes.set("GET /target", () => target);
+    routes.set("POST /target/batch", (body: string) => {
+      const { records } = JSON.parse(body) as { records: JsonObject[] };
+      target = [...target.filter((known) => !records.some((record) => record["id"] === known["id"])), ...records];
+      return { stored: records.length };
+    });
+    const workflow = await make("data-sync", {
+      source_url: otherUrl("/source"),
+      source_field: "items",
+      target_url: otherUrl("/target"),
+      upsert_url: otherUrl("/target/batch"),
+    });
+    expect(await start(workflow)).toMatchObject({ state: "COMPLETED", output: { changed: 2 } });
+    expect(received.filter(({ route }) => route === "POST /target/batch").map(({ body }) => JSON.parse(body) as unknown)).toEqual([
+      {
+        records: [
+          { id: 2, name: "Grace" },
+          { id: 3, name: "Edsger" },
+        ],
+      },
+    ]);
+    expect(await start(workflow)).toMatchObject({ state: "COMPLETED", output: { changed: 0 } });
+    expect(received.filter(({ route }) => route === "POST /target/batch")).toHaveLength(1);
+  });
+
+  it("compares only the fields it is told to", async () => {
+    routes.set("GET /left", [{ key: "a", name: "A", seen: 1 }]);
+    routes.set("GET /right", [{ key: "a", name: "A", seen: 2 }]);
+    const workflow = await make("data-sync", {
+      source_url: otherUrl("/left"),
+      target_url: otherUrl("/right"),
+      upsert_url: otherUrl("/none"),
+      key: "key",
+      fields: ["name"],
+    });
+    expect(await start(workflow)).toMatchObject({ state: "COMPLETED", output: { changed: 0 } });
+  });
+});
+
+describe("failure-alert", () => {
+  it("says nothing about a healthy service", async () => {
+    routes.set("GET /healthy", { ok: true });
+    const run = await start(await make("failure-alert", { url: otherUrl("/healthy"), alert_url: `${siblings.url("webhook-sink")}/alerts` }));
+    expect(run).toMatchObject({ state: "COMPLETED", output: { healthy: true, attempts: 1 } });
+    expect(await effectsOf(run.id)).toEqual([]);
+  });
+
+  it("raises an alert when the service stays down", async () => {
+    const run = await start(
+      await make("failure-alert", { url: otherUrl("/down"), alert_url: `${siblings.url("webhook-sink")}/alerts`, service: "billing", severity: "warning" }),
+    );
+    expect(run).toMatchObject({ state: "COMPLETED", output: { healthy: false, attempts: 3 } });
+    const messages = (await (await fetch(`${siblings.url("webhook-sink")}/messages`)).json()) as JsonObject[];
+    expect(messages.filter((message) => message["type"] === "service.unhealthy")).toEqual([
+      expect.objectContaining({ service: "billing", severity: "warning", error: "HTTP.500", attempts: 3, execution_id: run.id }),
+    ]);
+  });
+});
+
+describe("order-saga", () => {
+  const parameters = (): JsonObject => ({ orders_url: siblings.url("orders"), payments_url: siblings.url("payments") });
+
+  it("goes forward to its end", async () => {
+    const run = await start(await make("order-saga", parameters()), { order_id: "A-1", amount_cents: 500, payment_token: "tok_busy" });
+    expect(run.state).toBe("COMPLETED");
+    expect(await effectsOf(run.id)).toEqual(["action POST /reservations", "action POST /charges", "action POST /shipments", "action POST /confirmations"]);
+  });
+
+  it("turns back when the pivot is refused", async () => {
+    const run = await start(await make("order-saga", parameters()), { order_id: "A-2", amount_cents: 500, payment_token: "tok_declined" });
+    expect(run).toMatchObject({ state: "COMPENSATED", failure: "HTTP.402", standingEffects: [] });
+    expect(await effectsOf(run.id)).toEqual(["action POST /reservations", "compensate DELETE /reservations"]);
+  });
+});
+
+describe("multi-step-integration", () => {
+  const parameters = (): JsonObject => ({
+    orders_url: siblings.url("orders"),
+    payments_url: siblings.url("payments"),
+    notify_url: `${siblings.url("webhook-sink")}/orders`,
+    settle_delay: "0.05s",
+  });
+
+  it("marks a large order and fulfils it", async () => {
+    const run = await start(await make("multi-step-integration", parameters()), { order_id: "A-1002", payment_token: "tok_visa" });
+    expect(run).toMatchObject({ state: "COMPLETED", output: { order_id: "A-1002", item_count: 5, total_cents: 140_100, notified: true } });
+    expect(run.steps).toContain("mark_large");
+  });
+
+  it("refuses an order with nothing to charge before it touches anything", async () => {
+    const run = await start(await make("multi-step-integration", parameters()), { order_id: "A-1005", payment_token: "tok_visa" });
+    expect(run).toMatchObject({ state: "FAILED", failure: "USER.EMPTY_ORDER", standingEffects: [] });
+    expect(await effectsOf(run.id)).toEqual([]);
+  });
+
+  it("keeps a fulfilled order when the webhook is gone", async () => {
+    const workflow = await make("multi-step-integration", { ...parameters(), notify_url: otherUrl("/gone") });
+    const run = await start(workflow, { order_id: "A-1001", payment_token: "tok_visa" });
+    expect(run).toMatchObject({ state: "COMPLETED", output: { notified: false } });
+  });
+
+  it("gives back what it did, last first, when nobody can deliver", async () => {
+    const run = await start(await make("multi-step-integration", parameters()), { order_id: "A-1004", payment_token: "tok_visa", country: "AQ" });
+    expect(run).toMatchObject({ state: "COMPENSATED", failure: "HTTP.422", standingEffects: [] });
+    expect(await effectsOf(run.id)).toEqual([
+      "action POST /reservations",
+      "action POST /charges",
+      "compensate POST /charges",
+      "compensate DELETE /reservations",
+    ]);
+  });
+});
