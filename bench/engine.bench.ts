@@ -1,0 +1,152 @@
+/**
+ * The engine over gRPC: executions of ten `log` steps, each durable before the next, at 64 concurrent and at one, with the
+ * raw commit and the journal alone measured in the same run on the same disk.
+ */
+import { randomUUID } from "node:crypto";
+import type pg from "pg";
+import { measureJournal } from "./journal-ceiling.ts";
+import { measureRawCommitMs, median, readCounters, round, writeResults } from "./measure.ts";
+import { type Service, startService } from "./service.ts";
+
+const stepCount = 10;
+const concurrent = 64;
+const batchSize = 16;
+/** Executions of one measurement; three measurements, the median counts. */
+const executionCount = 3_000;
+
+export async function run(): Promise<void> {
+  const service = await startService();
+  try {
+    await createWorkflow(service, "bench", 2);
+    const rawCommitMs = await measureRawCommitMs(service.database);
+    console.log(`one raw commit          ${rawCommitMs.toFixed(3)} ms (median of 200)`);
+    await measureBatches(service, 1_000);
+
+    const before = { counters: await readCounters(service.database), cpuMs: await service.cpuMs() };
+    const batched: number[] = [];
+    for (let n = 0; n < 3; n++) batched.push(await measureBatches(service, executionCount));
+    const after = { counters: await readCounters(service.database), cpuMs: await service.cpuMs() };
+    const steps = 3 * executionCount * stepCount;
+    const writeTx = (after.counters.transactions - before.counters.transactions) / steps;
+    const walBytes = (after.counters.walBytes - before.counters.walBytes) / steps;
+    const cpuUs = ((after.cpuMs - before.cpuMs) * 1000) / steps;
+    console.log(
+      `64 concurrent, batches  ${Math.round(median(batched))} steps/s   ${writeTx.toFixed(4)} write transactions, ${walBytes.toFixed(0)} WAL bytes, ${cpuUs.toFixed(1)} µs Node CPU a step`,
+    );
+
+    const unary: number[] = [];
+    for (let n = 0; n < 3; n++) unary.push(await measureUnary(service, executionCount));
+    console.log(`64 concurrent, unary    ${Math.round(median(unary))} steps/s`);
+
+    const one = await measureOne(service, 50);
+    const rawBeside = await measureRawCommitMs(service.database);
+    console.log(`1 concurrent            ${one.stepMs.toFixed(3)} ms a step = ${(one.stepMs / rawBeside).toFixed(2)} raw commits (${rawBeside.toFixed(3)} ms)`);
+    console.log(`start → first step      ${one.startMs.toFixed(2)} ms = ${(one.startMs / rawBeside).toFixed(2)} raw commits`);
+
+    const recoveryMs = await measureRecovery(service);
+    console.log(`kill -9, 1,000 running  ${Math.round(recoveryMs)} ms beyond their own time, from the server's start to the last end`);
+
+    const ceiling = await measureJournal(service.databaseUrl);
+    console.log(`journal alone           ${Math.round(ceiling)} steps/s`);
+    writeResults("engine", {
+      w1_64_steps_per_s: Math.round(median(batched)),
+      w1_64_unary_steps_per_s: Math.round(median(unary)),
+      w1_1_step_ms: round(one.stepMs, 3),
+      start_to_first_step_ms: round(one.startMs, 3),
+      write_tx_per_step: round(writeTx, 4),
+      wal_bytes_per_step: Math.round(walBytes),
+      node_cpu_us_per_step: round(cpuUs, 1),
+      recovery_1000_ms: Math.round(recoveryMs),
+      raw_commit_ms: round(rawBeside, 3),
+      journal_ceiling_steps_per_s: Math.round(ceiling),
+    });
+  } finally {
+    await service.stop();
+  }
+}
+
+/** Ten log steps, each a barrier of its own; `delaySeconds` adds a wait in the middle. */
+async function createWorkflow(service: Service, name: string, durability: number, delaySeconds?: bigint): Promise<void> {
+  const log = (index: number): object => ({ name: `s${index}`, kind: { case: "log", value: { message: "step of {{execution_id}}" } } });
+  const steps = Array.from({ length: stepCount }, (_, index) => log(index));
+  const wait = { name: "wait", kind: { case: "delay", value: { wait: { case: "duration", value: { seconds: delaySeconds } } } } };
+  const all = delaySeconds === undefined ? steps : [...steps.slice(0, 5), wait, ...steps.slice(5)];
+  await service.workflows.createWorkflow({ workflow: { name, definition: { durability, steps: all } } } as never);
+}
+
+/** Keeps `concurrent` executions open, started in batches; steps per second. */
+async function measureBatches(service: Service, count: number): Promise<number> {
+  const requests = Array.from({ length: batchSize }, () => ({ workflow: "bench" }));
+  return await closedLoop(service, count, batchSize, async () => {
+    const { results } = await service.workflows.batchStartExecutions({ requests });
+    for (const { result } of results) if (result.case !== "execution") throw new Error(`a start was refused: ${result.value?.message}`);
+    return results.map(({ result }) => (result.case === "execution" ? result.value.id : ""));
+  });
+}
+
+async function measureUnary(service: Service, count: number): Promise<number> {
+  return await closedLoop(service, count, 1, async () => {
+    const { execution } = await service.workflows.startExecution({ workflow: "bench", requestId: randomUUID() });
+    return [execution?.id ?? ""];
+  });
+}
+
+/** Starts while there is room, asks the database which have ended: the client's share stays small and the same for all. */
+async function closedLoop(service: Service, count: number, size: number, start: () => Promise<string[]>): Promise<number> {
+  const target = (await countEnded(service.database)) + count;
+  const startedAt = performance.now();
+  let started = 0;
+  let open = 0;
+  let starting = 0;
+  for (;;) {
+    while (started < count && open + starting + size <= concurrent) {
+      started += size;
+      starting += size;
+      void start().then(() => {
+        starting -= size;
+        open += size;
+      });
+    }
+    const ended = count - (target - (await countEnded(service.database)));
+    open = Math.max(0, started - starting - ended);
+    if (ended >= count) return (count * stepCount * 1000) / (performance.now() - startedAt);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}
+
+/** Kept by the database itself as rows are updated: reading it costs no scan. */
+async function countEnded(database: pg.Client): Promise<number> {
+  const { rows } = await database.query<{ n: string }>({ name: "bench_ended", text: "select count(*) as n from workflow_instances where state = 'completed'" });
+  return Number(rows[0]?.n);
+}
+
+/** One execution after the other: time per step by the ledger's own commits, and from the call to the first step's event. */
+async function measureOne(service: Service, count: number): Promise<{ stepMs: number; startMs: number }> {
+  const stepMs: number[] = [];
+  const startMs: number[] = [];
+  for (let n = 0; n < count; n++) {
+    const calledAt = performance.now();
+    let first = 0;
+    let last = 0;
+    for await (const { item } of service.workflows.startExecutionAndWatch({ start: { workflow: "bench" } })) {
+      if (item.case !== "event" || item.value.type !== "step_succeeded") continue;
+      first ||= performance.now();
+      last = performance.now();
+    }
+    stepMs.push((last - first) / (stepCount - 1));
+    startMs.push(first - calledAt);
+  }
+  return { stepMs: median(stepMs), startMs: median(startMs) };
+}
+
+/** A thousand executions that wait in the middle; the server is killed; from its next start to the last end, less the wait that was left. */
+async function measureRecovery(service: Service): Promise<number> {
+  await createWorkflow(service, "bench-recovery", 2, 1n);
+  const target = (await countEnded(service.database)) + 1_000;
+  for (let n = 0; n < 10; n++) await service.workflows.batchStartExecutions({ requests: Array.from({ length: 100 }, () => ({ workflow: "bench-recovery" })) });
+  await service.kill();
+  const startedAt = performance.now();
+  await service.restart();
+  while ((await countEnded(service.database)) < target) await new Promise((resolve) => setTimeout(resolve, 5));
+  return performance.now() - startedAt;
+}
