@@ -4,6 +4,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
+import type { Tracer } from "@opentelemetry/api";
 import { Health } from "#gen/grpc/health/v1/health_pb.js";
 import { SagaCoordinationService } from "#gen/pyairtable/workflow/v1/saga_coordination_service_pb.js";
 import { TemplateService } from "#gen/pyairtable/workflow/v1/template_service_pb.js";
@@ -13,21 +14,30 @@ import { systemIds } from "./base/ids.ts";
 import type { Json } from "./base/json.ts";
 import { limits } from "./base/limits.ts";
 import type { Log } from "./base/log.ts";
+import { Metrics } from "./base/metrics.ts";
 import type { Config } from "./config.ts";
 import { blockTypes } from "./domain/block-types.ts";
 import type { StepTypes } from "./domain/step-type.ts";
 import { parseTemplateDocument } from "./domain/templates/parse-template-document.ts";
+import { CommandDesk } from "./engine/command-desk.ts";
 import { Definitions } from "./engine/definitions.ts";
 import { Engine } from "./engine/engine.ts";
 import { Leases } from "./engine/leases.ts";
 import { Progress } from "./engine/progress.ts";
+import { ReplicaNews } from "./engine/replica-news.ts";
+import { Retention } from "./engine/retention.ts";
+import { StartCache } from "./engine/start-cache.ts";
 import { Starter } from "./engine/start-execution.ts";
 import { ensureFirstKey, readSecrets } from "./first-key.ts";
 import { createAuthenticate } from "./rpc/api-keys.ts";
+import { controlRpcs } from "./rpc/control-rpcs.ts";
 import { executionRpcs } from "./rpc/execution-rpcs.ts";
 import { healthRoutes, type Readiness } from "./rpc/health.ts";
 import { createAuth } from "./rpc/interceptors/auth.ts";
 import { buildPolicyTable } from "./rpc/interceptors/policy.ts";
+import { createRpcSpans } from "./rpc/interceptors/telemetry.ts";
+import { metricsRoute } from "./rpc/metrics-route.ts";
+import { operateRpcs } from "./rpc/operate-rpcs.ts";
 import type { RpcParts } from "./rpc/parts.ts";
 import { reflectionRoutes, reflectionServices } from "./rpc/reflection.ts";
 import { sagaRpcs } from "./rpc/saga-service.ts";
@@ -46,12 +56,19 @@ import { checkDurability } from "./store/durability.ts";
 import { joinEmbeddedPostgres, startEmbeddedPostgres } from "./store/embedded/embedded-postgres.ts";
 import { createEngineStore } from "./store/engine-store.ts";
 import { createExecutionRepository } from "./store/execution-repository.ts";
+import { createInbox } from "./store/inbox.ts";
 import { createKeyRepository } from "./store/key-repository.ts";
 import { migrateDatabase } from "./store/migrate.ts";
+import { createNewsRepository } from "./store/news-repository.ts";
+import { NotifyLink } from "./store/notify.ts";
 import { ReplicaLease } from "./store/replica-lease.ts";
+import { createRetentionStore } from "./store/retention-store.ts";
 import { findStart } from "./store/sql/find-start.ts";
+import { readBacklog } from "./store/sql/read-backlog.ts";
 import { createTemplateRepository } from "./store/template-repository.ts";
 import { createWorkflowRepository } from "./store/workflow-repository.ts";
+import { createEngineTelemetry } from "./telemetry/engine-telemetry.ts";
+import { createInstruments, createJournalObserver, createRetentionObserver, registerGauges } from "./telemetry/instruments.ts";
 
 export interface App {
   readonly port: number;
@@ -70,18 +87,22 @@ export interface AppOptions {
   readonly log: Log;
   readonly version: string;
   readonly clock?: Clock;
+  /** Where everything is counted; given when somebody besides /metrics reads it. */
+  readonly metrics?: Metrics;
+  /** Records spans; absent: none, and the trace context is handed on all the same. */
+  readonly tracer?: Tracer | undefined;
 }
 
 /** Connections of one replica besides the journal's two and the lease's one. */
 const poolMax = 10;
 
-export async function startApp({ config, log, version, clock = systemClock }: AppOptions): Promise<App> {
+export async function startApp({ config, log, version, clock = systemClock, metrics = new Metrics(), tracer }: AppOptions): Promise<App> {
   const closers: (() => Promise<void>)[] = [];
   const stop = onceAsync(async () => {
     for (const close of closers.reverse()) await close();
   });
   try {
-    const app = await build({ config, log, version, clock }, (close) => closers.push(close));
+    const app = await build({ config, log, version, clock, metrics, tracer }, (close) => closers.push(close));
     return { ...app, stop };
   } catch (error) {
     await stop().catch(() => undefined);
@@ -89,7 +110,10 @@ export async function startApp({ config, log, version, clock = systemClock }: Ap
   }
 }
 
-async function build({ config, log, version, clock }: Required<AppOptions>, onStop: (close: () => Promise<void>) => void): Promise<Omit<App, "stop">> {
+type Parts = Required<AppOptions>;
+
+async function build({ config, log, version, clock, metrics, tracer }: Parts, onStop: (close: () => Promise<void>) => void): Promise<Omit<App, "stop">> {
+  const instruments = createInstruments(metrics);
   // Ground: the database.
   const joined = config.databaseUrl === undefined ? undefined : await joinEmbeddedPostgres({ databaseUrl: config.databaseUrl, log });
   const embedded =
@@ -119,7 +143,23 @@ async function build({ config, log, version, clock }: Required<AppOptions>, onSt
   const stepTypes: StepTypes = new Map([...stepHandlers, ...blockTypes.map((type) => [type.type, type] as const)]);
 
   // The engine.
-  const progress = new Progress();
+  const replicaId = randomUUID();
+  const link = new NotifyLink({
+    connection: clientConfig(url, "pawf-notify"),
+    clock,
+    log,
+    onPayload: (payload) => news.receive(payload),
+    onUp: () => news.connected(),
+  });
+  const news = new ReplicaNews({ replicaId, link, clock, log, hasPeers: () => leases.peers > 0 });
+  const progress = new Progress({
+    clock,
+    log,
+    listEvents: (...page) => executions.listEvents(...page),
+    readNews: createNewsRepository(database).readNews,
+    news,
+    random: Math.random,
+  });
   const definitions = new Definitions({
     stepTypes,
     load: async (tenantId, workflowId, revision) => {
@@ -137,39 +177,92 @@ async function build({ config, log, version, clock }: Required<AppOptions>, onSt
     },
   });
   const leases = new Leases({
-    lease: new ReplicaLease({ replicaId: randomUUID(), connection: clientConfig(url, "pawf-lease"), leaseMs: limits.leaseMs }),
+    lease: new ReplicaLease({ replicaId, connection: clientConfig(url, "pawf-lease"), leaseMs: limits.leaseMs }),
     clock,
     log,
     address: `${config.host}:${config.port}`,
     onLost: () => engine.forgetAll(),
     onFreed: (freed) => {
       log.info({ freed }, "executions of a dead replica were freed");
+      instruments.executionsTakenOver.add(freed);
+      news.tellDue();
       engine.wake();
     },
   });
-  const journal = new BatchedJournal({ connection: clientConfig(url, "pawf-journal"), fence: () => leases.fence, clock, log, onFenced: () => leases.lost() });
+  const journal = new BatchedJournal({
+    connection: clientConfig(url, "pawf-journal"),
+    fence: () => leases.fence,
+    clock,
+    log,
+    onFenced: () => leases.lost(),
+    observer: createJournalObserver(instruments),
+  });
+  const desk = new CommandDesk({
+    replicaId,
+    inbox: createInbox(database),
+    news,
+    clock,
+    log,
+    deliver: (tenantId, executionId, command) => engine.deliver(tenantId, executionId, command),
+  });
   const engine = new Engine({
     handlers: stepHandlers,
     services: { http: egress, clock, log },
     journal,
-    publish: (executionId, events) => progress.publish(executionId, events),
+    publish: (executionId, events, tenantId) => progress.publish(tenantId, executionId, events),
     now: () => leases.now(),
     monotonic: () => clock.monotonic(),
     random: Math.random,
+    telemetry: createEngineTelemetry({ instruments, monotonic: () => clock.monotonic(), tracer }),
     store: createEngineStore(database.pool, () => leases.fence),
     definitions,
     leases,
+    desk,
   });
+  news.listen({
+    onProgress: (tenantId, executionId, first, last) => progress.heard(tenantId, executionId, first, last),
+    onCommand: () => void desk.look(),
+    onAnswer: (commandId) => desk.answered(commandId),
+    onDue: () => engine.wake(),
+  });
+  const { retentionDays } = config;
+  const retention = new Retention({
+    store: createRetentionStore(clientConfig(url, "pawf-retention")),
+    clock,
+    log,
+    now: () => leases.now(),
+    random: Math.random,
+    retentionMsMax: retentionDays === undefined ? undefined : retentionDays * 86_400_000,
+    observer: createRetentionObserver(instruments),
+  });
+  registerGauges(
+    metrics,
+    {
+      executionsDriven: () => engine.driven,
+      watchersActive: () => progress.watched,
+      leaseHeld: () => leases.held,
+      journalBacklogRows: () => journal.backlogRows,
+      backlog: () => readBacklog(database.pool),
+    },
+    { version, node: process.version },
+  );
   await leases.start();
   onStop(() => leases.stop());
+  link.start();
+  onStop(() => link.stop());
+  news.start();
+  onStop(() => news.stop());
+  // What this replica lets go of is due at once: peers need not wait for their next look.
+  onStop(async () => news.tellDue());
   onStop(() => journal.stop());
   onStop(() => engine.stop(config.drainMs / 2));
+  const startCache = new StartCache((caller, reference) => workflows.getWorkflow(caller, reference), clock);
   const starter = new Starter({
     engine,
     definitions,
     ids: systemIds,
     now: () => leases.now(),
-    findWorkflow: (caller, reference) => workflows.getWorkflow(caller, reference),
+    findWorkflow: startCache.find,
     findStart: (tenantId, requestId, executionKey) => findStart(database.pool, tenantId, requestId, executionKey),
   });
 
@@ -178,7 +271,9 @@ async function build({ config, log, version, clock }: Required<AppOptions>, onSt
   const shown = [...services, Health, ...(config.reflection === "off" ? [] : reflectionServices)];
   const policies = buildPolicyTable(shown, config.reflection);
   const apiKey = await ensureFirstKey(config, embedded !== undefined, keys, secrets.pepper, policies);
+  const workflowsChanged = (): void => startCache.forget();
   const parts: RpcParts = {
+    workflowsChanged,
     workflows,
     templates,
     executions,
@@ -204,15 +299,16 @@ async function build({ config, log, version, clock }: Required<AppOptions>, onSt
     port: config.port,
     policies,
     auth: createAuth({ policies, authenticate: createAuthenticate(keys, secrets.pepper, clock), clock }),
-    interceptors: [],
+    interceptors: tracer ? [createRpcSpans(tracer)] : [],
     routes: (router) => {
       router.service(TemplateService, templateRpcs(parts));
-      router.service(WorkflowService, { ...workflowRpcs(parts), ...startRpcs(parts), ...executionRpcs(parts), ...watchRpcs(parts) });
+      router.service(WorkflowService, { ...workflowRpcs(parts), ...startRpcs(parts), ...executionRpcs(parts), ...controlRpcs(parts), ...operateRpcs(parts), ...watchRpcs(parts) });
       router.service(SagaCoordinationService, sagaRpcs(parts));
       healthRoutes(readiness, services)(router);
       if (config.reflection !== "off") reflectionRoutes({ services: shown, descriptorSet })(router);
     },
-    http: healthHttpRoutes({ readiness, isStarted: () => true, version: { version, node: process.version } }),
+    http: [...healthHttpRoutes({ readiness, isStarted: () => true, version: { version, node: process.version } }), metricsRoute(metrics)],
+    onCall: ({ method, code, durationMs }) => instruments.rpcSeconds.of(method, code).record(durationMs / 1000),
     log,
     clock,
   });
@@ -221,6 +317,8 @@ async function build({ config, log, version, clock }: Required<AppOptions>, onSt
     await server.stop();
   });
   engine.start();
+  retention.start();
+  onStop(() => retention.stop());
   return {
     port: server.port,
     apiKey,

@@ -26,7 +26,21 @@ export interface Config {
   readonly readyJson: boolean;
   /** Serve although the database would lose acknowledged work in a crash. */
   readonly allowUnsafeDatabase: boolean;
+  /** Longest time that ended executions are kept, in days; undefined: what definitions say, or the defaults. */
+  readonly retentionDays: number | undefined;
+  /** What is exported over OpenTelemetry; undefined: nothing, and its SDK is not loaded. */
+  readonly telemetry: TelemetryConfig | undefined;
 }
+
+export interface TelemetryConfig {
+  readonly traces: "otlp" | "console" | "none";
+  readonly metrics: "otlp" | "none";
+  readonly sampler: (typeof samplers)[number];
+  /** For the samplers that take a share, 0 to 1. */
+  readonly samplerRatio: number;
+}
+
+const samplers = ["parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio", "always_on", "always_off", "traceidratio"] as const;
 
 interface Setting {
   readonly describe: string;
@@ -47,6 +61,15 @@ export const settings: Readonly<Record<string, Setting>> = {
   PAWF_MASTER_KEY: { describe: "secret text of at least 16 characters behind key hashes and page tokens [embedded: generated in the data folder]" },
   PAWF_READY_JSON: { describe: "1 prints one JSON line on standard output when the server answers [0]" },
   PAWF_ALLOW_UNSAFE_DATABASE: { describe: "1 serves although the database's settings would lose acknowledged work [0]" },
+  PAWF_RETENTION_DAYS: {
+    describe: "longest time that ended executions are kept [what the definition says, else 30 after COMPLETED and 90 after other ends; 1–3660]",
+  },
+  OTEL_EXPORTER_OTLP_ENDPOINT: { describe: "collector that spans and metrics are sent to as http/protobuf [none: nothing is sent]" },
+  OTEL_TRACES_EXPORTER: { describe: "otlp, console or none [otlp with an endpoint, else none]" },
+  OTEL_METRICS_EXPORTER: { describe: "otlp or none; /metrics is served either way [otlp with an endpoint, else none]" },
+  OTEL_TRACES_SAMPLER: { describe: `${samplers.slice(0, -1).join(", ")} or ${samplers.at(-1)} [${samplers[0]}]` },
+  OTEL_TRACES_SAMPLER_ARG: { describe: "share of traces that the traceidratio samplers keep [1; 0–1]" },
+  OTEL_SDK_DISABLED: { describe: "true exports nothing whatever else is set [false]" },
 };
 
 /** Names of clients and of the demo, which may stand in the same environment. */
@@ -92,9 +115,32 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     masterKey,
     readyJson: choice("PAWF_READY_JSON", ["0", "1"], "0") === "1",
     allowUnsafeDatabase: choice("PAWF_ALLOW_UNSAFE_DATABASE", ["0", "1"], "0") === "1",
+    retentionDays: text("PAWF_RETENTION_DAYS") === undefined ? undefined : number("PAWF_RETENTION_DAYS", 30, 1, 3_660),
+    telemetry: readTelemetry(text, choice, number),
   };
   if (faults.length > 0) throw new Error(`The configuration is not usable:\n  ${faults.join("\n  ")}`);
   return Object.freeze(config);
+}
+
+type Read = (name: string) => string | undefined;
+type ReadChoice = <Choice extends string>(name: string, choices: readonly Choice[], otherwise: Choice) => Choice;
+type ReadNumber = (name: string, otherwise: number, min: number, max: number) => number;
+
+/** The exporters read their own OTEL_EXPORTER_OTLP_ settings; here is only what decides whether they are loaded. */
+function readTelemetry(text: Read, choice: ReadChoice, number: ReadNumber): TelemetryConfig | undefined {
+  if (choice("OTEL_SDK_DISABLED", ["false", "true"], "false") === "true") return undefined;
+  const endpoint = (signal: string): boolean =>
+    text("OTEL_EXPORTER_OTLP_ENDPOINT") !== undefined || text(`OTEL_EXPORTER_OTLP_${signal}_ENDPOINT`) !== undefined;
+  const telemetry: TelemetryConfig = {
+    traces: choice("OTEL_TRACES_EXPORTER", ["otlp", "console", "none"], endpoint("TRACES") ? "otlp" : "none"),
+    metrics: choice("OTEL_METRICS_EXPORTER", ["otlp", "none"], endpoint("METRICS") ? "otlp" : "none"),
+    sampler: choice("OTEL_TRACES_SAMPLER", samplers, "parentbased_always_on"),
+    samplerRatio: number("OTEL_TRACES_SAMPLER_ARG", 1, 0, 1),
+  };
+  if (telemetry.traces === "none" && telemetry.metrics === "none") return undefined;
+  // Another protocol usually means another port, where these bytes would be lost without a word.
+  choice("OTEL_EXPORTER_OTLP_PROTOCOL", ["http/protobuf"], "http/protobuf");
+  return telemetry;
 }
 
 function unknownNames(environment: Readonly<Record<string, string | undefined>>): string[] {

@@ -1,7 +1,9 @@
 /** The front door: environment in, one screen out, and an orderly end on SIGTERM or Ctrl-C. */
 import { readFile } from "node:fs/promises";
 import { type App, startApp } from "./app.ts";
+import { systemClock } from "./base/clock.ts";
 import { messageOf } from "./base/errors.ts";
+import { Metrics } from "./base/metrics.ts";
 import { type Config, readConfig } from "./config.ts";
 import { createLog } from "./log-output.ts";
 
@@ -13,14 +15,19 @@ async function main(): Promise<void> {
   const { version } = JSON.parse(await readFile(new URL("../package.json", import.meta.url), "utf8")) as { version: string };
   const config = readConfig(process.env, process.stdout.isTTY === true);
   const log = createLog(config, version);
-  const app = await startApp({ config, log, version });
+  const metrics = new Metrics();
+  const { telemetry } = config;
+  const instrumentation =
+    telemetry && (await import("./instrument.ts")).startInstrumentation({ config: telemetry, metrics, version, now: () => systemClock.now() });
+  const app = await startApp({ config, log, version, metrics, tracer: instrumentation?.tracer });
   process.stdout.write(config.readyJson ? readyLine(app, config) : banner(app, config, version));
   let stopping = false;
   const onSignal = (signal: string): void => {
     if (stopping) process.exit(exitForced);
     stopping = true;
     log.info({ signal }, "stopping");
-    app.stop().then(
+    const stopped = app.stop().finally(() => instrumentation?.stop());
+    stopped.then(
       () => process.exit(0),
       (error: unknown) => {
         log.error({ error }, "the stop was not orderly");

@@ -13,12 +13,18 @@ export interface Clock {
   sleep(durationMs: number, signal?: AbortSignal): Promise<void>;
 }
 
+/** What a timer can hold (24.8 days); it fires at once when it is given more. */
+const timerMsMax = 2 ** 31 - 1;
+
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   sleep: async (durationMs, signal) => {
     try {
-      await sleepMs(durationMs, undefined, signal ? { signal } : {});
+      for (let leftMs = durationMs; ; leftMs -= timerMsMax) {
+        await sleepMs(Math.min(leftMs, timerMsMax), undefined, signal ? { signal } : {});
+        if (leftMs <= timerMsMax) return;
+      }
     } catch (error) {
       throw signal?.aborted ? signal.reason : error;
     }

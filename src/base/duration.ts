@@ -4,9 +4,9 @@
 export function parseDurationMs(text: string): number | undefined {
   const match = /^(-?\d{1,12})(?:\.(\d{1,9}))?s$/.exec(text);
   if (!match) return undefined;
-  const seconds = Number(match[1]);
-  const fraction = match[2] ? Number(`0.${match[2]}`) : 0;
-  return (seconds < 0 || text.startsWith("-") ? seconds - fraction : seconds + fraction) * 1000;
+  const wholeMs = Number(match[1]) * 1000;
+  const fractionMs = Number((match[2] ?? "").padEnd(9, "0")) / 1_000_000;
+  return text.startsWith("-") ? wholeMs - fractionMs : wholeMs + fractionMs;
 }
 
 /** The proto JSON text of a duration in milliseconds, for example `1.5s`. */
@@ -18,5 +18,6 @@ export function formatDuration(durationMs: number): string {
 export function describeDuration(durationMs: number): string {
   if (durationMs < 1000) return `${Math.round(durationMs)} ms`;
   if (durationMs < 60_000) return `${(durationMs / 1000).toFixed(1)} s`;
-  return `${Math.floor(durationMs / 60_000)} min ${Math.round((durationMs % 60_000) / 1000)} s`;
+  const seconds = Math.round(durationMs / 1000);
+  return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
 }

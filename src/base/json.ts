@@ -56,6 +56,14 @@ function textFault(text: string, path: string): JsonFault | undefined {
   return undefined;
 }
 
+/** The same value with every NUL and half surrogate pair replaced (U+FFFD): for texts from outside that may not fail a write. */
+export function storable(value: Json): Json {
+  if (typeof value === "string") return value.toWellFormed().replaceAll("\0", "\ufffd");
+  if (Array.isArray(value)) return value.map(storable);
+  if (!isJsonObject(value)) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, member]) => [storable(key), storable(member)]));
+}
+
 /** UTF-8 bytes that `value` needs as JSON text. */
 export function jsonBytes(value: Json): number {
   return Buffer.byteLength(JSON.stringify(value));

@@ -8,15 +8,27 @@
  * A new kind: one member of the union, one case below, its rule in a `control*.ts` beside this file.
  */
 import { AppError } from "../base/errors.ts";
-import { cancelExecution, terminateExecution } from "./control.ts";
+import type { Json, JsonObject } from "../base/json.ts";
+import { type CancelRequest, type ControlRequest, cancelExecution, terminateExecution } from "./control.ts";
+import { pauseExecution, resumeExecution } from "./control-pause.ts";
+import { type RetryRequest, retryExecution } from "./control-retry.ts";
+import { completeStep, failStep, type StepRequest, skipStep } from "./control-step.ts";
+import { updateVariables } from "./control-variables.ts";
 import type { CompiledRevision } from "./definition.ts";
 import type { NewEvent } from "./events.ts";
 import type { ExecutionState } from "./execution.ts";
+import type { Failure } from "./failure.ts";
 
 export type ControlCommand =
-  /** `compensate` unset: as the definition says. */
-  | { readonly kind: "cancel"; readonly actor: string; readonly reason: string; readonly compensate?: boolean }
-  | { readonly kind: "terminate"; readonly actor: string; readonly reason: string };
+  | ({ readonly kind: "cancel" } & CancelRequest)
+  | ({ readonly kind: "terminate" } & ControlRequest)
+  | ({ readonly kind: "pause" } & ControlRequest)
+  | ({ readonly kind: "resume" } & ControlRequest)
+  | ({ readonly kind: "retry" } & RetryRequest)
+  | ({ readonly kind: "skip_step"; readonly result?: Json } & StepRequest)
+  | ({ readonly kind: "complete_step"; readonly result: Json } & StepRequest)
+  | ({ readonly kind: "fail_step"; readonly failure: Failure } & StepRequest)
+  | ({ readonly kind: "update_variables"; readonly variables: JsonObject } & ControlRequest);
 
 /** What the command is applied to: a state that all earlier events led to, and the revision it runs. */
 export interface CommandContext {
@@ -27,12 +39,27 @@ export interface CommandContext {
 }
 
 /** The events that a command makes (none when it changes nothing), or why it is refused in this state. */
-export function applyCommand({ state, revision, now }: CommandContext, command: ControlCommand): NewEvent[] | AppError {
+export function applyCommand(context: CommandContext, command: ControlCommand): NewEvent[] | AppError {
+  const { state, revision, now } = context;
   switch (command.kind) {
     case "cancel":
       return cancelExecution(state, now, command);
     case "terminate":
       return terminateExecution(state, revision, now, command);
+    case "pause":
+      return pauseExecution(state, now, command);
+    case "resume":
+      return resumeExecution(state, now, command);
+    case "retry":
+      return retryExecution(state, revision, now, command);
+    case "skip_step":
+      return skipStep(context, command);
+    case "complete_step":
+      return completeStep(context, command);
+    case "fail_step":
+      return failStep(context, command);
+    case "update_variables":
+      return updateVariables(state, now, command);
     default:
       return unknownCommand(command);
   }

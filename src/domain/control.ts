@@ -1,5 +1,6 @@
 /** Commands of callers and operators: the events they make, or why they are refused in this state. */
 import { AppError } from "../base/errors.ts";
+import type { Json } from "../base/json.ts";
 import type { CompiledRevision } from "./definition.ts";
 import type { NewEvent } from "./events.ts";
 import type { ExecutionState } from "./execution.ts";
@@ -12,15 +13,31 @@ export interface ControlRequest {
   readonly reason: string;
 }
 
-/** Cooperative: attempts in flight are aborted, then compensation runs by policy. Asked again it changes nothing. */
-export function cancelExecution(state: ExecutionState, now: number, request: ControlRequest & { readonly compensate?: boolean }): NewEvent[] | AppError {
+export interface CancelRequest extends ControlRequest {
+  /** Unset: as the definition says. */
+  readonly compensate?: boolean;
+  /** How long attempts in flight may take to end by themselves; none unless told. */
+  readonly graceMs?: number;
+}
+
+/**
+ * Cooperative: nothing new is begun, attempts in flight are aborted when their grace is over, then compensation runs by
+ * policy. Asked again it changes nothing, unless the grace shall end earlier.
+ */
+export function cancelExecution(state: ExecutionState, now: number, request: CancelRequest): NewEvent[] | AppError {
   if (isTerminal(state.status)) return terminalError(state);
-  if (state.cancel || state.saga === "compensating") return [];
+  const graceUntil = now + (request.graceMs ?? 0);
+  if (state.saga === "compensating" || (state.cancel && graceUntil >= (state.cancel.graceUntil ?? 0))) return [];
   if (state.pastPivot) {
     return new AppError("PAST_PIVOT", "the point of no return has been passed; the execution can only go on to its end", { metadata: stateMetadata(state) });
   }
-  const { actor, reason, compensate } = request;
-  const payload = { actor, ...(reason === "" ? {} : { reason }), ...(compensate === undefined ? {} : { compensate }) };
+  const { actor, reason, compensate, graceMs } = request;
+  const payload = {
+    actor,
+    ...(reason === "" ? {} : { reason }),
+    ...(compensate === undefined ? {} : { compensate }),
+    ...(graceMs === undefined || graceMs === 0 ? {} : { graceUntil }),
+  };
   return [{ type: "execution_cancel_requested", at: now, stepPath: "", attempt: 0, payload }];
 }
 
@@ -29,16 +46,30 @@ export function terminateExecution(state: ExecutionState, revision: CompiledRevi
   if (isTerminal(state.status)) return terminalError(state);
   const cause = failure("CANCELED", `terminated by ${request.actor}: ${request.reason}`);
   const turn = { reason: "terminated" as const, failure: cause, stepPath: undefined };
-  return [
-    { type: "operator_acted", at: now, stepPath: "", attempt: 0, payload: { actor: request.actor, action: "terminate", reason: request.reason } },
-    decideEnd({ definition: revision.definition, state, now, turn, undone: false }),
-  ];
+  return [operatorEvent(now, { ...request, action: "terminate" }), decideEnd({ definition: revision.definition, state, now, turn, undone: false })];
 }
 
-function terminalError(state: ExecutionState): AppError {
+/** What an operator decided, for the ledger; `result` is what was given along. */
+export function operatorEvent(
+  now: number,
+  decision: ControlRequest & { readonly action: string; readonly stepPath?: string; readonly result?: Json },
+): NewEvent {
+  const { actor, action, reason, stepPath, result } = decision;
+  const payload = {
+    actor,
+    action,
+    ...(reason === "" ? {} : { reason }),
+    ...(stepPath === undefined ? {} : { stepPath }),
+    ...(result === undefined ? {} : { result }),
+  };
+  return { type: "operator_acted", at: now, stepPath: stepPath ?? "", attempt: 0, payload };
+}
+
+export function terminalError(state: ExecutionState): AppError {
   return new AppError("EXECUTION_TERMINAL", `the execution has ended: ${state.status.toUpperCase()}`, { metadata: stateMetadata(state) });
 }
 
-function stateMetadata(state: ExecutionState): Record<string, string> {
+/** Facts that a refusal by state carries. */
+export function stateMetadata(state: ExecutionState): Record<string, string> {
   return { executionId: state.executionId, state: state.status.toUpperCase(), sagaState: state.saga.toUpperCase() };
 }

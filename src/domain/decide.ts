@@ -10,7 +10,7 @@
  * it is sent again with the same idempotency key.
  */
 import { cancelRegion } from "./blocks/cancel-region.ts";
-import type { Command, InFlight } from "./command.ts";
+import { type Command, type InFlight, operationKey } from "./command.ts";
 import type { CompiledRevision, Definition } from "./definition.ts";
 import type { NewEvent } from "./events.ts";
 import type { ExecutionState, StepRun } from "./execution.ts";
@@ -23,7 +23,8 @@ export function decide(revision: CompiledRevision, state: ExecutionState, inFlig
   const { definition } = revision;
   if (isTerminal(state.status)) return [];
   if (state.saga === "compensating" || (state.saga === "stuck" && state.turn)) {
-    return decideUndo({ definition, state, inFlight, now });
+    const commands = decideUndo({ definition, state, inFlight, now });
+    return state.paused ? commands.filter(({ kind }) => kind === "record") : commands;
   }
   const timeoutAt = state.info?.timeoutAt;
   const walk = new Walk(revision, state, inFlight, now);
@@ -31,7 +32,8 @@ export function decide(revision: CompiledRevision, state: ExecutionState, inFlig
   if (timeoutAt !== undefined && now >= timeoutAt && !state.pastPivot) {
     return decideTurn(walk, "timeout", failure("TIMEOUT.EXECUTION", "the execution's time is over"));
   }
-  if (state.paused) return waitUntil(timeoutAt);
+  // Past the point of no return the execution's time no longer ends it.
+  if (state.paused) return waitUntil(state.pastPivot ? undefined : timeoutAt);
   const startAt = state.info?.startAt;
   if (state.startedAt === undefined) {
     return startAt !== undefined && now < startAt ? waitUntil(Math.min(startAt, timeoutAt ?? startAt)) : [{ kind: "start" }];
@@ -69,6 +71,10 @@ export function failExecution(definition: Definition, state: ExecutionState, cau
 /** Cancel or timeout: what runs is ended first, because no undo may start while its action may still run. */
 function decideTurn(walk: Walk, reason: "canceled" | "timeout", cause: Failure): Command[] {
   const { state, now } = walk;
+  const graceUntil = reason === "canceled" ? state.cancel?.graceUntil : undefined;
+  if (graceUntil !== undefined && now < graceUntil && [...state.steps.keys()].some((path) => walk.inFlight.has(operationKey(path, "action")))) {
+    return waitUntil(graceUntil);
+  }
   if (cancelRegion(walk, () => true, cause.name)) return walk.commands;
   // A point of no return that was reached with an unknown outcome: turning back would be a guess.
   const unknownPivot = [...state.steps.values()].find(

@@ -34,7 +34,13 @@ export interface EventPayloads {
   execution_started: { readonly variables?: JsonObject };
   execution_paused: { readonly actor: string; readonly reason?: string };
   execution_resumed: { readonly actor: string; readonly reason?: string };
-  execution_cancel_requested: { readonly actor: string; readonly reason?: string; readonly compensate?: boolean };
+  execution_cancel_requested: {
+    readonly actor: string;
+    readonly reason?: string;
+    readonly compensate?: boolean;
+    /** Attempts in flight are left alone until then. */
+    readonly graceUntil?: number;
+  };
   execution_ended: {
     readonly state: TerminalExecutionStatus;
     readonly endReason: EndReason;
@@ -46,7 +52,21 @@ export interface EventPayloads {
     /** An effect that declares an undo is among them: the saga ends failed, not compensated. */
     readonly compensatableStanding?: boolean;
   };
-  execution_reopened: { readonly from: ExecutionStatus; readonly reason: string; readonly actor?: string };
+  execution_reopened: {
+    readonly from: ExecutionStatus;
+    readonly reason: string;
+    readonly actor?: string;
+    /** Paths that run again, with a fresh budget. */
+    readonly steps?: readonly string[];
+    /** Paths of blocks that go on with what they had fixed when they began. */
+    readonly blocks?: readonly string[];
+    /** End of the execution's time, counted anew. */
+    readonly timeoutAt?: number;
+    /** Goes on with this revision. */
+    readonly revision?: number;
+    /** Replaces the input from here on. */
+    readonly input?: Json;
+  };
 
   step_started: {
     /** Rendered configuration, masked; written once, on the first attempt. */
@@ -63,6 +83,8 @@ export interface EventPayloads {
     readonly startedAt?: number;
     readonly input?: Json;
     readonly exports?: JsonObject;
+    /** The execution this result was copied from: evidence, not an effect of this run, so this run never undoes it. */
+    readonly copiedFrom?: string;
   };
   step_failed: {
     readonly failure: Failure;
@@ -73,9 +95,13 @@ export interface EventPayloads {
     readonly caughtBy?: number;
     readonly startedAt?: number;
     readonly input?: Json;
+    /** An operator's word that the action had no effect, whatever attempts before left open. */
+    readonly surely?: boolean;
+    readonly copiedFrom?: string;
   };
   step_retry_scheduled: { readonly failure: Failure; readonly outcome: Outcome; readonly nextAttemptAt: number };
-  step_skipped: { readonly reason: string };
+  /** `result` is what expressions see; null unless an operator gave one. */
+  step_skipped: { readonly reason: string; readonly result?: Json };
   step_canceled: { readonly reason: string; readonly outcome?: Outcome };
   /** A timer or an event is awaited; the execution may leave memory. */
   step_waiting: { readonly wakeAt?: number; readonly awaiting?: string; readonly startedAt?: number; readonly input?: Json };

@@ -52,6 +52,6 @@ export function applyUndoEvent(run: StepRun, event: UndoEvent): void {
 }
 
 function undoOf(run: StepRun, at: number): UndoRun {
-  run.undo ??= { status: "none", attempt: 0, firstStartedAt: at, wakeAt: undefined, endedAt: undefined, failure: undefined };
+  run.undo ??= { status: "none", attempt: 0, attemptsBefore: 0, firstStartedAt: at, wakeAt: undefined, endedAt: undefined, failure: undefined };
   return run.undo;
 }

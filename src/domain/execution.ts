@@ -9,6 +9,7 @@
 import { invariant } from "../base/errors.ts";
 import type { Json, JsonObject } from "../base/json.ts";
 import type { EventPayloads, ExecutionEvent } from "./events.ts";
+import { applyReopened } from "./execution-reopened.ts";
 import { applyUndoEvent } from "./execution-undo.ts";
 import type { Failure } from "./failure.ts";
 import type { EndReason, ExecutionStatus, OperationStatus, SagaStatus, StepStatus } from "./states.ts";
@@ -24,9 +25,11 @@ export interface StepRun {
   readonly name: string;
   status: StepStatus;
   attempt: number;
+  /** Attempts before the step was opened again: budgets count from there. */
+  attemptsBefore: number;
   startedAt: number | undefined;
   endedAt: number | undefined;
-  /** Start of the first attempt; the schedule_to_close budget counts from here. */
+  /** Start of the first attempt since; the schedule_to_close budget counts from here. */
   firstStartedAt: number | undefined;
   /** Next attempt, or end of a wait. */
   wakeAt: number | undefined;
@@ -35,6 +38,8 @@ export interface StepRun {
   failure: Failure | undefined;
   handled: boolean;
   caughtBy: number | undefined;
+  /** An attempt began, or the block was opened. */
+  begun: boolean;
   branch: string | undefined;
   action: OperationStatus;
   /** An attempt before the present one may have had an effect, whatever later ones say. */
@@ -49,6 +54,8 @@ export interface StepRun {
 export interface UndoRun {
   status: OperationStatus;
   attempt: number;
+  /** Attempts before an operator asked for another try: budgets count from there. */
+  attemptsBefore: number;
   firstStartedAt: number;
   wakeAt: number | undefined;
   endedAt: number | undefined;
@@ -72,7 +79,11 @@ export interface ExecutionState extends ExecutionIdentity {
   /** The point of no return has been passed: the run can only go on to its end. */
   pastPivot: boolean;
   cancel: EventPayloads["execution_cancel_requested"] | undefined;
+  /** Who paused it, and why; undefined while it is not paused. */
+  pause: { readonly actor: string; readonly reason: string; readonly at: number } | undefined;
   paused: boolean;
+  /** What a retry changed of the execution's own row. */
+  overrides: { readonly revision?: number; readonly input?: Json };
   output: Json | undefined;
   failure: Failure | undefined;
   failedStep: string | undefined;
@@ -97,7 +108,9 @@ export function emptyExecution(identity: ExecutionIdentity): ExecutionState {
     turn: undefined,
     pastPivot: false,
     cancel: undefined,
+    pause: undefined,
     paused: false,
+    overrides: {},
     output: undefined,
     failure: undefined,
     failedStep: undefined,
@@ -129,6 +142,7 @@ export function applyEvent(state: ExecutionState, event: ExecutionEvent): void {
     case "execution_paused":
     case "execution_resumed":
       state.paused = event.type === "execution_paused";
+      state.pause = state.paused ? { actor: event.payload.actor, reason: event.payload.reason ?? "", at: event.at } : undefined;
       return;
     case "execution_cancel_requested":
       state.cancel = event.payload;
@@ -140,15 +154,13 @@ export function applyEvent(state: ExecutionState, event: ExecutionEvent): void {
       applyEnd(state, event.payload, event.at);
       return;
     case "execution_reopened":
-      state.endReason = undefined;
-      state.endedAt = undefined;
-      state.turn = undefined;
-      state.cancel = undefined;
-      state.status = "running";
-      state.saga = "running";
+      for (const run of applyReopened(state, event.payload, event.at)) showToExpressions(state, run);
       return;
     case "variables_set":
-      state.variables = { ...state.variables, ...event.payload.variables };
+      // An operator's null removes.
+      state.variables = Object.fromEntries(
+        Object.entries({ ...state.variables, ...event.payload.variables }).filter(([name, value]) => value !== null || !(name in event.payload.variables)),
+      );
       return;
     case "step_started":
     case "step_progressed":
@@ -191,6 +203,7 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
       // Sent by a process that died, and now sent again.
       if (run.action === "dispatched") run.leftUnknown = true;
       run.status = "running";
+      run.begun = true;
       run.action = "dispatched";
       run.startedAt = event.at;
       run.firstStartedAt ??= event.at;
@@ -206,14 +219,21 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
       run.input ??= event.payload.input;
       break;
     case "step_succeeded":
-      finish(run, event, "completed", "succeeded", event.payload.startedAt);
+      finish(run, event, "completed", event.payload.copiedFrom === undefined ? "succeeded" : "skipped", event.payload.startedAt);
       run.result = event.payload.result;
       run.failure = undefined;
       run.input ??= event.payload.input;
       if (event.payload.exports) state.variables = { ...state.variables, ...event.payload.exports };
       break;
     case "step_failed":
-      finish(run, event, "failed", run.leftUnknown ? "unknown" : event.payload.outcome, event.payload.startedAt);
+      if (event.payload.surely) run.leftUnknown = false;
+      finish(
+        run,
+        event,
+        "failed",
+        run.leftUnknown ? "unknown" : event.payload.copiedFrom === undefined ? event.payload.outcome : "skipped",
+        event.payload.startedAt,
+      );
       run.failure = event.payload.failure;
       run.handled = event.payload.handled === true;
       run.caughtBy = event.payload.caughtBy;
@@ -227,8 +247,10 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
       run.wakeAt = event.payload.nextAttemptAt;
       break;
     case "step_skipped":
-      finish(run, event, "skipped", "skipped", event.at);
-      run.result = null;
+      // What may have had an effect before it was left out still has to be undone.
+      finish(run, event, "skipped", run.leftUnknown || run.action === "unknown" ? "unknown" : "skipped", event.at);
+      run.result = event.payload.result ?? null;
+      run.failure = undefined;
       break;
     case "step_canceled":
       finish(run, event, "canceled", run.leftUnknown ? "unknown" : (event.payload.outcome ?? run.action), run.startedAt);
@@ -283,6 +305,7 @@ function applySagaState(state: ExecutionState, payload: EventPayloads["saga_stat
     state.failure = payload.failure;
   } else if (payload.state === "completing" || payload.state === "running") {
     state.status = "running";
+    state.failure = undefined;
     if (payload.state === "completing") state.pastPivot = true;
   }
 }
@@ -312,6 +335,7 @@ function runAt(state: ExecutionState, path: string): StepRun {
     name: path.slice(path.lastIndexOf("/") + 1),
     status: "pending",
     attempt: 0,
+    attemptsBefore: 0,
     startedAt: undefined,
     endedAt: undefined,
     firstStartedAt: undefined,
@@ -321,6 +345,7 @@ function runAt(state: ExecutionState, path: string): StepRun {
     failure: undefined,
     handled: false,
     caughtBy: undefined,
+    begun: false,
     branch: undefined,
     action: "none",
     leftUnknown: false,

@@ -26,6 +26,11 @@ export interface ExecutionRow {
   readonly expiresAt: number | undefined;
   readonly startedAt: number | undefined;
   readonly endedAt: number | undefined;
+  /** Only where a retry changed it. */
+  readonly revision?: number;
+  readonly input?: Json;
+  /** Read when the execution begins. */
+  readonly rerunOf?: string;
 }
 
 export interface StepRow {
@@ -57,6 +62,8 @@ export function executionRow(state: ExecutionState, wakeAt?: number): ExecutionR
     expiresAt: state.info?.timeoutAt,
     startedAt: state.startedAt,
     endedAt: state.endedAt,
+    ...state.overrides,
+    ...(state.info?.rerunOf === undefined ? {} : { rerunOf: state.info.rerunOf }),
   };
 }
 

@@ -45,7 +45,7 @@ export function settleAction(context: SettleContext, target: AttemptTarget, outc
   if (turned || cause.name === "CANCELED") return [{ type: "step_canceled", at, stepPath, attempt, payload: { reason: cause.name, outcome: effect } }];
   const decision = decideRetry(step.kind === "retriable" ? { ...step.retry, maximumAttempts: 0 } : step.retry, {
     failure: cause,
-    attempt,
+    attempt: attempt - (state.steps.get(stepPath)?.attemptsBefore ?? 0),
     retryAfterMs: outcome.kind === "failed" ? outcome.retryAfterMs : undefined,
     now: at,
     budgetEndsAt: budgetEnd(state.steps.get(stepPath)?.firstStartedAt, step.timeouts.scheduleToCloseMs),
@@ -86,7 +86,7 @@ export function settleUndo(context: SettleContext, target: AttemptTarget, outcom
   const policy = compensation?.retry ?? step.retry;
   const decision = decideRetry(policy, {
     failure: cause,
-    attempt,
+    attempt: attempt - (undo?.attemptsBefore ?? 0),
     retryAfterMs: outcome.kind === "failed" ? outcome.retryAfterMs : undefined,
     now: at,
     budgetEndsAt: budgetEnd(undo?.firstStartedAt, compensation?.timeouts.scheduleToCloseMs),
@@ -107,7 +107,7 @@ function sagaEvent(at: number, payload: Extract<NewEvent, { type: "saga_state_ch
 }
 
 /** Whether a result may be stored, fits its schema, and what it exports. */
-function checkResult(context: SettleContext, target: AttemptTarget, result: Json): Result<{ result: Json; exports?: JsonObject }, Failure> {
+export function checkResult(context: SettleContext, target: AttemptTarget, result: Json): Result<{ result: Json; exports?: JsonObject }, Failure> {
   const { step, path } = target;
   const fault = findJsonFault(result);
   if (fault) return fail(failure("SCHEMA", `the result of ${step.name} cannot be stored: ${fault.path || "it"} ${fault.problem}`));

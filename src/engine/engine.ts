@@ -12,10 +12,12 @@ import { limits } from "../base/limits.ts";
 import { applyCommand, type ControlCommand } from "../domain/control-command.ts";
 import type { CompiledRevision } from "../domain/definition.ts";
 import type { NewEvent } from "../domain/events.ts";
-import { emptyExecution, foldExecution } from "../domain/execution.ts";
+import { type ExecutionState, emptyExecution, foldExecution } from "../domain/execution.ts";
+import { isTerminal } from "../domain/states.ts";
 import type { EngineStore } from "../store/engine-store.ts";
 import type { AppendOutcome, StartRow } from "../store/journal.ts";
 import type { ClaimedExecution } from "../store/sql/claim-executions.ts";
+import { type CommandDesk, inboxLookMs } from "./command-desk.ts";
 import type { Definitions } from "./definitions.ts";
 import type { Leases } from "./leases.ts";
 import { ExecutionRun, type RunEnvironment } from "./run-execution.ts";
@@ -24,12 +26,16 @@ export interface EngineOptions extends Omit<RunEnvironment, "sleep"> {
   readonly store: EngineStore;
   readonly definitions: Definitions;
   readonly leases: Leases;
+  /** Absent: an execution that another replica drives cannot be asked. */
+  readonly desk?: CommandDesk;
 }
 
 export interface NewExecution {
   readonly executionId: string;
   readonly start: StartRow;
   readonly created: NewEvent;
+  /** Outcomes of another execution that this one goes on from. */
+  readonly copied?: readonly NewEvent[];
 }
 
 export class Engine {
@@ -40,6 +46,7 @@ export class Engine {
   readonly #stopping = new AbortController();
   #wakeUp: () => void = () => undefined;
   #loop: Promise<void> | undefined;
+  #lookedAt = 0;
 
   constructor(options: EngineOptions) {
     this.#options = options;
@@ -83,43 +90,83 @@ export class Engine {
   }
 
   /** Makes a new execution durable and drives it. Resolves after the commit; `exists` means that nothing was written. */
-  async begin(tenantId: string, revision: CompiledRevision, execution: NewExecution): Promise<AppendOutcome> {
+  async begin(
+    tenantId: string,
+    revision: CompiledRevision,
+    execution: NewExecution,
+  ): Promise<{ readonly outcome: AppendOutcome; readonly state: ExecutionState }> {
     const { leases, journal } = this.#options;
     if (this.#stopping.signal.aborted) throw new AppError("SERVER_DRAINING", "this replica is stopping; try again", { retryAfterMs: 500 });
     if (!leases.held) throw new AppError("STORAGE_UNAVAILABLE", "this replica has no lease at the moment; try again", { retryAfterMs: 1_000 });
-    if (journal.backlogRows > limits.backlogStartsMax || this.#runs.size >= limits.drivenExecutionsMax) {
+    if (journal.backlogRows > limits.backlogStartsMax) {
       throw new AppError("OVERLOADED", "this replica has more work than it can write; try again later", { retryAfterMs: 1_000 });
     }
     const run = new ExecutionRun(this.#environment, revision, emptyExecution({ executionId: execution.executionId, tenantId }));
-    const begun = run.begin(execution.start, execution.created);
+    const begun = run.begin(execution.start, execution.created, execution.copied);
+    // More than this replica drives at once is stored and left due: it is claimed when there is room, here or elsewhere.
+    if (this.#runs.size >= limits.drivenExecutionsMax) run.park();
     this.#drive(tenantId, run);
-    return await begun;
+    return { outcome: await begun, state: run.state };
   }
 
   /**
-   * Hands a command to an execution, wherever it stands: driven here, or parked. One that another replica drives is asked
-   * again for a short while, because executions change hands.
+   * Hands a command to an execution, wherever it stands: driven here, parked, or driven by another replica, which is asked
+   * through its inbox. Executions change hands meanwhile, so that is tried again for a short while.
    */
   async control(caller: Caller, executionId: string, command: ControlCommand): Promise<void> {
     const { clock } = this.#options.services;
+    const { tenantId } = caller;
+    const give = (run: ExecutionRun): Promise<void> => giveTo(run, command);
     for (let attempt = 1; ; attempt++) {
-      const run = this.#runs.get(keyOf(caller.tenantId, executionId)) ?? (await this.#take(caller.tenantId, executionId));
+      const run = this.#runs.get(keyOf(tenantId, executionId));
       try {
-        if (run) return await run.control((state, revision, now) => applyCommand({ state, revision, now }, command));
+        const answer = run ? { promise: give(run) } : await this.#take(tenantId, executionId, attempt > 1 || command.kind === "retry", give);
+        if (answer) return await answer.promise;
+        await this.#refuseEnded(tenantId, executionId, command);
       } catch (error) {
         if (!(error instanceof AppError) || error.reason !== "STORAGE_UNAVAILABLE" || attempt >= controlAttemptsMax) throw error;
       }
-      if (!run && attempt >= controlAttemptsMax) {
+      const elsewhere = run ? undefined : await this.#options.desk?.ask(tenantId, executionId, command);
+      if (elsewhere?.kind === "done") return;
+      if (elsewhere?.kind === "refused") throw elsewhere.error;
+      if (attempt >= controlAttemptsMax) {
         throw new AppError("STORAGE_UNAVAILABLE", "another replica drives this execution; try again", { retryAfterMs: 500 });
       }
       await clock.sleep(controlPauseMs);
     }
   }
 
-  async #take(tenantId: string, executionId: string): Promise<ExecutionRun | undefined> {
-    const claimed = this.#options.leases.held ? await this.#options.store.claimOne(tenantId, executionId) : undefined;
-    if (claimed) await this.#resume(tenantId, [claimed]);
-    return this.#runs.get(keyOf(tenantId, executionId));
+  /** Hands a command to an execution that is driven here; undefined when it is not. */
+  deliver(tenantId: string, executionId: string, command: ControlCommand): Promise<void> | undefined {
+    const run = this.#runs.get(keyOf(tenantId, executionId));
+    return run && giveTo(run, command);
+  }
+
+  /**
+   * Claims a parked (with `ended` also an ended) execution and gives it the command before it is driven, since it would
+   * be let go of again at once. Answers undefined when it is driven elsewhere. That an execution ended meanwhile is for
+   * the command's rule to say, hence `ended` from the second attempt on.
+   */
+  async #take(tenantId: string, executionId: string, ended: boolean, give: (run: ExecutionRun) => Promise<void>): Promise<Given | undefined> {
+    const claimed = this.#options.leases.held ? await this.#options.store.claimOne(tenantId, executionId, ended) : undefined;
+    if (!claimed) return undefined;
+    let given: Given | undefined;
+    await this.#resume(tenantId, [claimed], (run) => {
+      given = { promise: give(run) };
+      given.promise.catch(() => undefined);
+    });
+    return given;
+  }
+
+  /** Throws when the execution does not exist, or has ended and the command is refused for that. */
+  async #refuseEnded(tenantId: string, executionId: string, command: ControlCommand): Promise<void> {
+    const ledger = (await this.#options.store.loadLedgers(tenantId, [executionId])).get(executionId);
+    if (!ledger) throw new AppError("EXECUTION_NOT_FOUND", `execution ${executionId} does not exist`, { metadata: { executionId } });
+    const state = foldExecution({ tenantId, executionId }, ledger);
+    if (!isTerminal(state.status) || !state.info) return;
+    const revision = await this.#options.definitions.get(tenantId, state.info.workflowId, state.info.revision);
+    const refused = applyCommand({ state, revision, now: this.#options.now() }, command);
+    if (refused instanceof AppError) throw refused;
   }
 
   async #claimForever(): Promise<void> {
@@ -128,11 +175,20 @@ export class Engine {
       let pauseMs: number = limits.claimPollMs;
       try {
         if (this.#options.leases.held) pauseMs = await this.#claimDue();
+        this.#lookIntoInbox();
       } catch (error) {
         this.#options.services.log.warn({ error: messageOf(error) }, "due executions could not be claimed");
       }
       if (pauseMs > 0) await this.#pause(pauseMs);
     }
+  }
+
+  /** Messages call for it at once; this is for those that were lost. */
+  #lookIntoInbox(): void {
+    const now = this.#options.services.clock.monotonic();
+    if (this.#options.leases.peers === 0 || now - this.#lookedAt < inboxLookMs) return;
+    this.#lookedAt = now;
+    void this.#options.desk?.look();
   }
 
   /** Claims in turns by tenant; answers how long nothing is due. */
@@ -152,7 +208,7 @@ export class Engine {
   }
 
   /** Loads, folds and drives claimed executions. One that cannot be folded is reported and left alone, never looped on. */
-  async #resume(tenantId: string, claimed: readonly ClaimedExecution[]): Promise<void> {
+  async #resume(tenantId: string, claimed: readonly ClaimedExecution[], onRun?: (run: ExecutionRun) => void): Promise<void> {
     if (claimed.length === 0) return;
     const ledgers = await this.#options.store.loadLedgers(
       tenantId,
@@ -161,9 +217,11 @@ export class Engine {
     for (const { executionId, workflowId, revision } of claimed) {
       try {
         if (workflowId === undefined) throw new AppError("FEATURE_DISABLED", "standalone sagas are not driven yet");
-        const compiled = await this.#options.definitions.get(tenantId, workflowId, revision);
         const state = foldExecution({ tenantId, executionId }, ledgers.get(executionId) ?? []);
-        this.#drive(tenantId, new ExecutionRun(this.#environment, compiled, state));
+        const compiled = await this.#options.definitions.get(tenantId, workflowId, state.info?.revision ?? revision);
+        const run = new ExecutionRun(this.#environment, compiled, state);
+        onRun?.(run);
+        this.#drive(tenantId, run);
       } catch (error) {
         this.#options.services.log.error({ executionId, error: messageOf(error) }, "an execution cannot be resumed; it stays claimed until an operator looks");
       }
@@ -184,9 +242,19 @@ export class Engine {
         if (end === "lost" && !this.#stopping.signal.aborted)
           this.#options.services.log.info({ executionId: run.executionId }, "an execution was lost to another owner");
         if (end === "parked") this.wake();
+        if (end === "lost") void this.#letGo(tenantId, run.executionId);
         this.#drives.delete(drive);
       });
     this.#drives.add(drive);
+  }
+
+  /** Nobody drives it any more: if this replica still owns it, it becomes due again, and whoever claims it reads the ledger. */
+  async #letGo(tenantId: string, executionId: string): Promise<void> {
+    if (!this.#options.leases.held) return;
+    await this.#options.store.release(tenantId, executionId, lostPauseMs).catch((error: unknown) => {
+      this.#options.services.log.warn({ executionId, error: messageOf(error) }, "a lost execution could not be released; it waits for the end of this lease");
+    });
+    this.wake();
   }
 
   async #pause(durationMs: number): Promise<void> {
@@ -195,8 +263,19 @@ export class Engine {
   }
 }
 
+function giveTo(run: ExecutionRun, command: ControlCommand): Promise<void> {
+  return run.control((state, revision, now) => applyCommand({ state, revision, now }, command));
+}
+
+/** A promise that is not to be awaited by the function that hands it over. */
+interface Given {
+  readonly promise: Promise<void>;
+}
+
 const controlAttemptsMax = 20;
 const controlPauseMs = 100;
+/** Keeps an execution whose append is refused each time from turning in circles. */
+const lostPauseMs = 1_000;
 
 function keyOf(tenantId: string, executionId: string): string {
   return `${tenantId}/${executionId}`;

@@ -7,6 +7,10 @@
  * (replica, epoch) besides, so even a replica that trusts itself wrongly changes nothing.
  *
  * A renewal also tells the database's time; `now()` is that clock, so that timers mean the same on every replica.
+ *
+ * Peers watch each other in a ring: each waits for the presence lock of the next one by id, which PostgreSQL frees the
+ * moment that process dies, and then frees the executions of all dead ones. Every `leaseRenewMs`, and when a peer's lease is
+ * about to end, it looks at all of them besides: for frozen peers, and for two neighbours that died together.
  */
 import type { Clock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
@@ -32,7 +36,9 @@ export class Leases {
   #epoch = 0;
   #trustedUntil = 0;
   #databaseOffsetMs = 0;
-  #loop: Promise<void> | undefined;
+  #loop: Promise<unknown> | undefined;
+  #peers = 0;
+  #losses = 0;
   readonly #listeners = new Set<() => void>();
 
   constructor(options: LeasesOptions) {
@@ -43,11 +49,12 @@ export class Leases {
   async start(): Promise<void> {
     await this.#register();
     await this.#takeOverDead();
-    this.#loop = this.#keep();
+    this.#loop = Promise.all([this.#keep(), this.#watchPeers()]);
   }
 
   async stop(): Promise<void> {
     this.#stopping.abort(new Error("the replica stops"));
+    await this.#options.lease.leavePeers();
     await this.#loop;
     this.#trustedUntil = 0;
     await this.#options.lease.release(this.#epoch).catch((error: unknown) => {
@@ -57,6 +64,16 @@ export class Leases {
 
   get fence(): Fence {
     return { replicaId: this.#options.lease.replicaId, epoch: this.#epoch };
+  }
+
+  /** Other replicas that are alive, as far as the last look told. */
+  get peers(): number {
+    return this.#peers;
+  }
+
+  /** How often the lease was lost while this process ran, for the metric. */
+  get losses(): number {
+    return this.#losses;
   }
 
   /** Whether this replica may drive executions at this moment. */
@@ -79,6 +96,7 @@ export class Leases {
   lost(): void {
     if (this.#trustedUntil === 0) return;
     this.#trustedUntil = 0;
+    this.#losses += 1;
     this.#options.log.warn({ epoch: this.#epoch }, "the lease was lost; everything driven here is forgotten and left to other replicas");
     this.#options.onLost();
     for (const listener of this.#listeners) listener();
@@ -93,11 +111,31 @@ export class Leases {
       try {
         if (this.#trustedUntil > 0) await this.#renew();
         else await this.#register();
-        await this.#takeOverDead();
       } catch (error) {
         log.warn({ error: messageOf(error) }, "the lease could not be renewed");
       }
       if (this.#trustedUntil > 0 && !this.held) this.lost();
+    }
+  }
+
+  async #watchPeers(): Promise<void> {
+    const { clock, lease, log } = this.#options;
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      try {
+        const peers = await lease.livePeers();
+        this.#peers = peers.length;
+        const next = peers.find(({ replicaId }) => replicaId > lease.replicaId) ?? peers[0];
+        const firstEndMs = Math.min(...peers.map(({ expiresInMs }) => expiresInMs + afterEndMs));
+        const durationMs = Math.max(afterEndMs, Math.min(limits.leaseRenewMs, firstEndMs));
+        if (next) await lease.waitForAbsence(next, durationMs);
+        else await clock.sleep(durationMs, signal).catch(() => undefined);
+        if (!signal.aborted) await this.#takeOverDead();
+      } catch (error) {
+        if (signal.aborted) return;
+        log.warn({ error: messageOf(error) }, "the other replicas could not be looked at");
+        await clock.sleep(limits.leaseRenewMs, signal).catch(() => undefined);
+      }
     }
   }
 
@@ -128,3 +166,6 @@ export class Leases {
     if (freed > 0) this.#options.onFreed(freed);
   }
 }
+
+/** A lease that has ended is looked at this much later. */
+const afterEndMs = 20;

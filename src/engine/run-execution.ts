@@ -25,14 +25,17 @@ import { settleAction, settleUndo } from "../domain/settle.ts";
 import { isTerminal } from "../domain/states.ts";
 import type { AppendOutcome, AppendRequest, Journal, StartRow } from "../store/journal.ts";
 import { type Attempt, carryOut, type StepEnvironment } from "./run-step.ts";
+import { type DriveTelemetry, type EngineTelemetry, silentTelemetry } from "./telemetry.ts";
 import { endEvents, startEvents, stepEvents, undoEvents } from "./turn.ts";
 
 export interface RunEnvironment extends StepEnvironment {
   readonly journal: Journal;
-  readonly publish: (executionId: string, events: readonly ExecutionEvent[]) => void;
+  readonly publish: (executionId: string, events: readonly ExecutionEvent[], tenantId: string) => void;
   /** Resolves after that many milliseconds or when the signal aborts. */
   readonly sleep: (durationMs: number, signal: AbortSignal) => Promise<void>;
   readonly random: () => number;
+  /** Absent: nothing is counted or recorded. */
+  readonly telemetry?: EngineTelemetry;
 }
 
 /** Why the drive ended. `parked` and `ended` are durable; after `lost` another replica or a later claim goes on. */
@@ -80,21 +83,37 @@ export class ExecutionRun {
   #parking = false;
   #forgotten = false;
   #over = false;
+  /** The row still says what it said while the execution was parked: the first turn after a claim writes it anew. */
+  #isRowOld: boolean;
+  #telemetry: DriveTelemetry | undefined;
 
   constructor(environment: RunEnvironment, revision: CompiledRevision, state: ExecutionState) {
     this.#environment = environment;
     this.#revision = revision;
     this.#state = state;
+    this.#isRowOld = state.sequence > 0;
+  }
+
+  /** As folded so far; changes while the run goes on. */
+  get state(): ExecutionState {
+    return this.#state;
   }
 
   get executionId(): string {
     return this.#state.executionId;
   }
 
-  /** Begins a new execution; resolves when its first turn is durable or was refused. `run` must follow. */
-  begin(start: StartRow, created: NewEvent): Promise<AppendOutcome> {
+  /**
+   * Begins a new execution; resolves when its first turn is durable or was refused. `run` must follow. `copied` are
+   * outcomes of another execution that this one goes on from.
+   */
+  begin(start: StartRow, created: NewEvent, copied: readonly NewEvent[] = []): Promise<AppendOutcome> {
     this.#start = start;
     this.#fold([created]);
+    if (copied.length > 0) {
+      this.#fold(startEvents(this.#environment, this.#state, this.#revision));
+      if (this.#state.status === "running") this.#fold(copied);
+    }
     return new Promise((resolve) => this.#afterCommit.push(resolve));
   }
 
@@ -128,12 +147,15 @@ export class ExecutionRun {
   }
 
   async run(): Promise<RunEnd> {
+    this.#telemetry = (this.#environment.telemetry ?? silentTelemetry).drive(this.#state, this.#revision);
     for (;;) {
+      this.#telemetry.turn();
       for (const news of this.#inbox.splice(0)) news.take();
       const until = this.#decide();
       const release = this.#mayRelease(until);
       if (!(await this.#commit(release, until))) return this.#end("lost");
       if (release) return this.#end(isTerminal(this.#state.status) ? "ended" : "parked");
+      if (this.#forgotten) return this.#end("lost");
       this.#send();
       await this.#news(until);
       if (this.#forgotten) return this.#end("lost");
@@ -142,6 +164,7 @@ export class ExecutionRun {
 
   /** Decides and computes until only effects, waits or nothing is left. Answers when the next timer is due. */
   #decide(): number {
+    if (this.#isForeign()) return this.#inFlight.size > 0 ? Number.POSITIVE_INFINITY : this.#environment.now();
     for (;;) {
       let until = Number.POSITIVE_INFINITY;
       let postponed = false;
@@ -198,11 +221,17 @@ export class ExecutionRun {
     }
   }
 
+  /** A retry changed the revision: it is left due at once, and whoever claims it loads that one. */
+  #isForeign(): boolean {
+    const { info } = this.#state;
+    return info !== undefined && info.revision !== this.#revision.revision;
+  }
+
   /** Ended, or nothing happens here for long enough that parking pays. */
   #mayRelease(until: number): boolean {
     if (isTerminal(this.#state.status)) return true;
     if (this.#inFlight.size > 0 || this.#inbox.length > 0) return false;
-    if (this.#parking) return true;
+    if (this.#parking || this.#isForeign()) return true;
     return until - this.#environment.now() > limits.parkAfterMs;
   }
 
@@ -218,12 +247,14 @@ export class ExecutionRun {
     this.#start = undefined;
     for (const tell of this.#afterCommit.splice(0)) tell(outcome);
     if (outcome.kind !== "committed") return false;
-    this.#environment.publish(this.#state.executionId, events);
+    this.#isRowOld = false;
+    this.#telemetry?.committed(events);
+    this.#environment.publish(this.#state.executionId, events, this.#state.tenantId);
     return true;
   }
 
   #requestOf(events: readonly ExecutionEvent[], release: boolean, until: number): AppendRequest {
-    const changed = release || this.#start !== undefined || events.some((event) => changesRow.has(event.type));
+    const changed = release || this.#start !== undefined || this.#isRowOld || events.some((event) => changesRow.has(event.type));
     const wakeAt = release && !isTerminal(this.#state.status) && Number.isFinite(until) ? until : undefined;
     return {
       tenantId: this.#state.tenantId,
@@ -257,7 +288,9 @@ export class ExecutionRun {
     void sleep(attempt.deadlineAt - now(), done.signal).then(() => {
       if (!done.signal.aborted) controller.abort(timeoutOf(attempt));
     });
-    const outcome = await carryOut(this.#environment, this.#state, attempt, controller.signal);
+    const observed = this.#telemetry?.attempt(attempt);
+    const outcome = await carryOut(this.#environment, this.#state, attempt, controller.signal, observed?.traceparent);
+    observed?.end(outcome);
     done.abort();
     const take = (): void => {
       this.#inFlight.delete(key);
@@ -282,6 +315,7 @@ export class ExecutionRun {
 
   #end(how: RunEnd): RunEnd {
     this.#over = true;
+    this.#telemetry?.end(how);
     for (const tell of this.#afterCommit.splice(0)) tell({ kind: "fenced" });
     for (const news of this.#inbox.splice(0)) news.drop();
     return how;

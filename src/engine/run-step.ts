@@ -3,7 +3,7 @@
  * is for `domain/settle.ts` to say.
  */
 import { invariant, messageOf } from "../base/errors.ts";
-import { isJsonObject, type Json, type JsonObject } from "../base/json.ts";
+import { findJsonFault, isJsonObject, type Json, type JsonObject, storable } from "../base/json.ts";
 import { fail, ok, type Result } from "../base/result.ts";
 import type { CompiledRevision, Step } from "../domain/definition.ts";
 import type { ExecutionState } from "../domain/execution.ts";
@@ -91,9 +91,17 @@ function idempotencyKeyOf(
 }
 
 /** Runs the handler. Never throws: what a handler throws by mistake may have had an effect. */
-export async function carryOut(environment: StepEnvironment, state: ExecutionState, attempt: Attempt, signal: AbortSignal): Promise<StepOutcome> {
+export async function carryOut(
+  environment: StepEnvironment,
+  state: ExecutionState,
+  attempt: Attempt,
+  signal: AbortSignal,
+  traceparent: string | undefined,
+): Promise<StepOutcome> {
+  const answered = new AbortController();
   try {
-    return await attempt.handler.run(callOf(environment, state, attempt, signal), environment.services);
+    const answer = attempt.handler.run({ ...callOf(environment, state, attempt, signal), traceparent }, environment.services);
+    return storableOutcome(await Promise.race([answer, overdue(environment, signal, answered.signal)]));
   } catch (error) {
     if (signal.aborted && isJsonObject(signal.reason)) return { kind: "failed", failure: signal.reason as unknown as Failure, outcome: "unknown" };
     environment.services.log.error(
@@ -101,7 +109,27 @@ export async function carryOut(environment: StepEnvironment, state: ExecutionSta
       "a step handler threw",
     );
     return { kind: "failed", failure: failure("INTERNAL", `step type ${attempt.leaf.type} failed unexpectedly`), outcome: "unknown" };
+  } finally {
+    answered.abort();
   }
+}
+
+/** How long a handler may take to notice that its attempt was ended. */
+const abortGraceMs = 1_000;
+
+/** What an attempt comes to whose handler does not listen to its signal. Never settles once the handler has answered. */
+async function overdue(environment: StepEnvironment, signal: AbortSignal, answered: AbortSignal): Promise<StepOutcome> {
+  if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true, signal: answered }));
+  await environment.services.clock.sleep(abortGraceMs, answered).catch(() => new Promise(() => undefined));
+  return { kind: "failed", failure: signal.reason as Failure, outcome: "unknown" };
+}
+
+/** A failure quotes what the other side said, which may hold what PostgreSQL refuses. Results are checked by the rules. */
+function storableOutcome(outcome: StepOutcome): StepOutcome {
+  if (outcome.kind !== "failed" || findJsonFault(outcome.failure) === undefined) return outcome;
+  const { failure: cause } = outcome;
+  const details = cause.details === undefined || findJsonFault(cause.details)?.problem.startsWith("is ") ? {} : { details: storable(cause.details) };
+  return { ...outcome, failure: { name: cause.name, message: String(storable(cause.message)), ...details } };
 }
 
 /** As `carryOut`, for handlers that only compute and answer at once. */

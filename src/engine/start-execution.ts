@@ -6,7 +6,9 @@ import type { IdSource } from "../base/ids.ts";
 import { canonicalJson, findJsonFault, type Json, type JsonObject, jsonBytes } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
 import type { ControlCommand } from "../domain/control-command.ts";
+import { copyResults, type RerunSource } from "../domain/control-rerun.ts";
 import type { CompiledRevision } from "../domain/definition.ts";
+import { type ExecutionState, foldExecution } from "../domain/execution.ts";
 import { findSchemaFaults } from "../domain/json-schema.ts";
 import type { ExistingStart } from "../store/sql/find-start.ts";
 import type { Definitions } from "./definitions.ts";
@@ -26,12 +28,16 @@ export interface StartRequest {
   readonly priority: number;
   readonly startDelayMs: number;
   readonly requestId: string | undefined;
+  /** The ended execution that this one repeats, wholly or from a step on. */
+  readonly rerun?: { readonly source: RerunSource; readonly fromStep: string; readonly reason: string };
 }
 
 export interface Started {
   readonly executionId: string;
   /** The request id or the execution key was known: nothing new was started. */
   readonly existing: boolean;
+  /** Of a new execution, as of its first commit or later: saves reading what was just written. */
+  readonly state?: ExecutionState;
 }
 
 export interface StartableWorkflow {
@@ -66,10 +72,10 @@ export class Starter {
     const requestHash = fingerprint(request);
     for (let round = 1; round <= conflictRoundsMax; round++) {
       const execution = this.#newExecution(caller, request, revision, requestHash);
-      const outcome = await this.#options.engine.begin(caller.tenantId, revision, execution);
+      const { outcome, state } = await this.#options.engine.begin(caller.tenantId, revision, execution);
       switch (outcome.kind) {
         case "committed":
-          return { executionId: execution.executionId, existing: false };
+          return { executionId: execution.executionId, existing: false, state };
         case "refused":
           throw new AppError("VALIDATION_FAILED", `the input cannot be stored: ${outcome.message}`);
         case "fenced":
@@ -85,6 +91,13 @@ export class Starter {
       }
     }
     throw new AppError("EXECUTION_EXISTS", "the execution key is being fought over; try again", { retryAfterMs: 500 });
+  }
+
+  /** What a start would make, without making it. Throws the reasons of StartExecution that can be known beforehand. */
+  async preview(caller: Caller, request: StartRequest): Promise<ExecutionState> {
+    const revision = await this.check(caller, request);
+    const { executionId, created } = this.#newExecution(caller, request, revision, fingerprint(request));
+    return foldExecution({ executionId, tenantId: caller.tenantId }, [{ ...created, sequence: 1 }]);
   }
 
   /** Everything that can be refused before anything is written; `validate_only` is just this. */
@@ -110,7 +123,10 @@ export class Starter {
       input: request.input as Json,
       correlationId,
     };
+    const copied = request.rerun && copyResults(revision.definition, request.rerun.source, { ...request.rerun, actor: caller.actor, now });
+    if (copied instanceof AppError) throw copied;
     return {
+      ...(copied ? { copied } : {}),
       executionId: this.#options.ids.next("execution"),
       start: {
         ...shared,
@@ -132,7 +148,8 @@ export class Starter {
           ...(request.executionKey === undefined ? {} : { executionKey: request.executionKey }),
           ...(Object.keys(request.labels).length === 0 ? {} : { labels: request.labels }),
           priority: request.priority,
-          triggerType: "api",
+          triggerType: request.rerun ? "rerun" : "api",
+          ...(request.rerun ? { rerunOf: request.rerun.source.state.executionId } : {}),
           ...(request.startDelayMs > 0 ? { startAt: now + request.startDelayMs } : {}),
           timeoutAt: now + request.startDelayMs + revision.definition.executionTimeoutMs,
           ...(caller.traceparent === undefined ? {} : { traceparent: caller.traceparent }),
@@ -170,7 +187,8 @@ export class Starter {
   }
 }
 
-function checkInput(revision: CompiledRevision, input: JsonObject): void {
+/** Throws when an input cannot be stored or does not fit the revision's schema. */
+export function checkInput(revision: Pick<CompiledRevision, "definition">, input: JsonObject): void {
   const fault = findJsonFault(input);
   if (fault) throw violationsError([{ field: fault.path === "" ? "input" : `input.${fault.path}`, reason: "VALIDATION_FAILED", description: fault.problem }]);
   if (jsonBytes(input) > limits.inputBytesMax)
@@ -189,7 +207,8 @@ function checkInput(revision: CompiledRevision, input: JsonObject): void {
 /** Equal exactly for equal requests; the correlation id is the call's, not the wish's. */
 function fingerprint(request: StartRequest): Buffer {
   const { workflow, revision, input, executionKey, conflictPolicy, labels, priority, startDelayMs } = request;
+  const rerun = request.rerun ? [request.rerun.source.state.executionId, request.rerun.fromStep] : [];
   return createHash("sha256")
-    .update(canonicalJson([workflow, revision, input, executionKey ?? null, conflictPolicy, { ...labels }, priority, startDelayMs]))
+    .update(canonicalJson([workflow, revision, input, executionKey ?? null, conflictPolicy, { ...labels }, priority, startDelayMs, ...rerun]))
     .digest();
 }

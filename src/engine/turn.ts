@@ -78,7 +78,8 @@ function outputOf(environment: TurnEnvironment, state: ExecutionState, revision:
 export function stepEvents(environment: TurnEnvironment, state: ExecutionState, revision: CompiledRevision, target: Target): StepTurn {
   const { step, path: stepPath, attempt } = target;
   const context = { revision, state, now: environment.now() };
-  if (attempt === 1 && step.runIf) {
+  const isFirst = attempt === 1 + (state.steps.get(stepPath)?.attemptsBefore ?? 0);
+  if (isFirst && step.runIf) {
     const runs = evaluateExpression(step.runIf, scopeOf(state, revision, stepPath), evaluationOf(environment, state, stepPath));
     if (!runs.ok) return { events: [failedEvent(context, target, runs.fault, "failed")] };
     if (typeof runs.value !== "boolean") return { events: [failedEvent(context, target, notBoolean(`run_if of step ${step.name}`), "failed")] };
@@ -89,7 +90,7 @@ export function stepEvents(environment: TurnEnvironment, state: ExecutionState, 
   if (!prepared.ok) return { events: [failedEvent(context, target, prepared.fault, "failed")] };
   const prior = prepared.value;
   if (step.nature !== "effect") return { events: settleAction(context, target, carryOutNow(environment, state, prior), environment.random()) };
-  const input = attempt === 1 ? { input: prior.config } : {};
+  const input = isFirst ? { input: prior.config } : {};
   const payload = { ...input, idempotencyKey: prior.idempotencyKey, deadlineAt: prior.deadlineAt };
   return { events: [{ type: "step_started", at: context.now, stepPath, attempt, payload }], effect: prior };
 }

@@ -1,50 +1,45 @@
-/** WorkflowService: reading executions, their steps and events, and the commands that end them. */
+/** WorkflowService: reading executions, their steps and events. */
 import { create } from "@bufbuild/protobuf";
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { ExecutionStep } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import { View } from "#gen/pyairtable/workflow/v1/view_pb.js";
 import {
-  CancelExecutionResponseSchema,
-  CompensationChoice,
   GetExecutionResponseSchema,
   GetExecutionStepResponseSchema,
   ListExecutionEventsResponseSchema,
   ListExecutionStepsResponseSchema,
   ListExecutionsResponseSchema,
-  TerminateExecutionResponseSchema,
   WaitExecutionResponseSchema,
   type WorkflowService,
 } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
 import type { Caller } from "../base/caller.ts";
 import { AppError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
-import { readExecution } from "../engine/read-execution.ts";
+import { attemptsOf } from "../domain/attempts.ts";
+import type { ExecutionEvent } from "../domain/events.ts";
+import { type ListEvents, readExecution } from "../engine/read-execution.ts";
 import { waitForEnd } from "../engine/watch.ts";
 import { callerOf } from "./interceptors/call.ts";
 import { refuseNotYet } from "./not-yet.ts";
 import { listPage } from "./page.ts";
 import type { RpcParts } from "./parts.ts";
 import { executionNotFound, readExecutionMessage, resolveExecutionId } from "./read-execution-message.ts";
-import { watchOptionsOf } from "./watch-rpcs.ts";
 import { eventToMessage } from "./wire/event.ts";
 import { executionToMessage } from "./wire/execution.ts";
-import { executionFilterOf } from "./wire/list-filters.ts";
-import { stepsFromState } from "./wire/step.ts";
+import { executionFilterOf, stepFilterOf } from "./wire/list-filters.ts";
+import { attemptToMessage, stepsFromState } from "./wire/step.ts";
 
 type ExecutionRpcs = Pick<
   ServiceImpl<typeof WorkflowService>,
-  | "getExecution"
-  | "waitExecution"
-  | "listExecutions"
-  | "listExecutionSteps"
-  | "getExecutionStep"
-  | "listExecutionEvents"
-  | "cancelExecution"
-  | "terminateExecution"
+  "getExecution" | "waitExecution" | "listExecutions" | "listExecutionSteps" | "getExecutionStep" | "listExecutionEvents"
 >;
 
 const waitMsDefault = 30_000;
+/** As the contract has them. */
+const executionOrders = ["create_time", "start_time", "end_time"].flatMap((field) => [field, `${field} desc`]);
+/** Attempts of one step that are shown, the newest. */
+const attemptsMax = 1_000;
 
 export function executionRpcs(parts: RpcParts): ExecutionRpcs {
   return {
@@ -57,12 +52,16 @@ export function executionRpcs(parts: RpcParts): ExecutionRpcs {
       const caller = callerOf(context);
       const executionId = await resolveExecutionId(parts, caller, request.executionId);
       const timeoutMs = Math.min(request.timeout ? durationMs(request.timeout) : waitMsDefault, limits.waitMsMax);
-      const ended = await waitForEnd(watchOptionsOf(parts), caller, executionId, timeoutMs, context.signal);
+      const ended = await waitForEnd(parts.progress, caller, executionId, timeoutMs, context.signal);
       return create(WaitExecutionResponseSchema, { execution: await readExecutionMessage(parts, caller, executionId, request.view !== View.BASIC), ended });
     },
 
     async listExecutions(request, context) {
-      refuseNotYet({ order_by: request.orderBy !== "", include_total_size: request.includeTotalSize, "view FULL": request.view === View.FULL });
+      const order = request.orderBy.trim().replace(/\s+/g, " ");
+      if (order !== "" && !executionOrders.includes(order)) {
+        throw new AppError("ORDER_BY_INVALID", `executions cannot be ordered by ${order.slice(0, 64)}; use one of ${executionOrders.join(", ")}`);
+      }
+      refuseNotYet({ [`order_by "${order}"`]: order !== "" && order !== "create_time desc", "view FULL": request.view === View.FULL });
       const caller = callerOf(context);
       const filter = executionFilterOf(request.filter);
       const { pageSize, pageToken } = request;
@@ -70,18 +69,19 @@ export function executionRpcs(parts: RpcParts): ExecutionRpcs {
       const { items, nextPageToken } = await listPage(parts, caller, "ListExecutions", wish, (page) =>
         parts.executions.listExecutions(caller, { ...page, filter }),
       );
-      return create(ListExecutionsResponseSchema, { executions: items.map((item) => executionToMessage(item, "basic")), nextPageToken });
+      const total = request.includeTotalSize ? { totalSize: BigInt(await parts.executions.countExecutions(caller, filter)) } : {};
+      return create(ListExecutionsResponseSchema, { executions: items.map((item) => executionToMessage(item, "basic")), nextPageToken, ...total });
     },
 
     async listExecutionSteps(request, context) {
-      refuseNotYet({ filter: request.filter !== "", include_total_size: request.includeTotalSize });
       const caller = callerOf(context);
-      const steps = await readSteps(parts, caller, request.executionId);
+      const isWanted = stepFilterOf(request.filter);
+      const steps = (await readSteps(parts, caller, request.executionId)).filter(isWanted);
       const { items, nextPageToken } = await listPage(
         parts,
         caller,
         "ListExecutionSteps",
-        { ...request, shape: [request.executionId] },
+        { ...request, shape: [request.executionId, request.filter] },
         async ({ pageSize, afterId }) => {
           const from = afterId === undefined ? 0 : steps.findIndex((step) => step.path === afterId) + 1;
           const page = steps.slice(from, from + pageSize);
@@ -91,13 +91,18 @@ export function executionRpcs(parts: RpcParts): ExecutionRpcs {
       return create(ListExecutionStepsResponseSchema, {
         steps: items.map((step) => (request.view === View.BASIC ? withoutPayloads(step) : step)),
         nextPageToken,
+        ...(request.includeTotalSize ? { totalSize: BigInt(steps.length) } : {}),
       });
     },
 
     async getExecutionStep(request, context) {
-      const step = (await readSteps(parts, callerOf(context), request.executionId)).find((candidate) => candidate.path === request.path);
+      const own: ExecutionEvent[] = [];
+      const steps = await readSteps(parts, callerOf(context), request.executionId, (event) => {
+        if (event.stepPath === request.path) own.push(event);
+      });
+      const step = steps.find((candidate) => candidate.path === request.path);
       if (!step) throw new AppError("STEP_NOT_FOUND", `execution ${request.executionId} has no step ${request.path}, or it has not begun`);
-      return create(GetExecutionStepResponseSchema, { step });
+      return create(GetExecutionStepResponseSchema, { step, attempts: attemptsOf(own, attemptsMax).map(attemptToMessage) });
     },
 
     async listExecutionEvents(request, context) {
@@ -120,42 +125,18 @@ export function executionRpcs(parts: RpcParts): ExecutionRpcs {
         lastSequence: BigInt(lastSequence),
       });
     },
-
-    async cancelExecution(request, context) {
-      refuseNotYet({ request_id: request.requestId !== "", validate_only: request.validateOnly, grace_period: request.gracePeriod !== undefined });
-      const caller = callerOf(context);
-      const executionId = await existingId(parts, caller, request.executionId);
-      const choice =
-        request.compensate === CompensationChoice.NO ? { compensate: false } : request.compensate === CompensationChoice.YES ? { compensate: true } : {};
-      await parts.engine.control(caller, executionId, { kind: "cancel", actor: caller.actor, reason: request.reason, ...choice });
-      return create(CancelExecutionResponseSchema, { execution: await readExecutionMessage(parts, caller, executionId, true) });
-    },
-
-    async terminateExecution(request, context) {
-      refuseNotYet({ request_id: request.requestId !== "", validate_only: request.validateOnly });
-      const caller = callerOf(context);
-      const executionId = await existingId(parts, caller, request.executionId);
-      await parts.engine.control(caller, executionId, { kind: "terminate", actor: caller.actor, reason: request.reason });
-      return create(TerminateExecutionResponseSchema, { execution: await readExecutionMessage(parts, caller, executionId, true) });
-    },
   };
 }
 
-/** An open execution's id; a terminal one is refused here, because nobody drives it any more. */
-async function existingId(parts: RpcParts, caller: Caller, reference: string): Promise<string> {
-  const record = await parts.executions.getExecution(caller, reference);
-  if (!record) throw executionNotFound(reference);
-  if (record.endedAt !== undefined) {
-    throw new AppError("EXECUTION_TERMINAL", `the execution has ended: ${record.state.toUpperCase()}`, {
-      metadata: { executionId: record.id, state: record.state.toUpperCase() },
-    });
-  }
-  return record.id;
-}
-
-async function readSteps(parts: RpcParts, caller: Caller, reference: string): Promise<readonly ExecutionStep[]> {
+/** `look` sees every event on the way. */
+async function readSteps(parts: RpcParts, caller: Caller, reference: string, look?: (event: ExecutionEvent) => void): Promise<readonly ExecutionStep[]> {
   const executionId = await resolveExecutionId(parts, caller, reference);
-  const state = await readExecution((...page) => parts.executions.listEvents(...page), caller, executionId);
+  const listEvents: ListEvents = async (...page) => {
+    const events = await parts.executions.listEvents(...page);
+    if (look) events.forEach(look);
+    return events;
+  };
+  const state = await readExecution(listEvents, caller, executionId);
   if (!state?.info) throw executionNotFound(reference);
   const { definition } = await parts.definitions.get(caller.tenantId, state.info.workflowId, state.info.revision);
   return stepsFromState(state, definition);

@@ -18,6 +18,8 @@ export interface RpcParts {
   readonly starter: Starter;
   readonly definitions: Definitions;
   readonly progress: Progress;
+  /** To be called after every change of a workflow: starts through this replica see it at once. */
+  readonly workflowsChanged: () => void;
   readonly stepTypes: StepTypes;
   /** Key of the MACs in page tokens. */
   readonly pageTokenKey: Uint8Array;

@@ -23,7 +23,8 @@ import { callerOf } from "./interceptors/call.ts";
 import { refuseNotYet } from "./not-yet.ts";
 import type { RpcParts } from "./parts.ts";
 import { readExecutionMessage } from "./read-execution-message.ts";
-import { watchItems, watchOptionsOf } from "./watch-rpcs.ts";
+import { watchItems } from "./watch-rpcs.ts";
+import { executionFromState } from "./wire/execution.ts";
 
 type StartRpcs = Pick<ServiceImpl<typeof WorkflowService>, "startExecution" | "startExecutionAndWatch" | "batchStartExecutions">;
 
@@ -37,7 +38,7 @@ export function startRpcs(parts: RpcParts): StartRpcs {
       }
       const started = await parts.starter.start(caller, startRequestOf(request));
       const waitMs = request.wait ? Math.min(durationMs(request.wait), limits.waitMsMax) : 0;
-      if (waitMs > 0) await waitForEnd(watchOptionsOf(parts), caller, started.executionId, waitMs, context.signal);
+      if (waitMs > 0) await waitForEnd(parts.progress, caller, started.executionId, waitMs, context.signal);
       return create(StartExecutionResponseSchema, { execution: await readStarted(parts, caller, started), existing: started.existing });
     },
 
@@ -72,7 +73,7 @@ async function startOne(parts: RpcParts, caller: Caller, request: StartExecution
 }
 
 async function readStarted(parts: RpcParts, caller: Caller, started: Started): Promise<Execution> {
-  return await readExecutionMessage(parts, caller, started.executionId, true);
+  return started.state ? executionFromState(started.state) : await readExecutionMessage(parts, caller, started.executionId, true);
 }
 
 function startRequestOf(request: StartExecutionRequest): StartRequest {

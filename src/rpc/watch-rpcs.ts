@@ -2,12 +2,14 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
-import { WatchHeartbeatSchema } from "#gen/pyairtable/workflow/v1/event_pb.js";
+import { type ExecutionEvent as ExecutionEventMessage, WatchHeartbeatSchema } from "#gen/pyairtable/workflow/v1/event_pb.js";
+import type { ExecutionSnapshot } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import { type WatchExecutionResponse, WatchExecutionResponseSchema, type WorkflowService } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
 import type { Caller } from "../base/caller.ts";
 import type { Definition } from "../domain/definition.ts";
+import type { ExecutionEvent } from "../domain/events.ts";
 import type { ExecutionState } from "../domain/execution.ts";
-import { type WatchOptions, watchExecution } from "../engine/watch.ts";
+import { watchExecution } from "../engine/watch.ts";
 import { callerOf } from "./interceptors/call.ts";
 import type { RpcParts } from "./parts.ts";
 import { resolveExecutionId } from "./read-execution-message.ts";
@@ -37,14 +39,6 @@ export function watchRpcs(parts: RpcParts): Pick<ServiceImpl<typeof WorkflowServ
   };
 }
 
-export function watchOptionsOf(parts: RpcParts): WatchOptions {
-  return {
-    progress: parts.progress,
-    clock: parts.clock,
-    listEvents: (caller, executionId, afterSequence, rowsMax) => parts.executions.listEvents(caller, executionId, afterSequence, rowsMax),
-  };
-}
-
 async function definitionOf(parts: RpcParts, state: ExecutionState): Promise<Definition | undefined> {
   const { info, tenantId } = state;
   return info && (await parts.definitions.get(tenantId, info.workflowId, info.revision)).definition;
@@ -53,17 +47,14 @@ async function definitionOf(parts: RpcParts, state: ExecutionState): Promise<Def
 /** The items of a watch as messages. The terminal event passes every filter: a stream must say that it is over. */
 export async function* watchItems(parts: RpcParts, caller: Caller, wish: WatchWish, context: HandlerContext): AsyncGenerator<WatchItemMessage> {
   const executionId = await resolveExecutionId(parts, caller, wish.executionId);
-  const wanted = new Set(wish.eventTypes);
-  const request = { executionId, afterSequence: wish.afterSequence, signal: context.signal };
-  for await (const item of watchExecution(watchOptionsOf(parts), caller, request)) {
+  const request = { executionId, afterSequence: wish.afterSequence, eventTypes: new Set(wish.eventTypes), signal: context.signal };
+  for await (const item of watchExecution(parts.progress, caller, request)) {
     switch (item.kind) {
-      case "snapshot": {
-        yield { case: "snapshot", value: snapshotFromState(item.state, await definitionOf(parts, item.state)) };
+      case "snapshot":
+        yield { case: "snapshot", value: await snapshotMessage(parts, item.state) };
         break;
-      }
       case "event":
-        if (wanted.size > 0 && !wanted.has(item.event.type) && item.event.type !== "execution_ended") break;
-        yield { case: "event", value: eventToMessage(executionId, item.event) };
+        yield { case: "event", value: eventMessage(executionId, item.event) };
         break;
       case "heartbeat":
         yield { case: "heartbeat", value: create(WatchHeartbeatSchema, { lastSequence: BigInt(item.lastSequence), time: timestampFromMs(parts.clock.now()) }) };
@@ -74,4 +65,26 @@ export async function* watchItems(parts: RpcParts, caller: Caller, wish: WatchWi
   }
   // A signal that ended the watch has a reason the caller must see (drain, deadline).
   context.signal.throwIfAborted();
+}
+
+/** Watchers of one execution are handed the same state and event objects, so each message is made once for all of them. */
+const snapshotMessages = new WeakMap<ExecutionState, Promise<ExecutionSnapshot>>();
+const eventMessages = new WeakMap<ExecutionEvent, ExecutionEventMessage>();
+
+function snapshotMessage(parts: RpcParts, state: ExecutionState): Promise<ExecutionSnapshot> {
+  let message = snapshotMessages.get(state);
+  if (!message) {
+    message = definitionOf(parts, state).then((definition) => snapshotFromState(state, definition));
+    snapshotMessages.set(state, message);
+  }
+  return message;
+}
+
+function eventMessage(executionId: string, event: ExecutionEvent): ExecutionEventMessage {
+  let message = eventMessages.get(event);
+  if (!message) {
+    message = eventToMessage(executionId, event);
+    eventMessages.set(event, message);
+  }
+  return message;
 }

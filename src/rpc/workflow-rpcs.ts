@@ -82,6 +82,7 @@ export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
       const etag = request.etag === "" ? {} : { etag: request.etag };
       const deleted = await workflows.deleteWorkflow(callerOf(context), request.workflow, etag);
       if (!deleted) throw workflowNotFound(request.workflow);
+      parts.workflowsChanged();
       return create(DeleteWorkflowResponseSchema, { workflow: workflowToMessage(deleted, "basic") });
     },
 
@@ -90,6 +91,7 @@ export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
       const etag = request.etag === "" ? {} : { etag: request.etag };
       const workflow = await workflows.undeleteWorkflow(callerOf(context), request.workflow, etag);
       if (!workflow) throw workflowNotFound(request.workflow);
+      parts.workflowsChanged();
       return create(UndeleteWorkflowResponseSchema, { workflow: workflowToMessage(workflow, "basic") });
     },
 

@@ -17,7 +17,7 @@ import { AppError, messageOf } from "../base/errors.ts";
 import { parseId } from "../base/ids.ts";
 import { limits } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
-import { columnsOf } from "./batch-columns.ts";
+import { rowsOf } from "./batch-rows.ts";
 import type { AppendOutcome, AppendRequest, Fence, Journal } from "./journal.ts";
 import { appendBatch } from "./sql/append-batch.ts";
 import { findCommitted } from "./sql/find-committed.ts";
@@ -30,8 +30,17 @@ export interface BatchedJournalOptions {
   readonly log: Log;
   /** The fence refused a flush: the lease was taken over. */
   readonly onFenced: () => void;
+  /** Hears of every statement that was answered, for metrics. */
+  readonly observer?: JournalObserver;
   readonly flightsMax?: number;
   readonly rowsMax?: number;
+}
+
+export interface JournalObserver {
+  /** Events of one statement, and milliseconds from sending it to knowing that it is durable. */
+  written(events: number, durationMs: number): void;
+  /** Appends that the fence refused together. */
+  refused(appends: number): void;
 }
 
 /** Two flights overlap one batch's fsync with the next one's work; a third only makes batches smaller. */
@@ -78,7 +87,14 @@ export class BatchedJournal implements Journal {
   append(request: AppendRequest): Promise<AppendOutcome> {
     const payloads = request.events.map((event) => JSON.stringify(event.payload));
     const bytes = payloads.reduce((sum, payload) => sum + payload.length, 0);
-    return this.#batcher.add({ ...request, payloads, key: request.executionId, rows: Math.max(1, request.events.length), bytes, epoch: this.#options.fence().epoch });
+    return this.#batcher.add({
+      ...request,
+      payloads,
+      key: request.executionId,
+      rows: Math.max(1, request.events.length),
+      bytes,
+      epoch: this.#options.fence().epoch,
+    });
   }
 
   async stop(): Promise<void> {
@@ -116,13 +132,16 @@ export class BatchedJournal implements Journal {
   async #write(client: Client, items: readonly Item[]): Promise<readonly AppendOutcome[]> {
     const { replicaId, epoch } = this.#options.fence();
     if (items.some((item) => item.epoch !== epoch)) return this.#writeCurrent(client, items, epoch);
-    const columns = columnsOf(items);
+    const rows = rowsOf(items);
     try {
-      const answer = await appendBatch(client, replicaId, epoch, columns);
+      const sentAt = this.#options.clock.monotonic();
+      const answer = await appendBatch(client, replicaId, epoch, rows);
       if (answer.fenced) {
+        this.#options.observer?.refused(items.length);
         if (this.#options.fence().epoch === epoch) this.#options.onFenced();
         return items.map(() => ({ kind: "fenced" }));
       }
+      this.#options.observer?.written(items.reduce((sum, item) => sum + item.events.length, 0), this.#options.clock.monotonic() - sentAt);
       const started = new Set(answer.started);
       return items.map((item) => (item.start && !started.has(parseId("execution", item.executionId) ?? "") ? { kind: "exists" } : { kind: "committed" }));
     } catch (error) {

@@ -7,13 +7,16 @@ import { type ClaimedExecution, claimExecutions } from "./sql/claim-executions.t
 import { claimOne } from "./sql/claim-one.ts";
 import { loadLedgers } from "./sql/load-ledgers.ts";
 import { nextDue, type TenantDue } from "./sql/next-due.ts";
+import { releaseLost } from "./sql/release-lost.ts";
 
 export interface EngineStore {
   /** Tenants with parked executions and how long until the first is due. */
   nextDue(): Promise<readonly TenantDue[]>;
   claim(tenantId: string, rowsMax: number): Promise<readonly ClaimedExecution[]>;
-  /** Takes one parked execution before it is due. Undefined when it is driven somewhere, ended, or unknown. */
-  claimOne(tenantId: string, executionId: string): Promise<ClaimedExecution | undefined>;
+  /** Takes one parked execution before it is due, with `ended` also one that has ended. Undefined when it is driven somewhere or unknown. */
+  claimOne(tenantId: string, executionId: string, ended: boolean): Promise<ClaimedExecution | undefined>;
+  /** Makes an execution that this replica owns but no longer drives due in `pauseMs`. Does nothing when somebody else owns it. */
+  release(tenantId: string, executionId: string, pauseMs: number): Promise<void>;
   loadLedgers(tenantId: string, executionIds: readonly string[]): Promise<ReadonlyMap<string, readonly ExecutionEvent[]>>;
 }
 
@@ -21,12 +24,15 @@ export function createEngineStore(pool: Pool, fence: () => Fence): EngineStore {
   return {
     nextDue: () => nextDue(pool),
     claim: (tenantId, rowsMax) => claimExecutions(pool, fence(), tenantId, rowsMax),
-    async claimOne(tenantId, executionId) {
+    async claimOne(tenantId, executionId, ended) {
       const uuid = parseId("execution", executionId);
-      const claimed = uuid === undefined ? undefined : await claimOne(pool, fence(), tenantId, uuid);
+      const claimed = uuid === undefined ? undefined : await claimOne(pool, fence(), tenantId, uuid, ended);
       if (!claimed) return undefined;
       const { workflowUuid, revision } = claimed;
       return { tenantId, executionId, revision, workflowId: workflowUuid === undefined ? undefined : formatId("workflow", workflowUuid) };
+    },
+    async release(tenantId, executionId, pauseMs) {
+      await releaseLost(pool, fence(), { tenantId, executionUuid: parseId("execution", executionId), pauseMs });
     },
     loadLedgers: (tenantId, executionIds) => loadLedgers(pool, tenantId, executionIds),
   };

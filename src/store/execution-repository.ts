@@ -3,16 +3,19 @@
  * undefined, or an empty list.
  */
 import type { Caller } from "../base/caller.ts";
-import { parseId } from "../base/ids.ts";
+import { formatId, parseId } from "../base/ids.ts";
 import type { Json } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
 import type { ExecutionEvent } from "../domain/events.ts";
 import type { Failure } from "../domain/failure.ts";
-import type { ExecutionStatus } from "../domain/states.ts";
 import type { Database } from "./database.ts";
 import { guarded } from "./database-error.ts";
+import type { ExecutionConditions } from "./execution-conditions.ts";
 import { type ExecutionRecord, type ExecutionStepRecord, toExecution } from "./execution-row.ts";
 import { type Page, pageOf, readListing } from "./listing.ts";
+import { type CountBy, type CountRow, countExecutions, countGroups } from "./sql/count-executions.ts";
+import { deleteExpired } from "./sql/delete-expired.ts";
+import { type ExecutionOwner, findOwner } from "./sql/find-owner.ts";
 import { type ExecutionReference, getExecution } from "./sql/get-execution.ts";
 import { hasOpenExecutions } from "./sql/has-open-executions.ts";
 import { lastSequence } from "./sql/last-sequence.ts";
@@ -21,11 +24,10 @@ import { listExecutions } from "./sql/list-executions.ts";
 import { listSteps, type StepRow } from "./sql/list-steps.ts";
 import { isStorable } from "./storable.ts";
 
-export interface ExecutionFilter {
-  /** Any of these; undefined means all. */
-  readonly states?: readonly ExecutionStatus[];
+/** Ids in text form; all that is given must hold. */
+export interface ExecutionFilter extends Omit<ExecutionConditions, "workflowUuid" | "parentUuid"> {
   readonly workflowId?: string;
-  readonly correlationId?: string;
+  readonly parentId?: string;
 }
 
 export interface ListExecutionsOptions {
@@ -47,6 +49,14 @@ export interface ExecutionRepository {
   getExecution(caller: Caller, reference: string): Promise<ExecutionRecord | undefined>;
   /** Newest first, without payloads. @throws AppError DEADLINE_EXCEEDED after 5 s */
   listExecutions(caller: Caller, options: ListExecutionsOptions): Promise<Page<ExecutionRecord>>;
+  /** All that match. @throws AppError DEADLINE_EXCEEDED after 5 s */
+  countExecutions(caller: Caller, filter: ExecutionFilter): Promise<number>;
+  /** All that match by one or two fields, the `groupsMax` largest groups first. @throws AppError DEADLINE_EXCEEDED after 5 s */
+  countGroups(caller: Caller, filter: ExecutionFilter, by: readonly CountBy[], groupsMax: number): Promise<readonly CountRow[]>;
+  /** Deletes an ended execution with its ledger. False when it has not ended, is being opened again, or is unknown. */
+  deleteExecution(caller: Caller, executionId: string): Promise<boolean>;
+  /** The replica that drives it at this moment. */
+  findOwner(caller: Caller, executionId: string): Promise<ExecutionOwner | undefined>;
   /** Steps that ended or were undone, by path; the page is full when more may follow. */
   listSteps(caller: Caller, executionId: string, options: ListStepsOptions): Promise<ExecutionStepRecord[]>;
   /**
@@ -69,13 +79,43 @@ export function createExecutionRepository(database: Pick<Database, "pool">): Exe
     },
 
     async listExecutions(caller, { pageSize, afterId, filter = {} }) {
-      const workflowUuid = filter.workflowId === undefined ? undefined : parseId("workflow", filter.workflowId);
+      const conditions = conditionsOf(filter);
       const afterUuid = afterId === undefined ? undefined : parseId("execution", afterId);
-      const foreign = (filter.workflowId !== undefined && !workflowUuid) || (afterId !== undefined && !afterUuid);
-      if (foreign || !isStorable(filter.correlationId ?? "")) return { items: [], nextAfterId: undefined };
-      const parameters = { states: filter.states, workflowUuid, correlationId: filter.correlationId, afterUuid, limit: pageSize + 1 };
+      if (!conditions || (afterId !== undefined && !afterUuid)) return { items: [], nextAfterId: undefined };
+      const parameters = { conditions, afterUuid, limit: pageSize + 1 };
       const rows = await guarded(() => readListing(pool, (client) => listExecutions(client, caller.tenantId, parameters)));
       return pageOf(rows, pageSize, toExecution);
+    },
+
+    async countExecutions(caller, filter) {
+      const conditions = conditionsOf(filter);
+      return conditions ? await guarded(() => readListing(pool, (client) => countExecutions(client, caller.tenantId, conditions))) : 0;
+    },
+
+    async countGroups(caller, filter, by, groupsMax) {
+      const conditions = conditionsOf(filter);
+      if (!conditions || !isStorable(by)) return [];
+      const rows = await guarded(() => readListing(pool, (client) => countGroups(client, caller.tenantId, conditions, by, groupsMax)));
+      const ids = by.map((key) => "field" in key && key.field === "workflow_id");
+      return rows.map((row) => ({ ...row, values: row.values.map((value, index) => (value !== null && ids[index] ? formatId("workflow", value) : value)) }));
+    },
+
+    async deleteExecution(caller, executionId) {
+      const uuid = parseId("execution", executionId);
+      if (uuid === undefined) return false;
+      return await guarded(async () => {
+        const client = await pool.connect();
+        try {
+          return (await deleteExpired(client, caller.tenantId, [uuid])).executions === 1;
+        } finally {
+          client.release();
+        }
+      });
+    },
+
+    async findOwner(caller, executionId) {
+      const uuid = parseId("execution", executionId);
+      return uuid === undefined ? undefined : guarded(() => findOwner(pool, caller.tenantId, uuid));
     },
 
     async listSteps(caller, executionId, { pageSize, afterPath = "" }) {
@@ -100,6 +140,15 @@ export function createExecutionRepository(database: Pick<Database, "pool">): Exe
       return uuid !== undefined && guarded(() => hasOpenExecutions(pool, caller.tenantId, uuid));
     },
   };
+}
+
+/** Undefined: nothing can match, because it names what cannot exist here. */
+function conditionsOf({ workflowId, parentId, ...rest }: ExecutionFilter): ExecutionConditions | undefined {
+  const workflowUuid = workflowId === undefined ? undefined : parseId("workflow", workflowId);
+  const parentUuid = parentId === undefined ? undefined : parseId("execution", parentId);
+  const foreign = (workflowId !== undefined && !workflowUuid) || (parentId !== undefined && !parentUuid);
+  if (foreign || !isStorable(rest)) return undefined;
+  return { ...rest, ...(workflowUuid === undefined ? {} : { workflowUuid }), ...(parentUuid === undefined ? {} : { parentUuid }) };
 }
 
 function parseReference(reference: string): ExecutionReference | undefined {

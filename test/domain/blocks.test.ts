@@ -8,13 +8,22 @@ import { stepHandlers } from "../../src/steps/registry.ts";
 import { compile, fails, identity, type Script, type Simulated, type Simulation, simulate, simulationStartAt, succeeds } from "./simulate.ts";
 
 const undo = { compensation: { step: { call: { body: "{{ original.input.body }}" } } } };
-const call = (name: string, more: JsonObject = undo, body: JsonObject[string] = name): JsonObject => ({ name, call: { body }, retry_policy: { maximum_attempts: 1 }, ...more });
+const call = (name: string, more: JsonObject = undo, body: JsonObject[string] = name): JsonObject => ({
+  name,
+  call: { body },
+  retry_policy: { maximum_attempts: 1 },
+  ...more,
+});
 const parallel = (name: string, branches: Record<string, JsonObject[]>, more: JsonObject = {}, outer: JsonObject = {}): JsonObject => ({
   name,
   parallel: { branches: Object.entries(branches).map(([branch, steps]) => ({ name: branch, steps })), ...more },
   ...outer,
 });
-const forEach = (name: string, items: string, steps: JsonObject[], more: JsonObject = {}, outer: JsonObject = {}): JsonObject => ({ name, for_each: { items, steps, ...more }, ...outer });
+const forEach = (name: string, items: string, steps: JsonObject[], more: JsonObject = {}, outer: JsonObject = {}): JsonObject => ({
+  name,
+  for_each: { items, steps, ...more },
+  ...outer,
+});
 const run = (steps: JsonObject[], script: Script = {}, more: Simulation = {}, input: JsonObject = {}): Simulated =>
   simulate(compile({ steps }), { script, created: { input }, ...more });
 const called = ({ calls }: Simulated): string[] => calls.map(({ operation, path }) => (operation === "action" ? path : `undo ${path}`));
@@ -26,7 +35,11 @@ const violations = (steps: JsonObject[]): string[] => {
 
 describe("parallel", () => {
   it("runs its branches side by side and gives each one's last result by name", () => {
-    const simulated = run([parallel("both", { left: [call("a"), call("b")], right: [call("c")] })], { a: [succeeds("A", 10)], b: [succeeds("B", 10)], c: [succeeds("C", 15)] });
+    const simulated = run([parallel("both", { left: [call("a"), call("b")], right: [call("c")] })], {
+      a: [succeeds("A", 10)],
+      b: [succeeds("B", 10)],
+      c: [succeeds("C", 15)],
+    });
     expect(called(simulated)).toEqual(["a", "c", "b"]);
     expect(resultOf(simulated, "both")).toEqual({ left: "B", right: "C" });
     expect(simulated.state.endedAt).toBe(simulationStartAt + 20);
@@ -87,7 +100,12 @@ describe("for_each", () => {
   const orders = { orders: [{ id: 1 }, { id: 2 }, { id: 3 }] };
 
   it("runs its steps for every item in order, with the item in scope and paths that name it", () => {
-    const simulated = run([forEach("each", "trigger.data.orders", [call("a", undo, "{{item.id}}"), call("b", undo, "{{steps.a.result}} {{item_index}}")])], {}, {}, orders);
+    const simulated = run(
+      [forEach("each", "trigger.data.orders", [call("a", undo, "{{item.id}}"), call("b", undo, "{{steps.a.result}} {{item_index}}")])],
+      {},
+      {},
+      orders,
+    );
     expect(called(simulated)).toEqual(["each[0]/a", "each[0]/b", "each[1]/a", "each[1]/b", "each[2]/a", "each[2]/b"]);
     expect(simulated.calls.map(({ config }) => config["body"])).toEqual([1, "each[0]/a done 0", 2, "each[1]/a done 1", 3, "each[2]/a done 2"]);
     expect(resultOf(simulated, "each")).toEqual(["each[0]/b done", "each[1]/b done", "each[2]/b done"]);
@@ -126,13 +144,32 @@ describe("for_each", () => {
 
   it("nests: the inner item hides the outer one unless it has a name of its own", () => {
     const inner = forEach("lines", "order.lines", [call("a", undo, "{{order.id}}-{{item}}")], {});
-    const simulated = run([forEach("orders", "trigger.data.o", [inner], { item_variable: "order" })], {}, {}, { o: [{ id: "x", lines: [1, 2] }, { id: "y", lines: [3] }] });
-    expect(simulated.calls.map(({ path, config }) => `${path} ${String(config["body"])}`)).toEqual(["orders[0]/lines[0]/a x-1", "orders[0]/lines[1]/a x-2", "orders[1]/lines[0]/a y-3"]);
+    const simulated = run(
+      [forEach("orders", "trigger.data.o", [inner], { item_variable: "order" })],
+      {},
+      {},
+      {
+        o: [
+          { id: "x", lines: [1, 2] },
+          { id: "y", lines: [3] },
+        ],
+      },
+    );
+    expect(simulated.calls.map(({ path, config }) => `${path} ${String(config["body"])}`)).toEqual([
+      "orders[0]/lines[0]/a x-1",
+      "orders[0]/lines[1]/a x-2",
+      "orders[1]/lines[0]/a y-3",
+    ]);
     expect(resultOf(simulated, "orders")).toEqual([["orders[0]/lines[0]/a done", "orders[0]/lines[1]/a done"], ["orders[1]/lines[0]/a done"]]);
   });
 
   it("is canceled with everything in it", () => {
-    const orders = [{ when: ({ steps }: { steps: ReadonlyMap<string, unknown> }) => steps.has("each[1]/a"), command: (state: Parameters<typeof cancelExecution>[0], _: unknown, now: number) => cancelExecution(state, now, { actor: "key_1", reason: "enough" }) }];
+    const orders = [
+      {
+        when: ({ steps }: { steps: ReadonlyMap<string, unknown> }) => steps.has("each[1]/a"),
+        command: (state: Parameters<typeof cancelExecution>[0], _: unknown, now: number) => cancelExecution(state, now, { actor: "key_1", reason: "enough" }),
+      },
+    ];
     const simulated = run([forEach("each", "[1, 2, 3]", [call("a")])], {}, { orders });
     expect(called(simulated)).toEqual(["each[0]/a", "each[1]/a", "undo each[1]/a", "undo each[0]/a"]);
     expect(simulated.state).toMatchObject({ status: "compensated", endReason: "canceled" });
@@ -144,9 +181,15 @@ describe("what a block's steps see", () => {
     const uses = (step: string): JsonObject => ({ name: "use", log: { message: `{{steps.${step}.result}}` } });
     const line = (name: string): JsonObject => ({ name, log: { message: "x" } });
     expect(violations([forEach("each", "[1]", [line("inside")]), uses("inside")])).toEqual(["definition.steps[1].log.message UNKNOWN_VARIABLE"]);
-    expect(violations([parallel("both", { a: [line("left")], b: [uses("left")] })])).toEqual(["definition.steps[0].parallel.branches[1].steps[0].log.message UNKNOWN_VARIABLE"]);
-    expect(violations([parallel("both", { a: [line("left")] }), uses("left"), { name: "item_user", log: { message: "{{item}}" } }])).toEqual(["definition.steps[2].log.message UNKNOWN_VARIABLE"]);
-    expect(violations([forEach("each", "[1]", [line("inside")], { item_variable: "steps" })])).toEqual(["definition.steps[0].for_each.item_variable VALIDATION_FAILED"]);
+    expect(violations([parallel("both", { a: [line("left")], b: [uses("left")] })])).toEqual([
+      "definition.steps[0].parallel.branches[1].steps[0].log.message UNKNOWN_VARIABLE",
+    ]);
+    expect(violations([parallel("both", { a: [line("left")] }), uses("left"), { name: "item_user", log: { message: "{{item}}" } }])).toEqual([
+      "definition.steps[2].log.message UNKNOWN_VARIABLE",
+    ]);
+    expect(violations([forEach("each", "[1]", [line("inside")], { item_variable: "steps" })])).toEqual([
+      "definition.steps[0].for_each.item_variable VALIDATION_FAILED",
+    ]);
   });
 });
 
@@ -158,12 +201,21 @@ const nested: JsonObject[] = [
       call("l1"),
       forEach("rounds", "[1, 2]", [
         call("i1"),
-        { name: "choice", conditional: { cases: [{ name: "even", when: "item == 2", steps: [call("e1"), parallel("inner", { x: [call("x1")], y: [call("y1")] })] }], else_steps: [call("o1")] } },
+        {
+          name: "choice",
+          conditional: {
+            cases: [{ name: "even", when: "item == 2", steps: [call("e1"), parallel("inner", { x: [call("x1")], y: [call("y1")] })] }],
+            else_steps: [call("o1")],
+          },
+        },
         call("i2"),
       ]),
       call("l2"),
     ],
-    right: [call("r1"), { name: "pick", conditional: { cases: [{ name: "yes", when: "true", steps: [forEach("small", "['a', 'b']", [call("s1")], { max_parallel: 2 })] }] } }],
+    right: [
+      call("r1"),
+      { name: "pick", conditional: { cases: [{ name: "yes", when: "true", steps: [forEach("small", "['a', 'b']", [call("s1")], { max_parallel: 2 })] }] } },
+    ],
   }),
   call("last"),
 ];
@@ -181,7 +233,10 @@ describe("blocks nested three deep", () => {
     const simulated = run(nested, { [failing]: [fails()] });
     expect(simulated.state).toMatchObject({ status: failing === "first" ? "failed" : "compensated", failedStep: failing });
     const happened = simulated.ledger.filter(({ type, stepPath }) => type === "step_succeeded" && effects.includes(stepPath)).map(({ stepPath }) => stepPath);
-    const canceled = simulated.ledger.filter(({ type }) => type === "step_canceled").map(({ stepPath }) => stepPath).filter((path) => effects.includes(path));
+    const canceled = simulated.ledger
+      .filter(({ type }) => type === "step_canceled")
+      .map(({ stepPath }) => stepPath)
+      .filter((path) => effects.includes(path));
     const undone = simulated.ledger.filter(({ type }) => type === "compensation_succeeded").map(({ stepPath }) => stepPath);
     expect(undone.filter((path) => !canceled.includes(path))).toEqual(happened.toReversed());
     expect(new Set(undone)).toEqual(new Set([...happened, ...canceled]));

@@ -38,6 +38,7 @@ it("a column, a type, a default, a check and a partial index that differ are not
     id: p.text().primary(),
     displayName: p.text().default(""),
     suspended: p.boolean().default(false),
+    weight: p.integer().default(1),
     createTime: p.datetime(3).defaultRaw("now()"),
   };
   expect(await differences([...without(Tenant), tenant({})])).toBe("");

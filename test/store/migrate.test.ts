@@ -1,4 +1,4 @@
-import { copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -138,8 +138,7 @@ describe("checkDurability", () => {
 
 async function copyOfMigrations(more: Record<string, string>) {
   const folder = await mkdtemp(join(tmpdir(), "pawf-migrations-"));
-  await mkdir(folder, { recursive: true });
-  await copyFile(new URL("0001_workflow.sql", shipped), join(folder, "0001_workflow.sql"));
+  await cp(shipped, folder, { recursive: true });
   for (const [name, sql] of Object.entries(more)) await writeFile(join(folder, name), sql);
   return { url: pathToFileURL(`${folder}/`), remove: () => rm(folder, { recursive: true }) };
 }

@@ -28,24 +28,40 @@ export function eventPayload({ type, payload }: NewEvent): EventPayloadMessage {
     case "execution_resumed":
       return { case: "executionResumed", value: { actor: payload.actor, reason: payload.reason } };
     case "execution_cancel_requested":
-      return { case: "executionCancelRequested", value: { actor: payload.actor, reason: payload.reason, compensate: payload.compensate } };
+      return {
+        case: "executionCancelRequested",
+        value: { actor: payload.actor, reason: payload.reason, compensate: payload.compensate, graceUntilTime: timestampOf(payload.graceUntil) },
+      };
     case "execution_ended":
       return { case: "executionEnded", value: ended(payload) };
     case "execution_reopened":
-      return { case: "executionReopened", value: { from: executionStateWords.valueOf(payload.from), reason: payload.reason, actor: payload.actor } };
+      return { case: "executionReopened", value: reopened(payload) };
 
     case "step_started":
       return { case: "stepStarted", value: { ...started(payload), branch: payload.branch } };
     case "step_progressed":
       return { case: "stepProgressed", value: { percent: payload.percent, message: payload.message, details: valueFromJson(payload.details) } };
     case "step_succeeded":
-      return { case: "stepSucceeded", value: { result: valueFromJson(payload.result), ...rodeAlong(payload), exports: payload.exports } };
+      return {
+        case: "stepSucceeded",
+        value: { result: valueFromJson(payload.result), ...rodeAlong(payload), exports: payload.exports, copiedFrom: payload.copiedFrom },
+      };
     case "step_failed":
-      return { case: "stepFailed", value: { ...failed(payload), ...rodeAlong(payload), handled: payload.handled, caughtBy: payload.caughtBy } };
+      return {
+        case: "stepFailed",
+        value: {
+          ...failed(payload),
+          ...rodeAlong(payload),
+          handled: payload.handled,
+          caughtBy: payload.caughtBy,
+          surely: payload.surely,
+          copiedFrom: payload.copiedFrom,
+        },
+      };
     case "step_retry_scheduled":
       return { case: "stepRetryScheduled", value: retry(payload) };
     case "step_skipped":
-      return { case: "stepSkipped", value: { reason: payload.reason } };
+      return { case: "stepSkipped", value: { reason: payload.reason, result: valueFromJson(payload.result) } };
     case "step_canceled":
       return { case: "stepCanceled", value: { reason: payload.reason, outcome: payload.outcome && operationStateWords.valueOf(payload.outcome) } };
     case "step_waiting":
@@ -95,6 +111,19 @@ function ended(payload: EventPayloads["execution_ended"]) {
     failedStep: payload.failedStep,
     standingEffects: [...(payload.standingEffects ?? [])],
     compensatableStanding: payload.compensatableStanding,
+  };
+}
+
+function reopened(payload: EventPayloads["execution_reopened"]) {
+  return {
+    from: executionStateWords.valueOf(payload.from),
+    reason: payload.reason,
+    actor: payload.actor,
+    steps: [...(payload.steps ?? [])],
+    blocks: [...(payload.blocks ?? [])],
+    timeoutTime: timestampOf(payload.timeoutAt),
+    revision: payload.revision,
+    input: valueFromJson(payload.input),
   };
 }
 

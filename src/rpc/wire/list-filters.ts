@@ -2,12 +2,14 @@
  * The `filter` of each listing as the store takes it. Only fields that the store can answer are offered; every other one is
  * refused by name instead of being passed over. All functions throw AppError FILTER_INVALID with the column.
  */
-import { type ExecutionStatus, executionStates } from "../../domain/states.ts";
+import type { ExecutionStep } from "#gen/pyairtable/workflow/v1/execution_pb.js";
+import { type EndReason, type ExecutionStatus, endReasons, executionStates, type SagaStatus, sagaStates } from "../../domain/states.ts";
 import { type WorkflowStatus, workflowStates } from "../../store/entities/workflow.ts";
+import type { TextMatch } from "../../store/execution-conditions.ts";
 import type { ExecutionFilter } from "../../store/execution-repository.ts";
 import type { TemplateFilter } from "../../store/template-repository.ts";
 import type { WorkflowFilter } from "../../store/workflow-repository.ts";
-import { executionStateWords, workflowStateWords } from "./enums.ts";
+import { compensationKindWords, endReasonWords, executionStateWords, sagaStateWords, stepStateWords, workflowStateWords } from "./enums.ts";
 import { type FilterFields, type FilterTerm, parseFilter } from "./filter.ts";
 import { filterError } from "./filter-tokens.ts";
 import type { FilterField } from "./filter-value.ts";
@@ -18,10 +20,28 @@ const exact: FilterField = { kind: "text", operators: ["="], star: "never", nega
 const beginning: FilterField = { ...exact, star: "always" };
 const labels: FilterField = { ...exact, kind: "labels" };
 
+/** One or more texts, whole or by their beginning, or none of them. */
+const matching: FilterField = { kind: "text", operators: ["=", "!="] };
+const moment: FilterField = { kind: "time", operators: ["=", "<", "<=", ">", ">="], negatable: false, valuesMax: 1 };
+const number: FilterField = { kind: "number", operators: ["="], negatable: false, valuesMax: 1 };
+
 const executionFields: FilterFields = {
   state: { kind: "enum", operators: ["=", "!="], words: executionStateWords },
+  saga_state: { kind: "enum", operators: ["=", "!="], words: sagaStateWords },
+  end_reason: { kind: "enum", operators: ["=", "!="], words: endReasonWords },
   workflow_id: exact,
+  workflow_name: matching,
+  revision: number,
+  execution_key: exact,
   correlation_id: exact,
+  parent_execution_id: exact,
+  priority: number,
+  "failure.reason": matching,
+  failed_step: matching,
+  create_time: moment,
+  start_time: moment,
+  end_time: moment,
+  labels,
 };
 const workflowFields: FilterFields = {
   name: beginning,
@@ -38,25 +58,84 @@ const templateFields: FilterFields = {
 
 export function executionFilterOf(text: string): ExecutionFilter {
   const terms = termsOf(text, executionFields);
-  const states = wordsLeft<ExecutionStatus>(terms, executionStates);
-  const workflowId = oneText(terms, "workflow_id");
-  const correlationId = oneText(terms, "correlation_id");
-  return { ...(states && { states }), ...(workflowId !== undefined && { workflowId }), ...(correlationId !== undefined && { correlationId }) };
+  const times = terms.flatMap(({ field, operator, values }) =>
+    (field === "create_time" || field === "start_time" || field === "end_time") && operator !== ":"
+      ? ({ field, operator, at: Number(values[0].value) } as const)
+      : [],
+  );
+  return present({
+    states: wordsLeft<ExecutionStatus>(terms, executionStates),
+    sagaStates: wordsLeft<SagaStatus>(terms, sagaStates, "saga_state"),
+    endReasons: wordsLeft<EndReason>(terms, endReasons, "end_reason"),
+    workflowId: oneText(terms, "workflow_id"),
+    workflowName: oneMatch(terms, "workflow_name"),
+    revision: oneNumber(terms, "revision"),
+    executionKey: oneText(terms, "execution_key"),
+    correlationId: oneText(terms, "correlation_id"),
+    parentId: oneText(terms, "parent_execution_id"),
+    priority: oneNumber(terms, "priority"),
+    failureName: oneMatch(terms, "failure.reason"),
+    failedStep: oneMatch(terms, "failed_step"),
+    labels: labelsOf(terms),
+    times: times.length > 0 ? times : undefined,
+  });
+}
+
+const stepFields: FilterFields = {
+  path: matching,
+  name: matching,
+  type: matching,
+  state: { kind: "enum", operators: ["=", "!="], words: stepStateWords },
+  kind: { kind: "enum", operators: ["=", "!="], words: compensationKindWords },
+};
+
+/** Whether a step is wanted; steps are filtered in memory, since a running one has no row. */
+export function stepFilterOf(text: string): (step: ExecutionStep) => boolean {
+  const terms = termsOf(text, stepFields);
+  return (step) =>
+    terms.every(({ field, values, negated }) => {
+      const own = ownText(step, field);
+      return values.some(({ value, prefix }) => (prefix ? own.startsWith(String(value)) : own === value)) !== negated;
+    });
+}
+
+function ownText(step: ExecutionStep, field: string): string {
+  switch (field) {
+    case "state":
+      return stepStateWords.wordOf(step.state) ?? "";
+    case "kind":
+      return compensationKindWords.wordOf(step.kind) ?? "";
+    case "path":
+      return step.path;
+    case "name":
+      return step.name;
+    default:
+      return step.type;
+  }
+}
+
+/** Without what is undefined. */
+function present<T extends object>(fields: { [Name in keyof T]: T[Name] | undefined }): T {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as T;
 }
 
 export function workflowFilterOf(text: string): WorkflowFilter {
   const terms = termsOf(text, workflowFields);
-  const byLabel = Map.groupBy(
-    terms.filter(({ field }) => field === "labels"),
-    ({ label }) => label ?? "",
-  );
-  const labelValues = [...byLabel].map(([label, found]) => [label, oneText(found, "labels") ?? ""] as const);
   return {
     states: wordsLeft<WorkflowStatus>(terms, workflowStates),
     namePrefix: oneText(terms, "name"),
     templateId: oneText(terms, "template_id"),
-    labels: labelValues.length > 0 ? Object.fromEntries(labelValues) : undefined,
+    labels: labelsOf(terms),
   };
+}
+
+function labelsOf(terms: readonly FilterTerm[]): Record<string, string> | undefined {
+  const byLabel = Map.groupBy(
+    terms.filter(({ field }) => field === "labels"),
+    ({ label }) => label ?? "",
+  );
+  const values = [...byLabel].map(([label, found]) => [label, oneText(found, "labels") ?? ""] as const);
+  return values.length > 0 ? Object.fromEntries(values) : undefined;
 }
 
 export function templateFilterOf(text: string): TemplateFilter {
@@ -77,9 +156,9 @@ function termsOf(text: string, fields: FilterFields): readonly FilterTerm[] {
   return parsed.value;
 }
 
-/** The states that all terms about `state` leave over; undefined when there is none of them. */
-function wordsLeft<Word extends string>(terms: readonly FilterTerm[], all: readonly Word[]): Word[] | undefined {
-  const about = terms.filter(({ field }) => field === "state");
+/** The words that all terms about a field leave over; undefined when there is none of them. */
+function wordsLeft<Word extends string>(terms: readonly FilterTerm[], all: readonly Word[], name = "state"): Word[] | undefined {
+  const about = terms.filter(({ field }) => field === name);
   if (about.length === 0) return undefined;
   return all.filter((word) => about.every(({ negated, values }) => values.some(({ value }) => value === word) !== negated));
 }
@@ -87,6 +166,19 @@ function wordsLeft<Word extends string>(terms: readonly FilterTerm[], all: reado
 function oneText(terms: readonly FilterTerm[], field: string): string | undefined {
   const value = only(terms, field)?.values[0].value;
   return value === undefined ? undefined : String(value);
+}
+
+function oneNumber(terms: readonly FilterTerm[], field: string): number | undefined {
+  const value = only(terms, field)?.values[0].value;
+  return value === undefined ? undefined : Number(value);
+}
+
+function oneMatch(terms: readonly FilterTerm[], field: string): TextMatch | undefined {
+  const term = only(terms, field);
+  if (!term) return undefined;
+  const prefixes = term.values.filter(({ prefix }) => prefix).map(({ value }) => String(value));
+  const values = term.values.filter(({ prefix }) => !prefix).map(({ value }) => String(value));
+  return { values, ...(prefixes.length > 0 ? { prefixes } : {}), ...(term.negated ? { negated: true } : {}) };
 }
 
 function only(terms: readonly FilterTerm[], name: string): FilterTerm | undefined {

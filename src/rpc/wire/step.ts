@@ -1,6 +1,9 @@
 /** Steps of an execution, from a folded state or from a stored row. */
 import { create } from "@bufbuild/protobuf";
 import { type ExecutionStep, ExecutionStepSchema } from "#gen/pyairtable/workflow/v1/execution_pb.js";
+import { Operation } from "#gen/pyairtable/workflow/v1/task_pb.js";
+import { type StepAttempt as StepAttemptMessage, StepAttemptSchema } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
+import type { StepAttempt } from "../../domain/attempts.ts";
 import type { Definition, Step } from "../../domain/definition.ts";
 import type { ExecutionState, StepRun } from "../../domain/execution.ts";
 import type { ExecutionStepRecord } from "../../store/execution-row.ts";
@@ -54,6 +57,20 @@ export function stepToMessage(record: ExecutionStepRecord, definition?: Definiti
     compensationState: operationStateWords.valueOf(record.compensationState),
     confirmationState: operationStateWords.valueOf("none"),
     kind: compensationKindWords.valueOf(step?.kind),
+  });
+}
+
+const operations = { action: Operation.ACTION, compensate: Operation.COMPENSATE, confirm: Operation.CONFIRM } as const;
+
+export function attemptToMessage({ operation, attempt, state, startedAt, endedAt, failure, nextAttemptAt }: StepAttempt): StepAttemptMessage {
+  return create(StepAttemptSchema, {
+    operation: operations[operation],
+    attempt,
+    state: operationStateWords.valueOf(state),
+    startTime: timestampOf(startedAt),
+    endTime: timestampOf(endedAt),
+    failure: failureToMessage(failure),
+    nextAttemptTime: timestampOf(nextAttemptAt),
   });
 }
 

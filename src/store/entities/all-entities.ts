@@ -1,5 +1,6 @@
 /** Every table, in the order of the migration. The schema test holds this list against the migrated database. */
 import { ApiKey } from "./api-key.ts";
+import { ExecutionCommand } from "./execution-command.ts";
 import { ExecutionEvent } from "./execution-event.ts";
 import { Replica } from "./replica.ts";
 import { Tenant } from "./tenant.ts";
@@ -22,5 +23,6 @@ export const allEntities = [
   WorkflowExecution,
   WorkflowInstance,
   ExecutionEvent,
+  ExecutionCommand,
   WorkflowExecutionStep,
 ] as const;

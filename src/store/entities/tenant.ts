@@ -8,6 +8,8 @@ export const tenantSchema = defineEntity({
     id: p.text().primary(),
     displayName: p.text().default(""),
     suspended: p.boolean().default(false),
+    /** Share of claims beside other tenants. */
+    weight: p.integer().default(1),
     createTime: p.datetime(3).defaultRaw("now()"),
   },
 });

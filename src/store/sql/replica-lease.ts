@@ -60,6 +60,42 @@ export async function findDeadReplicas(client: ClientBase, replicaId: string): P
   return rows;
 }
 
+export interface LivePeer {
+  readonly replicaId: string;
+  readonly presenceKey: string;
+  /** Until its lease ends, if it is not renewed before. */
+  readonly expiresInMs: number;
+}
+
+/** Other replicas whose lease is valid. */
+export async function findLivePeers(client: ClientBase, replicaId: string): Promise<readonly LivePeer[]> {
+  const { rows } = await client.query<LivePeer>({
+    name: "find_live_peers",
+    text: `select id as "replicaId", presence_key::text as "presenceKey", (extract(epoch from expire_time - clock_timestamp()) * 1000)::float8 as "expiresInMs"
+           from replicas where id <> $1 and expire_time > clock_timestamp()`,
+    values: [replicaId],
+  });
+  return rows;
+}
+
+/**
+ * Waits until the process that holds the presence lock is gone (true), or for `durationMs` (false). The lock is shared, so
+ * that several may wait, and is let go with the statement. A waiting statement keeps VACUUM from cleaning up, hence
+ * the bound.
+ */
+export async function waitForAbsence(client: ClientBase, presenceKey: string, durationMs: number): Promise<boolean> {
+  await client.query(`set lock_timeout = ${Math.max(1, Math.round(durationMs))}`);
+  try {
+    await client.query("select pg_advisory_xact_lock_shared($1::bigint)", [presenceKey]);
+    return true;
+  } catch (error) {
+    if ((error as { code?: unknown }).code === "55P03") return false;
+    throw error;
+  } finally {
+    await client.query("set lock_timeout = 0").catch(() => undefined);
+  }
+}
+
 /**
  * Ends another replica's right to write and frees its executions. Several statements on purpose: the first one waits for
  * that replica's flushes under way, and only a later snapshot sees everything those wrote. Does nothing when the epoch
@@ -68,10 +104,10 @@ export async function findDeadReplicas(client: ClientBase, replicaId: string): P
 export async function takeOver(client: ClientBase, dead: DeadReplica): Promise<number> {
   return await inTransaction(client, async () => {
     await waitForFlushes(client, dead.replicaId);
-    const raised = await client.query(
-      "update replicas set epoch = epoch + 1, expire_time = '-infinity' where id = $1 and epoch = $2",
-      [dead.replicaId, dead.epoch],
-    );
+    const raised = await client.query("update replicas set epoch = epoch + 1, expire_time = '-infinity' where id = $1 and epoch = $2", [
+      dead.replicaId,
+      dead.epoch,
+    ]);
     return raised.rowCount === 1 ? await freeExecutions(client, dead.replicaId) : 0;
   });
 }

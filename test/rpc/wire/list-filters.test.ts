@@ -38,7 +38,7 @@ describe("the filter of executions", () => {
   });
 
   it("refuses what the store cannot answer", () => {
-    expect(columnOf(() => executionFilterOf("state = FAILED AND failed_step = x"))).toBe(20);
+    expect(columnOf(() => executionFilterOf("state = FAILED AND template_id = x"))).toBe(20);
     expect(columnOf(() => executionFilterOf("workflow_id = a OR workflow_id = b"))).toBe(17);
     expect(columnOf(() => executionFilterOf("workflow_id = a AND workflow_id = b"))).toBe(21);
     expect(columnOf(() => executionFilterOf("correlation_id = a*"))).toBe(18);

@@ -525,6 +525,13 @@ export declare type ExecutionCancelRequested = Message<"pyairtable.workflow.v1.E
    * @generated from field: optional bool compensate = 3;
    */
   compensate?: boolean | undefined;
+
+  /**
+   * Running attempts are left alone until then.
+   *
+   * @generated from field: google.protobuf.Timestamp grace_until_time = 4;
+   */
+  graceUntilTime?: Timestamp | undefined;
 };
 
 /**
@@ -621,6 +628,41 @@ export declare type ExecutionReopened = Message<"pyairtable.workflow.v1.Executio
    * @generated from field: optional string actor = 3;
    */
   actor?: string | undefined;
+
+  /**
+   * Paths that run again, with a fresh budget.
+   *
+   * @generated from field: repeated string steps = 4;
+   */
+  steps: string[];
+
+  /**
+   * Paths of blocks that go on with the case or the items they had.
+   *
+   * @generated from field: repeated string blocks = 5;
+   */
+  blocks: string[];
+
+  /**
+   * End of the execution's time, counted anew.
+   *
+   * @generated from field: google.protobuf.Timestamp timeout_time = 6;
+   */
+  timeoutTime?: Timestamp | undefined;
+
+  /**
+   * Revision it goes on with; unset = the same.
+   *
+   * @generated from field: optional int32 revision = 7;
+   */
+  revision?: number | undefined;
+
+  /**
+   * Input from here on; unset = the same.
+   *
+   * @generated from field: google.protobuf.Value input = 8;
+   */
+  input?: Value | undefined;
 };
 
 /**
@@ -737,6 +779,13 @@ export declare type StepSucceeded = Message<"pyairtable.workflow.v1.StepSucceede
    * @generated from field: google.protobuf.Struct exports = 4;
    */
   exports?: JsonObject | undefined;
+
+  /**
+   * Execution this result was copied from by RerunExecution; the step did nothing here.
+   *
+   * @generated from field: optional string copied_from = 5;
+   */
+  copiedFrom?: string | undefined;
 };
 
 /**
@@ -792,6 +841,20 @@ export declare type StepFailed = Message<"pyairtable.workflow.v1.StepFailed"> & 
    * @generated from field: google.protobuf.Value input = 6;
    */
   input?: Value | undefined;
+
+  /**
+   * An operator's word that it had no effect, whatever earlier attempts left open.
+   *
+   * @generated from field: optional bool surely = 7;
+   */
+  surely?: boolean | undefined;
+
+  /**
+   * Execution this outcome was copied from by RerunExecution.
+   *
+   * @generated from field: optional string copied_from = 8;
+   */
+  copiedFrom?: string | undefined;
 };
 
 /**
@@ -846,6 +909,13 @@ export declare type StepSkipped = Message<"pyairtable.workflow.v1.StepSkipped"> 
    * @generated from field: string reason = 1;
    */
   reason: string;
+
+  /**
+   * What expressions see as its result, if an operator gave one.
+   *
+   * @generated from field: google.protobuf.Value result = 2;
+   */
+  result?: Value | undefined;
 };
 
 /**

@@ -1,0 +1,118 @@
+/** WorkflowService: what operators do to a single execution, and what helps them to decide. */
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import type { Execution, ExecutionStep } from "#gen/pyairtable/workflow/v1/execution_pb.js";
+import { Operation } from "#gen/pyairtable/workflow/v1/task_pb.js";
+import {
+  type BlockerSchema,
+  CompleteStepResponseSchema,
+  ExplainExecutionResponseSchema,
+  FailStepResponseSchema,
+  PreviewCompensationResponseSchema,
+  SkipStepResponseSchema,
+  UpdateVariablesResponseSchema,
+  type WorkflowService,
+} from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
+import type { ControlCommand } from "../domain/control-command.ts";
+import { previewCompensation } from "../domain/control-preview.ts";
+import { type Blocker, explainExecution } from "../domain/explain.ts";
+import { callerOf } from "./interceptors/call.ts";
+import type { RpcParts } from "./parts.ts";
+import { loadExecution, sendCommand } from "./send-command.ts";
+import { standingEffectsMax } from "./wire/execution.ts";
+import { failureFromMessage, failureToMessage } from "./wire/failure.ts";
+import { stepsFromState } from "./wire/step.ts";
+import { timestampOf } from "./wire/time.ts";
+import { jsonFromValue } from "./wire/value.ts";
+
+type OperateRpcs = Pick<
+  ServiceImpl<typeof WorkflowService>,
+  "skipStep" | "completeStep" | "failStep" | "updateVariables" | "previewCompensation" | "explainExecution"
+>;
+
+interface StepWish {
+  readonly executionId: string;
+  readonly path: string;
+  readonly reason: string;
+  readonly validateOnly: boolean;
+}
+
+export function operateRpcs(parts: RpcParts): OperateRpcs {
+  const decide = async (
+    request: StepWish,
+    context: HandlerContext,
+    command: (shared: { actor: string; reason: string; path: string }) => ControlCommand,
+  ): Promise<{ step: ExecutionStep | undefined; execution: Execution }> => {
+    const caller = callerOf(context);
+    const { reason, path } = request;
+    const applied = await sendCommand(parts, caller, request, command({ actor: caller.actor, reason, path }));
+    const { state, revision } = applied.preview ?? (await loadExecution(parts, caller, applied.executionId));
+    return { step: stepsFromState(state, revision.definition).find((step) => step.path === path), execution: applied.execution };
+  };
+  return {
+    async skipStep(request, context) {
+      const result = request.result === undefined ? {} : { result: jsonFromValue(request.result) };
+      return create(SkipStepResponseSchema, await decide(request, context, (shared) => ({ kind: "skip_step", ...shared, ...result })));
+    },
+
+    async completeStep(request, context) {
+      const result = request.result === undefined ? null : jsonFromValue(request.result);
+      return create(CompleteStepResponseSchema, await decide(request, context, (shared) => ({ kind: "complete_step", ...shared, result })));
+    },
+
+    async failStep(request, context) {
+      const failure = request.failure ? failureFromMessage(request.failure) : { name: "", message: "" };
+      return create(FailStepResponseSchema, await decide(request, context, (shared) => ({ kind: "fail_step", ...shared, failure })));
+    },
+
+    async updateVariables(request, context) {
+      const caller = callerOf(context);
+      const { reason, variables = {} } = request;
+      const { execution } = await sendCommand(parts, caller, request, { kind: "update_variables", actor: caller.actor, reason, variables });
+      return create(UpdateVariablesResponseSchema, { execution });
+    },
+
+    async previewCompensation(request, context) {
+      const { state, revision } = await loadExecution(parts, callerOf(context), request.executionId);
+      const { compensations, standingEffects, pastPivot } = previewCompensation(revision.definition, state);
+      return create(PreviewCompensationResponseSchema, {
+        compensations: [...compensations],
+        standingEffects: standingEffects.slice(0, standingEffectsMax),
+        pastPivot,
+      });
+    },
+
+    async explainExecution(request, context) {
+      const caller = callerOf(context);
+      const { state, revision } = await loadExecution(parts, caller, request.executionId);
+      const owner = await parts.executions.findOwner(caller, state.executionId);
+      const { summary, blockers, rootCause } = explainExecution(revision.definition, state, { owner }, parts.clock.now());
+      return create(ExplainExecutionResponseSchema, { summary, blockers: blockers.map(blockerMessage), rootCause: failureToMessage(rootCause) });
+    },
+  };
+}
+
+const operations = { action: Operation.ACTION, compensate: Operation.COMPENSATE } as const;
+
+function blockerMessage({ stepPath, message, untilAt, cause }: Blocker): MessageInitShape<typeof BlockerSchema> {
+  return { stepPath, message, untilTime: timestampOf(untilAt), cause: causeMessage(cause) };
+}
+
+function causeMessage(cause: Blocker["cause"]): NonNullable<MessageInitShape<typeof BlockerSchema>["cause"]> {
+  switch (cause.kind) {
+    case "event":
+      return { case: "event", value: { eventType: cause.eventType } };
+    case "retry": {
+      const { attempt, maximumAttempts } = cause;
+      return { case: "retry", value: { operation: operations[cause.operation], attempt, maximumAttempts, failure: failureToMessage(cause.failure) } };
+    }
+    case "timer":
+      return { case: "timer", value: { source: cause.source } };
+    case "pause":
+      return { case: "pause", value: { actor: cause.actor, reason: cause.reason } };
+    case "operator":
+      return { case: "operator", value: { operation: operations[cause.operation], failure: failureToMessage(cause.failure) } };
+    default:
+      return cause satisfies never;
+  }
+}

@@ -1,0 +1,89 @@
+/** Turns appends into the rows of the batch statement. */
+import { invariant } from "../base/errors.ts";
+import { parseId } from "../base/ids.ts";
+import type { ExecutionRow, StepRow } from "../domain/projection.ts";
+import type { AppendRequest } from "./journal.ts";
+import type { BatchRows, PartRow } from "./sql/batch-parts.ts";
+
+export interface BatchAppend extends AppendRequest {
+  /** JSON text of each event's payload. */
+  readonly payloads: readonly string[];
+}
+
+export function rowsOf(appends: readonly BatchAppend[]): BatchRows {
+  const batch: BatchRows = { starts: [], changes: [], events: [], steps: [], stepChanges: [] };
+  for (const append of appends) {
+    const id = parseId("execution", append.executionId);
+    invariant(id, `${append.executionId} is an execution id`);
+    const { tenantId, start, row } = append;
+    const first = start !== undefined;
+    append.events.forEach(({ sequence, type, stepPath, attempt, at }, index) => {
+      batch.events.push([tenantId, id, sequence, type, stepPath, attempt, timeText(at), append.payloads[index] as string, first]);
+    });
+    for (const step of append.steps) {
+      if (step.isNew) batch.steps.push([...stepValues(tenantId, id, step), first]);
+      else batch.stepChanges.push(stepValues(tenantId, id, step));
+    }
+    if (start) addStart(batch, append, id);
+    else if (row) batch.changes.push([tenantId, id, projectionText(row), append.release]);
+  }
+  return batch;
+}
+
+function stepValues(tenantId: string, id: string, step: StepRow): PartRow {
+  const { path, status, attempt, action, compensation, resultSequence, startedAt, endedAt } = step;
+  return [tenantId, id, path, status, attempt, action, compensation, resultSequence, timeOrNull(startedAt), timeOrNull(endedAt)];
+}
+
+function addStart(batch: BatchRows, { tenantId, start, row, release }: BatchAppend, id: string): void {
+  invariant(start && row, "a start carries its row");
+  batch.starts.push([
+    tenantId,
+    id,
+    start.workflowId === undefined ? null : (parseId("workflow", start.workflowId) ?? null),
+    start.workflowName,
+    start.revision,
+    JSON.stringify(start.input),
+    start.executionKey ?? null,
+    start.requestId ?? null,
+    start.requestHash?.toString("hex") ?? null,
+    start.correlationId,
+    JSON.stringify(start.labels),
+    start.priority,
+    start.traceparent ?? null,
+    timeText(start.createdAt),
+    projectionText(row),
+    release,
+  ]);
+}
+
+/** The row as the JSON text that the statement takes apart again; absent fields become null. */
+function projectionText(row: ExecutionRow): string {
+  return JSON.stringify({
+    state: row.status,
+    saga: row.saga,
+    end_reason: row.endReason,
+    output: row.output,
+    failure: row.failure,
+    failed_step: row.failedStep,
+    standing_effects: row.standingEffects,
+    variables: row.variables,
+    paused: row.paused,
+    last_sequence: row.lastSequence,
+    expire_time: timeOrNull(row.expiresAt),
+    start_time: timeOrNull(row.startedAt),
+    end_time: timeOrNull(row.endedAt),
+    wake_at: timeOrNull(row.wakeAt),
+    revision: row.revision,
+    input: row.input,
+    rerun_of: row.rerunOf === undefined ? undefined : parseId("execution", row.rerunOf),
+  });
+}
+
+function timeOrNull(at: number | undefined): string | null {
+  return at === undefined ? null : timeText(at);
+}
+
+function timeText(at: number): string {
+  return new Date(at).toISOString();
+}

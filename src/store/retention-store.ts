@@ -1,0 +1,70 @@
+/**
+ * One pass of deleting what is over, on a connection of its own: a session advisory lock on it keeps all other replicas out
+ * and is freed by PostgreSQL when this process dies. Its planner may not scan whole tables: a batch names its rows, and a scan
+ * of the ledger, chosen once by young statistics, would take minutes.
+ */
+import { Client, type ClientConfig } from "pg";
+import type { JsonObject } from "../base/json.ts";
+import { type Deleted, deleteExpired } from "./sql/delete-expired.ts";
+import { type ExpiredExecution, type FindExpired, findExpired } from "./sql/find-expired.ts";
+
+export type { Deleted } from "./sql/delete-expired.ts";
+export type { Cutoffs, ExpiredExecution, FindExpired, RevisionCutoffs } from "./sql/find-expired.ts";
+
+export interface RetentionStore {
+  /** Undefined when another replica is at it. */
+  open(): Promise<RetentionPass | undefined>;
+}
+
+export interface RetentionPass {
+  tenants(): Promise<readonly string[]>;
+  /** Revisions of the tenant whose definition says how long to keep. */
+  policies(tenantId: string): Promise<readonly RevisionPolicy[]>;
+  findExpired(wish: FindExpired): Promise<readonly ExpiredExecution[]>;
+  deleteExpired(tenantId: string, uuids: readonly string[]): Promise<Deleted>;
+  close(): Promise<void>;
+}
+
+export interface RevisionPolicy {
+  readonly workflowUuid: string;
+  readonly revision: number;
+  /** As its author wrote it: `completed` and `failed` as durations. */
+  readonly retention: JsonObject;
+}
+
+/** Any constant that no other program takes in this database ("PAWF" as bytes, then 2). */
+const lockKey = "344737564674";
+const planGuard = "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c plan_cache_mode=force_generic_plan";
+
+const policiesText = `select workflow_id as "workflowUuid", revision, definition->'retention' as retention from workflow_revisions
+  where tenant_id = $1 and json_typeof(definition->'retention') = 'object'`;
+
+export function createRetentionStore(connection: ClientConfig): RetentionStore {
+  return {
+    async open() {
+      const client = new Client({ ...connection, options: planGuard, application_name: "pawf-retention", keepAlive: true });
+      // A connection that breaks fails the statement under way, or the next one.
+      client.on("error", () => undefined);
+      await client.connect();
+      try {
+        const { rows } = await client.query<{ locked: boolean }>("select pg_try_advisory_lock($1::bigint) as locked", [lockKey]);
+        if (rows[0]?.locked === true) return passOn(client);
+      } catch (error) {
+        await client.end().catch(() => undefined);
+        throw error;
+      }
+      await client.end();
+      return undefined;
+    },
+  };
+}
+
+function passOn(client: Client): RetentionPass {
+  return {
+    tenants: async () => (await client.query<{ id: string }>("select id from tenants order by id")).rows.map(({ id }) => id),
+    policies: async (tenantId) => (await client.query<RevisionPolicy>(policiesText, [tenantId])).rows,
+    findExpired: (wish) => findExpired(client, wish),
+    deleteExpired: (tenantId, uuids) => deleteExpired(client, tenantId, uuids),
+    close: () => client.end().catch(() => undefined),
+  };
+}

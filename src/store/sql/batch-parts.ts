@@ -1,0 +1,63 @@
+/** The parts of a batch and their columns, in the order of the arrays that carry them. */
+
+const stepColumns = [
+  ["tenant_id", "text"],
+  ["execution_id", "uuid"],
+  ["path", "text"],
+  ["state", "text"],
+  ["attempt", "int"],
+  ["action_state", "text"],
+  ["compensation_state", "text"],
+  ["result_sequence", "int"],
+  ["start_time", "timestamptz"],
+  ["end_time", "timestamptz"],
+] as const;
+
+/** `first`: belongs to a start that may turn out to exist already. `projection`: the execution's row as JSON text. */
+export const partColumns = {
+  starts: [
+    ["tenant_id", "text"],
+    ["id", "uuid"],
+    ["workflow_id", "uuid"],
+    ["workflow_name", "text"],
+    ["revision", "int"],
+    ["input", "text"],
+    ["execution_key", "text"],
+    ["request_id", "text"],
+    ["request_hash", "text"],
+    ["correlation_id", "text"],
+    ["labels", "text"],
+    ["priority", "int"],
+    ["traceparent", "text"],
+    ["create_time", "timestamptz"],
+    ["projection", "text"],
+    ["released", "boolean"],
+  ],
+  changes: [
+    ["tenant_id", "text"],
+    ["id", "uuid"],
+    ["projection", "text"],
+    ["released", "boolean"],
+  ],
+  events: [
+    ["tenant_id", "text"],
+    ["execution_id", "uuid"],
+    ["sequence", "int"],
+    ["type", "text"],
+    ["step_path", "text"],
+    ["attempt", "int"],
+    ["at", "timestamptz"],
+    ["payload", "text"],
+    ["first", "boolean"],
+  ],
+  steps: [...stepColumns, ["first", "boolean"]],
+  stepChanges: stepColumns,
+} as const;
+
+export type Part = keyof typeof partColumns;
+export const parts = Object.keys(partColumns) as readonly Part[];
+
+/** Values in the order of the part's columns; moments as ISO 8601 text. */
+export type PartRow = readonly (string | number | boolean | null)[];
+
+export type BatchRows = { readonly [Name in Part]: PartRow[] };

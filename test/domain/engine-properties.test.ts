@@ -1,0 +1,217 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { JsonObject } from "../../src/base/json.ts";
+import type { ExecutionEvent } from "../../src/domain/events.ts";
+import { foldExecution } from "../../src/domain/execution.ts";
+import { executionRow, stepRows } from "../../src/domain/projection.ts";
+import { isTerminal } from "../../src/domain/states.ts";
+import { identity, type Sabotage, type Simulated, type Simulation, simulate } from "./simulate.ts";
+import { compile, fails, type Reply, replyTo, type Script, succeeds, unclear } from "./simulated-steps.ts";
+
+const letters = ["a", "b", "c", "d", "e", "f", "g", "h"];
+
+/** A definition before its steps have names: effects with and without undo, computations, conditionals up to three deep. */
+type Shape =
+  | { readonly kind: "undoable" | "plain" | "pure" | "continued"; readonly onFailure: boolean }
+  | { readonly kind: "block"; readonly first: boolean; readonly inner: readonly Shape[] };
+
+const leaf: fc.Arbitrary<Shape> = fc.record({
+  kind: fc.constantFrom("undoable", "undoable", "undoable", "plain", "pure", "continued"),
+  onFailure: fc.boolean(),
+});
+const shapes: fc.Arbitrary<readonly Shape[]> = fc.letrec<{ steps: readonly Shape[]; step: Shape }>((tie) => ({
+  steps: fc.array(tie("step"), { minLength: 1, maxLength: 4, depthIdentifier: "blocks" }),
+  step: fc.oneof(
+    { maxDepth: 3, depthIdentifier: "blocks", withCrossShrink: true },
+    { weight: 4, arbitrary: leaf },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant("block" as const), first: fc.boolean(), inner: tie("steps") }) },
+  ),
+})).steps;
+
+function build(steps: readonly Shape[], names: { next: number } = { next: 0 }): JsonObject[] {
+  return steps.map((shape) => {
+    const name = `${letters[names.next % letters.length]}${names.next++}`;
+    if (shape.kind === "pure") return { name, value: { value: 1 } };
+    if (shape.kind === "block") {
+      const inner = build(shape.inner, names);
+      return { name, conditional: shape.first ? { cases: [{ when: "true", steps: inner }] } : { cases: [{ when: "false", steps: [] }], else_steps: inner } };
+    }
+    const undo =
+      shape.kind === "plain" ? {} : { compensation: { step: { call: {} }, compensate_on_failure: shape.onFailure, retry_policy: { maximum_attempts: 2 } } };
+    return {
+      name,
+      call: {},
+      ...undo,
+      retry_policy: { maximum_attempts: 2 },
+      ...(shape.kind === "continued" ? { on_error: { action: "ON_ERROR_ACTION_CONTINUE" } } : {}),
+    };
+  });
+}
+
+const reply: fc.Arbitrary<Reply> = fc.oneof(
+  { weight: 5, arbitrary: fc.constant(succeeds(1)) },
+  { weight: 1, arbitrary: fc.constant(fails("HTTP.422")) },
+  { weight: 1, arbitrary: fc.constant(fails("NETWORK")) },
+  { weight: 2, arbitrary: fc.boolean().map((happened) => unclear("HTTP.503", happened)) },
+);
+/** Undos always work in the end: the last answer repeats. */
+const undoReplies = fc.array(fc.constantFrom(unclear(), fails("HTTP.503")), { maxLength: 4 }).map((bad) => [...bad, succeeds()]);
+
+interface Case {
+  readonly definition: JsonObject;
+  readonly script: Script;
+  readonly halt: boolean;
+}
+const cases: fc.Arbitrary<Case> = fc
+  .record({
+    shape: shapes,
+    actions: fc.array(fc.array(reply, { minLength: 1, maxLength: 3 }), { minLength: 1, maxLength: 8 }),
+    undos: fc.array(undoReplies, { minLength: 1, maxLength: 4 }),
+    halt: fc.boolean(),
+  })
+  .map(({ shape, actions, undos, halt }) => {
+    const definition = { steps: build(shape), compensation_policy: { halt_on_stuck: halt } };
+    const script: Record<string, readonly Reply[]> = {};
+    [...compile(definition).definition.stepsByName.keys()].forEach((name, index) => {
+      script[name] = actions[index % actions.length] ?? [];
+      script[`undo ${name}`] = undos[index % undos.length] ?? [];
+    });
+    return { definition, script, halt };
+  });
+
+const run = ({ definition, script }: Case, more: Simulation = {}): Simulated => simulate(compile(definition), { script, ...more });
+
+/** A run has ended, with one terminal event as the last; only HALT may leave it stuck for an operator. */
+function expectLegalEnd({ ledger, state, isParkedForGood }: Simulated, { halt }: Case): void {
+  expect(ledger.map(({ sequence }) => sequence)).toEqual(ledger.map((_, index) => index + 1));
+  const ends = ledger.filter(({ type }) => type === "execution_ended");
+  if (isParkedForGood) {
+    expect({ status: state.status, halt, ends: ends.length }).toEqual({ status: "stuck", halt: true, ends: 0 });
+    return;
+  }
+  expect(isTerminal(state.status)).toBe(true);
+  expect(ends).toHaveLength(1);
+  expect(ledger.at(-1)?.type).toBe("execution_ended");
+}
+
+const attemptsOf = (ledger: readonly ExecutionEvent[], type: string, path: string): ExecutionEvent[] =>
+  ledger.filter((event) => event.type === type && event.stepPath === path);
+
+/** What the world knows: by the script, an attempt changed it if it succeeded, or if nobody knows and it did. */
+function mayHaveHappened(ledger: readonly ExecutionEvent[], path: string): boolean {
+  const attempts = attemptsOf(ledger, "step_started", path);
+  const sureFailures = ledger.filter(
+    (event) => event.stepPath === path && (event.type === "step_retry_scheduled" || event.type === "step_failed") && event.payload.outcome === "failed",
+  );
+  return attempts.length > sureFailures.length;
+}
+
+function happened(simulated: Simulated, { script }: Case, path: string): boolean {
+  return attemptsOf(simulated.ledger, "step_started", path).some(({ attempt }) => {
+    const { outcome, happened } = replyTo(script, path, "action", attempt);
+    return outcome.kind === "succeeded" || happened === true;
+  });
+}
+
+function expectHonestUndo(simulated: Simulated, played: Case): void {
+  const { ledger, state } = simulated;
+  const { stepsByName } = compile(played.definition).definition;
+  for (const run of state.steps.values()) {
+    const step = stepsByName.get(run.name);
+    expect(attemptsOf(ledger, "step_succeeded", run.path).length, `${run.path} succeeds once`).toBeLessThanOrEqual(1);
+    expect(attemptsOf(ledger, "compensation_succeeded", run.path).length, `${run.path} is undone once`).toBeLessThanOrEqual(1);
+    const isUndone = attemptsOf(ledger, "compensation_started", run.path).length > 0;
+    const wantsUndo = mayHaveHappened(ledger, run.path) || step?.compensation?.compensateOnFailure === true;
+    if (isUndone) expect(wantsUndo, `${run.path} is undone though it surely did nothing`).toBe(true);
+    if (state.turn && isTerminal(state.status) && step?.compensation?.step && happened(simulated, played, run.path)) {
+      expect(run.undo?.status, `${run.path} did something and is not undone`).toBe("succeeded");
+    }
+  }
+}
+
+/** Each undo ends before the next one starts, and steps known to be done are undone last first. */
+function expectReverseOrder({ ledger }: Simulated): void {
+  let open: string | undefined;
+  const undone: number[] = [];
+  for (const event of ledger) {
+    if (event.type === "compensation_started") {
+      expect(open ?? event.stepPath, "one undo at a time").toBe(event.stepPath);
+      open = event.stepPath;
+    } else if (event.type === "compensation_succeeded") {
+      open = undefined;
+      const completed = ledger.find(({ type, stepPath }) => type === "step_succeeded" && stepPath === event.stepPath);
+      if (completed) undone.push(completed.sequence);
+    }
+  }
+  expect(undone).toEqual([...undone].sort((a, b) => b - a));
+}
+
+function expectEqualRows({ ledger, state, rows }: Simulated): void {
+  const again = foldExecution(identity, ledger);
+  expect(again).toEqual(state);
+  expect(executionRow(again)).toEqual(executionRow(state));
+  const atOnce = new Map(stepRows(again, ledger).map((row) => [row.path, { ...row, isNew: true }]));
+  expect(new Map([...rows].map(([path, row]) => [path, { ...row, isNew: true }]))).toEqual(atOnce);
+}
+
+function expectAll(simulated: Simulated, played: Case): void {
+  expectLegalEnd(simulated, played);
+  expectHonestUndo(simulated, played);
+  expectReverseOrder(simulated);
+  expectEqualRows(simulated);
+}
+
+const runs = (numRuns: number): fc.Parameters<unknown> => ({ numRuns, interruptAfterTimeLimit: 15_000 });
+
+describe("any definition, whatever its effects answer", () => {
+  it("ends once, undoes honestly and in reverse, and leaves rows that equal its ledger", () => {
+    fc.assert(
+      fc.property(cases, (played) => expectAll(run(played), played)),
+      runs(300),
+    );
+  });
+
+  it("ends as honestly when it is resumed from its ledger cut after any event", () => {
+    fc.assert(
+      fc.property(cases, (played) => {
+        const whole = run(played);
+        for (const length of whole.groups) expectAll(run(played, { resumeFrom: whole.ledger.slice(0, length) }), played);
+      }),
+      runs(60),
+    );
+  });
+
+  it("ends when every process dies right after its first commit", () => {
+    fc.assert(
+      fc.property(cases, (played) => {
+        let ledger: readonly ExecutionEvent[] = [];
+        for (let process = 0; ; process++) {
+          expect(process).toBeLessThan(200);
+          const lived = run(played, { resumeFrom: ledger });
+          // Progress needs an outcome now and then: every second process lives until the commit after its first one.
+          const length = lived.commits[process % 2] ?? lived.ledger.length;
+          ledger = lived.ledger.slice(0, length);
+          if (length === lived.ledger.length) return expectAll(lived, played);
+        }
+      }),
+      runs(60),
+    );
+  });
+});
+
+describe("the properties notice when", () => {
+  const notices = (sabotage: Sabotage, cut = false): void => {
+    const broken = fc.property(cases, (played) => {
+      const whole = run(played, cut ? {} : { sabotage });
+      if (cut) for (const length of whole.groups) expectAll(run(played, { resumeFrom: whole.ledger.slice(0, length), sabotage }), played);
+      else expectAll(whole, played);
+    });
+    expect(fc.check(broken, { ...runs(500), endOnFailure: true }).failed).toBe(true);
+  };
+
+  it("the oldest step is undone first", () => notices("undo_oldest_first"));
+  it("all undos start at once", () => notices("undo_all_at_once"));
+  it("a step is undone again", () => notices("retry_undone"));
+  it("an unknown outcome counts as no effect", () => notices("unknown_counts_as_failed"));
+  it("a resumed run forgets a success", () => notices("resume_forgets_a_success", true));
+});

@@ -1,0 +1,173 @@
+/** Replicas as processes on one database: they hear of each other's work, and take over from each other. */
+import { Pool } from "pg";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { ExecutionState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
+import { limits } from "../../src/base/limits.ts";
+import { connect } from "../service/support/connect-client.ts";
+import { createWorkflow, delayStep, httpStep, logStep } from "../service/support/definitions.ts";
+import { begin, ended, ms } from "../service/support/fixture.ts";
+import { type Ledger, startLedger } from "../service/support/ledger.ts";
+import { restart, type Server, startServer } from "../service/support/server.ts";
+import { collect, range, sequences } from "../service/support/watching.ts";
+import { createMigratedDatabase, type TestDatabase } from "../support/postgres.ts";
+
+let ledger: Ledger;
+let database: TestDatabase;
+let pool: Pool;
+const servers: Server[] = [];
+beforeAll(async () => {
+  ledger = await startLedger();
+});
+afterAll(() => ledger.close());
+beforeEach(async () => {
+  database = await createMigratedDatabase();
+  pool = new Pool({ ...database.connection, max: 2 });
+  pool.on("error", () => undefined);
+});
+afterEach(async () => {
+  for (const server of servers) server.signal("SIGCONT");
+  await Promise.all(servers.splice(0).map((server) => server.kill()));
+  await pool.end();
+  await database.drop();
+});
+
+async function up(count: number): Promise<Server[]> {
+  const first = servers[0] ?? (await startServer({ databaseUrl: database.databaseUrl, egressAllow: [ledger.address] }));
+  if (servers.length === 0) servers.push(first);
+  while (servers.length < count) servers.push(await restart(first));
+  return servers.slice(0, count);
+}
+
+const pause = (durationMs: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, durationMs));
+const quantile = (values: readonly number[], part: number): number => values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * part))] ?? 0;
+const rounded = (values: readonly number[]): string => values.map((value) => value.toFixed(0)).join(" ");
+
+describe("a watch of what another replica drives", () => {
+  /** Longer than a watch counts as new, so that only messages can make it quick. */
+  const steps = Array.from({ length: 40 }, (_, index) => delayStep(`wait${index}`, "0.1s"));
+
+  /** For each event that came in the last half: how long after its moment. */
+  async function delays(here: Server, there: Server): Promise<{ delaysMs: number[]; sequences: number[] }> {
+    const { id } = await begin(connect(here), steps);
+    const arrivals: number[] = [];
+    const seen = await collect(connect(there).workflows.watchExecution({ executionId: id, afterSequence: 0n }), (all) => {
+      while (arrivals.length < all.events.length) arrivals.push(Date.now());
+      return false;
+    });
+    expect(seen.events.at(-1)?.type).toBe("execution_ended");
+    const all = seen.events.map((event, index) => (arrivals[index] ?? 0) - ms(event.time));
+    return { delaysMs: all.slice(Math.floor(all.length / 2)), sequences: sequences(seen.events) };
+  }
+
+  test("hears of each event when it is committed, by messages and not by asking", async () => {
+    const [here, there] = (await up(2)) as [Server, Server];
+    await pause(limits.leaseRenewMs + 500);
+    const seen = await delays(here, there);
+    console.log(`event on another replica: p50 ${quantile(seen.delaysMs, 0.5).toFixed(1)} ms, p99 ${quantile(seen.delaysMs, 0.99).toFixed(1)} ms`);
+    expect(seen.sequences).toEqual(range(1, seen.sequences.length));
+    // Asking every five seconds would make it 2,500 ms.
+    expect(quantile(seen.delaysMs, 0.5)).toBeLessThan(500);
+  });
+
+  test("misses nothing while the connections for messages are broken again and again", async () => {
+    const [here, there] = (await up(2)) as [Server, Server];
+    let breaking = true;
+    const breaker = (async () => {
+      while (breaking) {
+        await pool.query("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pawf-notify' and datname = current_database()");
+        await pause(200);
+      }
+    })();
+    const seen = await delays(here, there);
+    breaking = false;
+    await breaker;
+    expect(seen.sequences).toEqual(range(1, seen.sequences.length));
+  });
+});
+
+describe("takeover", () => {
+  const steps = () => [...Array.from({ length: 30 }, (_, index) => delayStep(`wait${index}`, "0.1s")), httpStep("call", `${ledger.url}/call`), logStep("done")];
+
+  interface Victim {
+    readonly server: Server;
+    readonly ids: readonly string[];
+  }
+
+  async function drive(server: Server, count: number): Promise<Victim> {
+    const { workflows } = connect(server);
+    const workflow = await createWorkflow(connect(server), steps());
+    const { results } = await workflows.batchStartExecutions({ requests: Array.from({ length: count }, () => ({ workflow })) });
+    const ids = results.map(({ result }) => (result.case === "execution" ? result.value.id : ""));
+    expect(ids.every((id) => id !== "")).toBe(true);
+    return { server, ids };
+  }
+
+  /** Until every execution that replica `owner` drove belongs to another one. */
+  async function untilTaken(owner: string): Promise<void> {
+    for (;;) {
+      const { rows } = await pool.query<{ left: number }>(
+        "select count(*)::int as left from workflow_executions where end_time is null and (owner = $1 or (owner is null and wake_at <= clock_timestamp()))",
+        [owner],
+      );
+      if (rows[0]?.left === 0) return;
+      await pause(5);
+    }
+  }
+
+  async function ownerOfAll(): Promise<string> {
+    const { rows } = await pool.query<{ owner: string }>("select distinct owner from workflow_executions where end_time is null and owner is not null");
+    expect(rows).toHaveLength(1);
+    return rows[0]?.owner ?? "";
+  }
+
+  async function expectWhole(server: Server, ids: readonly string[]): Promise<void> {
+    const { workflows } = connect(server);
+    for (const executionId of ids) {
+      const execution = await ended(connect(server), executionId, 20);
+      expect(execution.state, executionId).toBe(ExecutionState.COMPLETED);
+      const { events } = await workflows.listExecutionEvents({ executionId, pageSize: 1000 });
+      expect(sequences(events)).toEqual(range(1, events.length));
+      expect(events.filter((event) => event.type === "execution_ended")).toHaveLength(1);
+      const keys = ledger.calls.filter((call) => call.headers["saga-id"] === executionId).map(({ key }) => key);
+      expect(new Set(keys)).toEqual(new Set([`"${executionId}/call/action"`]));
+    }
+  }
+
+  test("after SIGKILL happens at once: the presence lock tells, not the end of the lease", { timeout: 120_000 }, async () => {
+    const takenMs: number[] = [];
+    const all: string[] = [];
+    for (let round = 0; round < 7; round++) {
+      const [victim] = (await up(3)) as [Server];
+      const { ids } = await drive(victim, 10);
+      all.push(...ids);
+      await pause(100 + round * 150);
+      const owner = await ownerOfAll();
+      const killedAt = performance.now();
+      await victim.kill();
+      servers.shift();
+      await untilTaken(owner);
+      takenMs.push(performance.now() - killedAt);
+      await expectWhole(servers[0] as Server, ids);
+    }
+    console.log(`takeover after SIGKILL, ms: ${rounded(takenMs)}; p50 ${quantile(takenMs, 0.5).toFixed(0)}`);
+    expect(quantile(takenMs, 0.5)).toBeLessThan(500);
+    expect(Math.max(...takenMs)).toBeLessThan(2_000);
+  });
+
+  test("after SIGSTOP happens when the lease has ended, and the one that wakes again writes nothing of it", { timeout: 60_000 }, async () => {
+    const [victim, other] = (await up(3)) as [Server, Server];
+    const { ids } = await drive(victim, 10);
+    await pause(300);
+    const owner = await ownerOfAll();
+    const stoppedAt = performance.now();
+    victim.signal("SIGSTOP");
+    await untilTaken(owner);
+    const takenMs = performance.now() - stoppedAt;
+    console.log(`takeover after SIGSTOP: ${takenMs.toFixed(0)} ms`);
+    expect(takenMs).toBeLessThan(limits.leaseMs + 2_000);
+    victim.signal("SIGCONT");
+    await expectWhole(other, ids);
+    // It has registered anew and is of use again.
+    expect((await ended(connect(victim), (await begin(connect(victim), [logStep("again")])).id)).state).toBe(ExecutionState.COMPLETED);
+  });
+});

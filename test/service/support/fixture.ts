@@ -1,0 +1,70 @@
+/** What most tests of a file share: one database, one server process, one ledger the server may call, clients. */
+import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
+import { afterAll, beforeAll } from "vitest";
+import type { Execution, ExecutionStep } from "#gen/pyairtable/workflow/v1/execution_pb.js";
+import { View } from "#gen/pyairtable/workflow/v1/view_pb.js";
+import { createMigratedDatabase, type TestDatabase } from "../../support/postgres.ts";
+import { type Clients, connect } from "./connect-client.ts";
+import { createWorkflow } from "./definitions.ts";
+import { type Ledger, startLedger } from "./ledger.ts";
+import { type Server, type ServerOptions, startServer } from "./server.ts";
+
+export interface Fixture {
+  database: TestDatabase;
+  server: Server;
+  ledger: Ledger;
+  clients: Clients;
+}
+
+/** Call at the top of a test file. The fields are there from beforeAll on. */
+export function useServer(options: ServerOptions = {}): Fixture {
+  const fixture = {} as Fixture;
+  beforeAll(async () => {
+    fixture.ledger = await startLedger();
+    fixture.database = await createMigratedDatabase();
+    fixture.server = await startServer({ databaseUrl: fixture.database.databaseUrl, egressAllow: [fixture.ledger.address], ...options });
+    fixture.clients = connect(fixture.server);
+  });
+  afterAll(async () => {
+    fixture.ledger?.release();
+    await fixture.server?.stop();
+    await fixture.ledger?.close();
+    await fixture.database?.drop();
+  });
+  return fixture;
+}
+
+export const seconds = (value: number): { seconds: bigint; nanos: number } => ({ seconds: BigInt(Math.floor(value)), nanos: Math.round((value % 1) * 1e9) });
+
+/** Starts a new workflow of these steps and waits for its end, at most 20 s. */
+export async function run(clients: Clients, steps: readonly JsonValue[], rest: JsonObject = {}, input?: JsonObject): Promise<Execution> {
+  const workflow = await createWorkflow(clients, steps, rest);
+  const { execution } = await clients.workflows.startExecution({ workflow, wait: seconds(20), ...(input ? { input } : {}) });
+  if (!execution) throw new Error("no execution");
+  return execution;
+}
+
+/** Starts it and does not wait. */
+export async function begin(clients: Clients, steps: readonly JsonValue[], rest: JsonObject = {}): Promise<Execution> {
+  const workflow = await createWorkflow(clients, steps, rest);
+  const { execution } = await clients.workflows.startExecution({ workflow });
+  if (!execution) throw new Error("no execution");
+  return execution;
+}
+
+/** The execution as it is when it has ended, or after `waitSeconds`. */
+export async function ended(clients: Clients, executionId: string, waitSeconds = 15): Promise<Execution> {
+  const { execution } = await clients.workflows.waitExecution({ executionId, timeout: seconds(waitSeconds) });
+  if (!execution) throw new Error("no execution");
+  return execution;
+}
+
+export async function stepsOf(clients: Clients, executionId: string): Promise<ReadonlyMap<string, ExecutionStep>> {
+  const { steps } = await clients.workflows.listExecutionSteps({ executionId, view: View.FULL, pageSize: 1000 });
+  return new Map(steps.map((step) => [step.path, step]));
+}
+
+export function ms(time: { readonly seconds: bigint; readonly nanos: number } | undefined): number {
+  if (time === undefined) throw new Error("no time");
+  return Number(time.seconds) * 1000 + time.nanos / 1e6;
+}
