@@ -47,6 +47,7 @@ import { startRpcs } from "./rpc/start-rpcs.ts";
 import { templateRpcs } from "./rpc/template-service.ts";
 import { watchRpcs } from "./rpc/watch-rpcs.ts";
 import { workflowRpcs } from "./rpc/workflow-rpcs.ts";
+import { withUrlCheck } from "./steps/egress/check-urls.ts";
 import { createHttpEgress } from "./steps/egress/http-egress.ts";
 import { stepHandlers } from "./steps/registry.ts";
 import { BatchedJournal } from "./store/batched-journal.ts";
@@ -141,6 +142,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
   const egress = createHttpEgress({ allow: config.egressAllow, forbiddenPorts: config.port === 0 ? [] : [config.port], log, clock });
   onStop(() => egress.close());
   const stepTypes: StepTypes = new Map([...stepHandlers, ...blockTypes.map((type) => [type.type, type] as const)]);
+  const savedStepTypes: StepTypes = new Map([...stepTypes].map(([name, type]) => [name, withUrlCheck(type, (target) => egress.refuses(target))]));
 
   // The engine.
   const replicaId = randomUUID();
@@ -281,7 +283,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     starter,
     definitions,
     progress,
-    stepTypes,
+    stepTypes: savedStepTypes,
     pageTokenKey: secrets.pageTokenKey,
     clock,
     log,
@@ -302,7 +304,14 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     interceptors: tracer ? [createRpcSpans(tracer)] : [],
     routes: (router) => {
       router.service(TemplateService, templateRpcs(parts));
-      router.service(WorkflowService, { ...workflowRpcs(parts), ...startRpcs(parts), ...executionRpcs(parts), ...controlRpcs(parts), ...operateRpcs(parts), ...watchRpcs(parts) });
+      router.service(WorkflowService, {
+        ...workflowRpcs(parts),
+        ...startRpcs(parts),
+        ...executionRpcs(parts),
+        ...controlRpcs(parts),
+        ...operateRpcs(parts),
+        ...watchRpcs(parts),
+      });
       router.service(SagaCoordinationService, sagaRpcs(parts));
       healthRoutes(readiness, services)(router);
       if (config.reflection !== "off") reflectionRoutes({ services: shown, descriptorSet })(router);

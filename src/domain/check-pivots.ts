@@ -10,6 +10,18 @@ export function checkPivots(steps: readonly Step[], report: Report): void {
   check(steps, { pivot: undefined, beside: undefined, hasPivot }, report);
 }
 
+/** With `require_compensation`, an effect that declares nothing is refused instead of listed as standing. */
+export function checkCompensations(steps: readonly Step[], report: Report): void {
+  for (const step of all(steps)) {
+    if (step.nature !== "effect" || step.kind !== undefined) continue;
+    report.violation(
+      `${step.at}.compensation`,
+      "COMPENSATION_INVALID",
+      `${step.name} touches the world and says neither how it is undone nor that it need not be`,
+    );
+  }
+}
+
 interface Place {
   /** The pivot that was passed on the way here. */
   readonly pivot: string | undefined;

@@ -32,7 +32,7 @@ export function previewCompensation(definition: Definition, state: ExecutionStat
   const compensations = open.map(({ step, run }, index) => ({
     path: run.path,
     order: isAtOnce ? 1 : index + 1,
-    by: step.compensation?.step?.name ?? "",
+    by: step.compensation?.stepName ?? "",
     mayNotHaveRun: run.action !== "succeeded",
   }));
   const undone = new Set(compensations.map(({ path }) => path));

@@ -137,6 +137,8 @@ export interface Timeouts {
 export interface Compensation {
   /** The leaf step that undoes; undefined when the kind alone was declared. */
   readonly step: Step | undefined;
+  /** What its author called it, else its type; for people only, since paths bear the name of the step that is undone. */
+  readonly stepName: string;
   readonly retry: RetryPolicy;
   readonly timeouts: Timeouts;
   /** Undo also a step that definitely failed. */

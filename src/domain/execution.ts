@@ -84,6 +84,8 @@ export interface ExecutionState extends ExecutionIdentity {
   paused: boolean;
   /** What a retry changed of the execution's own row. */
   overrides: { readonly revision?: number; readonly input?: Json };
+  /** What keeps the saga from going on, while it is stuck. */
+  stuck: Failure | undefined;
   output: Json | undefined;
   failure: Failure | undefined;
   failedStep: string | undefined;
@@ -111,6 +113,7 @@ export function emptyExecution(identity: ExecutionIdentity): ExecutionState {
     pause: undefined,
     paused: false,
     overrides: {},
+    stuck: undefined,
     output: undefined,
     failure: undefined,
     failedStep: undefined,
@@ -297,12 +300,16 @@ export function errorScopeOf(failure: Failure): JsonObject {
 
 function applySagaState(state: ExecutionState, payload: EventPayloads["saga_state_changed"]): void {
   state.saga = payload.state;
+  state.stuck = payload.state === "stuck" ? payload.failure : undefined;
   if (payload.state === "compensating") {
     state.status = "compensating";
+    state.failure ??= payload.failure;
+    state.failedStep ??= payload.stepPath;
     state.turn ??= { reason: payload.endReason ?? "step_failed", failure: payload.failure, stepPath: payload.stepPath };
   } else if (payload.state === "stuck") {
     state.status = "stuck";
-    state.failure = payload.failure;
+    state.failure ??= payload.failure;
+    state.failedStep ??= payload.stepPath;
   } else if (payload.state === "completing" || payload.state === "running") {
     state.status = "running";
     state.failure = undefined;

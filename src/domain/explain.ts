@@ -47,7 +47,7 @@ export interface Explanation {
 const blockersMax = 100;
 
 export function explainExecution(definition: Definition, state: ExecutionState, facts: ExplainFacts, now: number): Explanation {
-  const failure = state.turn && !isTerminal(state.status) ? (state.turn.failure ?? state.failure) : state.failure;
+  const { failure } = state;
   const rootCause = failure && deepest(failure);
   if (isTerminal(state.status)) return { summary: endSummary(state, failure), blockers: [], rootCause };
   const blockers = [...ofExecution(state, now), ...ofSteps(definition, state, now)].slice(0, blockersMax);
@@ -129,7 +129,7 @@ function openSummary(state: ExecutionState, failure: Failure | undefined): strin
     case "compensating":
       return `It is being undone${because(failure)}.`;
     case "stuck":
-      return `It is stuck${because(state.failure ?? failure)}.`;
+      return `It is stuck${because(state.stuck ?? failure)}.`;
     default:
       return state.cancel ? `It is being canceled by ${state.cancel.actor}.` : "";
   }

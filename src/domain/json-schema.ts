@@ -11,6 +11,7 @@ import { format as formats, type Schema, Validator } from "@cfworker/json-schema
 import { isJsonObject, type Json, type JsonObject } from "../base/json.ts";
 import { Budget } from "./expressions/budget.ts";
 import { matchesPattern, patternFault } from "./expressions/match-pattern.ts";
+import { findShapeProblem } from "./schema-shape.ts";
 
 export interface SchemaFault {
   /** `a.b[2]`, empty for the value itself. */
@@ -58,6 +59,8 @@ export function findSchemaFaults(schema: JsonObject, value: Json): readonly Sche
 
 /** Why `schema` cannot be used, or undefined: a reference that leads nowhere, a pattern that is none. */
 export function findSchemaProblem(schema: JsonObject): string | undefined {
+  const shape = findShapeProblem(schema);
+  if (shape !== undefined) return shape;
   try {
     const prepared = prepare(schema);
     validate(prepared, {});

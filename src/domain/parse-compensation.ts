@@ -35,8 +35,10 @@ export function parseCompensation(value: Json | undefined, path: string, context
     report.violation(`${path}.step`, "COMPENSATION_INVALID", "a COMPENSATABLE step names how it is undone; set compensation.step");
   }
   const timeouts = { startToCloseMs: step?.timeouts.startToCloseMs ?? undoStartToCloseMs, scheduleToCloseMs: undoBudgetMs };
+  const name = isJsonObject(source) && typeof source["name"] === "string" ? source["name"] : "";
   return {
     step,
+    stepName: name === "" ? (step?.type ?? "") : name,
     retry: parseRetryPolicy(value["retry_policy"], undoRetryDefaults, `${path}.retry_policy`, report),
     timeouts: parseTimeouts(value["timeouts"], timeouts, 900_000, `${path}.timeouts`, report),
     compensateOnFailure: value["compensate_on_failure"] === true,

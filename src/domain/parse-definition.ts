@@ -8,7 +8,7 @@ import type { FieldViolation } from "../base/errors.ts";
 import { isJsonObject, type Json, type JsonObject, jsonBytes } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
 import { fail, ok, type Result } from "../base/result.ts";
-import { checkPivots } from "./check-pivots.ts";
+import { checkCompensations, checkPivots } from "./check-pivots.ts";
 import { checkReferences } from "./check-references.ts";
 import { compileTemplateField } from "./compile-field.ts";
 import { actionRetryDefaults, type Definition, executionTimeoutMsDefault, type Step } from "./definition.ts";
@@ -57,6 +57,8 @@ export function parseDefinition(source: JsonObject, stepTypes: StepTypes, path =
   };
   checkReferences(definition, source, path, stepTypes, report);
   checkPivots(definition.steps, report);
+  const policy = source["compensation_policy"];
+  if (isJsonObject(policy) && policy["require_compensation"] === true) checkCompensations(definition.steps, report);
   if (report.violations.length > 0) return fail({ violations: report.violations });
   return ok({ definition, warnings: report.warnings });
 }

@@ -35,6 +35,9 @@ export function settleAction(context: SettleContext, target: AttemptTarget, outc
   const checked = outcome.kind === "succeeded" ? checkResult(context, target, outcome.result) : fail(outcome.failure);
   if (checked.ok) {
     const events: NewEvent[] = [{ type: "step_succeeded", at, stepPath, attempt, payload: checked.value }];
+    if (step.setsVariables && isJsonObject(checked.value.result)) {
+      events.push({ type: "variables_set", at, stepPath, attempt, payload: { variables: checked.value.result } });
+    }
     if (step.kind === "pivot" && !turned) events.push(sagaEvent(at, { state: "completing", stepPath }));
     return events;
   }
@@ -115,9 +118,8 @@ export function checkResult(context: SettleContext, target: AttemptTarget, resul
     return fail(failure("LIMIT.RESULT", `the result of ${step.name} is larger than ${limits.resultBytesMax} bytes`));
   const mismatch = step.resultSchema && findSchemaFault(step.resultSchema, result);
   if (mismatch) return fail(failure("SCHEMA", `the result of ${step.name} does not fit its result_schema: ${mismatch.path || "it"} ${mismatch.problem}`));
-  const given = step.setsVariables && isJsonObject(result) ? result : undefined;
-  if (step.exports.size === 0) return ok({ result, ...(given ? { exports: given } : {}) });
-  const exports: JsonObject = { ...given };
+  if (step.exports.size === 0) return ok({ result });
+  const exports: JsonObject = {};
   const scope = scopeOf(context.state, context.revision, path, { result });
   for (const [variable, expression] of step.exports) {
     const value = evaluateExpression(expression, scope, { executionId: context.state.executionId, stepPath: path });

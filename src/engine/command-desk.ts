@@ -67,9 +67,13 @@ export class CommandDesk {
         if (now >= endsAt) {
           const late = await inbox.withdraw(posted);
           if (late) return readAnswer(late);
-          throw new AppError("STORAGE_UNAVAILABLE", "the replica that drives this execution has not answered; the command may still be carried out. Try again", {
-            retryAfterMs: 500,
-          });
+          throw new AppError(
+            "STORAGE_UNAVAILABLE",
+            "the replica that drives this execution has not answered; the command may still be carried out. Try again",
+            {
+              retryAfterMs: 500,
+            },
+          );
         }
       }
     } finally {
@@ -150,7 +154,7 @@ function errorToJson({ reason, message, metadata, violations, retryAfterMs }: Ap
 function readAnswer(answer: JsonObject): DeskAnswer {
   if (answer["done"] === true) return { kind: "done" };
   if (answer["again"] === true) return { kind: "again" };
-  const { reason, message, metadata, violations, retryAfterMs } = answer as {
+  const { reason, message, metadata, violations, retryAfterMs } = answer as unknown as {
     reason: string;
     message: string;
     metadata: Record<string, string>;

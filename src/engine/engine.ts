@@ -17,6 +17,7 @@ import { isTerminal } from "../domain/states.ts";
 import type { EngineStore } from "../store/engine-store.ts";
 import type { AppendOutcome, StartRow } from "../store/journal.ts";
 import type { ClaimedExecution } from "../store/sql/claim-executions.ts";
+import { claimShares } from "./claim-shares.ts";
 import { type CommandDesk, inboxLookMs } from "./command-desk.ts";
 import type { Definitions } from "./definitions.ts";
 import type { Leases } from "./leases.ts";
@@ -47,6 +48,8 @@ export class Engine {
   #wakeUp: () => void = () => undefined;
   #loop: Promise<void> | undefined;
   #lookedAt = 0;
+  /** The tenant that was claimed for last. */
+  #lastServed = "";
 
   constructor(options: EngineOptions) {
     this.#options = options;
@@ -193,18 +196,24 @@ export class Engine {
 
   /** Claims in turns by tenant; answers how long nothing is due. */
   async #claimDue(): Promise<number> {
-    let pauseMs: number = limits.claimPollMs;
-    for (const { tenantId, dueInMs } of await this.#options.store.nextDue()) {
-      const room = limits.drivenExecutionsMax - this.#runs.size;
-      if (dueInMs > 0 || room <= 0) {
-        pauseMs = Math.min(pauseMs, Math.max(dueInMs, 1));
-        continue;
-      }
-      const claimed = await this.#options.store.claim(tenantId, Math.min(limits.claimRowsMax, room));
+    const { clock } = this.#options.services;
+    const askedAt = clock.monotonic();
+    const parked = await this.#options.store.nextDue();
+    // Thousands of tenants make the look itself long: it takes a fifth of the time at most.
+    const pauseMsMin = Math.max(1, (clock.monotonic() - askedAt) * 4);
+    const pauseMs = Math.max(limits.claimPollMs, pauseMsMin);
+    const untilNextMs = parked.reduce((next, { dueInMs }) => (dueInMs > 0 ? Math.min(next, dueInMs) : next), pauseMs);
+    const room = limits.drivenExecutionsMax - this.#runs.size;
+    const due = parked.filter(({ dueInMs }) => dueInMs <= 0);
+    if (due.length > 0 && room <= 0) return Math.min(untilNextMs, noRoomPauseMs);
+    let claimedAny = false;
+    for (const { tenantId, rows } of claimShares(due, this.#lastServed, { room, ...roundLimits })) {
+      const claimed = await this.#options.store.claim(tenantId, rows);
       await this.#resume(tenantId, claimed);
-      if (claimed.length > 0) pauseMs = 0;
+      this.#lastServed = tenantId;
+      if (claimed.length > 0) claimedAny = true;
     }
-    return pauseMs;
+    return claimedAny ? 0 : Math.max(untilNextMs, pauseMsMin);
   }
 
   /** Loads, folds and drives claimed executions. One that cannot be folded is reported and left alone, never looped on. */
@@ -272,6 +281,9 @@ interface Given {
   readonly promise: Promise<void>;
 }
 
+/** Tenants are claimed for in turns; several rounds a second are made while anything is due. */
+const roundLimits = { roundRowsMax: 2 * limits.claimRowsMax, tenantRowsMax: limits.claimRowsMax, tenantsMax: 100 };
+const noRoomPauseMs = 20;
 const controlAttemptsMax = 20;
 const controlPauseMs = 100;
 /** Keeps an execution whose append is refused each time from turning in circles. */

@@ -192,7 +192,7 @@ export class Progress {
       try {
         this.#reads += 1;
         const found = await this.#options.readNews(feeds.map((feed) => ({ ...identityOf(feed), afterSequence: feed.last })));
-        feeds.forEach((feed, index) => this.#deliver(feed, found[index] ?? []));
+        for (const [index, feed] of feeds.entries()) this.#deliver(feed, found[index] ?? []);
       } catch (error) {
         this.#options.log.warn({ error: messageOf(error) }, "the ledger could not be read for watchers; it is asked again shortly");
         await this.#options.clock.sleep(tickMs);

@@ -59,7 +59,8 @@ export const failedMsDefault = 90 * dayMs;
 export const retentionMsMin = dayMs;
 
 const boundsDefault: RetentionBounds = { intervalMs: 3_600_000, executionsMax: 200, eventsMax: 20_000, transactionMs: 100, pauseMsMin: 20 };
-/** Smallest bound of events that slow transactions lead to. */
+/** The first transaction finds out how fast the disk is; the bound then follows it, never below the smallest. */
+const eventsFirst = 1_000;
 const eventsMin = 500;
 const pageRows = 1_000;
 
@@ -73,7 +74,7 @@ export class Retention {
   constructor(options: RetentionOptions) {
     this.#options = options;
     this.#bounds = { ...boundsDefault, ...options.bounds };
-    this.#eventsMax = this.#bounds.eventsMax;
+    this.#eventsMax = Math.min(eventsFirst, this.#bounds.eventsMax);
   }
 
   start(): void {
@@ -168,7 +169,10 @@ export class Retention {
     );
     const durationMs = clock.monotonic() - startedAt;
     observer?.deleted(deleted.executions, deleted.events, durationMs);
-    this.#eventsMax = durationMs > transactionMs ? Math.max(eventsMin, this.#eventsMax / 2) : Math.min(this.#bounds.eventsMax, this.#eventsMax * 1.2);
+    this.#eventsMax =
+      durationMs > transactionMs
+        ? Math.max(Math.min(eventsMin, this.#bounds.eventsMax), this.#eventsMax / 2)
+        : Math.min(this.#bounds.eventsMax, this.#eventsMax * 1.2);
     await clock.sleep(Math.max(pauseMsMin, durationMs), this.#stopping.signal).catch(() => undefined);
     return deleted;
   }

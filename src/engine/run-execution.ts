@@ -315,6 +315,9 @@ export class ExecutionRun {
 
   #end(how: RunEnd): RunEnd {
     this.#over = true;
+    for (const controller of this.#inFlight.values()) controller.abort(failure("CANCELED", "the execution is over here"));
+    // Nobody waits for them any more: the execution was ended hard, or it is another replica's.
+    for (const controller of this.#inFlight.values()) controller.abort(failure("CANCELED", "the execution is no longer driven here"));
     this.#telemetry?.end(how);
     for (const tell of this.#afterCommit.splice(0)) tell({ kind: "fenced" });
     for (const news of this.#inbox.splice(0)) news.drop();

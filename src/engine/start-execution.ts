@@ -36,6 +36,8 @@ export interface Started {
   readonly executionId: string;
   /** The request id or the execution key was known: nothing new was started. */
   readonly existing: boolean;
+  /** The request id was known: this is the answer to the first call. */
+  readonly replayed?: boolean;
   /** Of a new execution, as of its first commit or later: saves reading what was just written. */
   readonly state?: ExecutionState;
 }
@@ -164,7 +166,7 @@ export class Starter {
     if (!holder) return undefined;
     const { executionId } = holder;
     if (holder.byRequestId) {
-      if (holder.requestHash?.equals(requestHash)) return { executionId, existing: true };
+      if (holder.requestHash?.equals(requestHash)) return { executionId, existing: true, replayed: true };
       throw new AppError("REQUEST_ID_REUSED", "this request_id was used for another start; use a new one for a new request", { metadata: { executionId } });
     }
     if (request.conflictPolicy === "return_existing") return { executionId, existing: true };

@@ -5,7 +5,7 @@ import type { WorkflowDefinition } from "#gen/pyairtable/workflow/v1/definition_
 import { type DefinitionIssue, DefinitionIssueSchema } from "#gen/pyairtable/workflow/v1/definition_report_pb.js";
 import { ErrorReason } from "#gen/pyairtable/workflow/v1/failure_pb.js";
 import { type FieldViolation, violationsError } from "../base/errors.ts";
-import type { JsonObject } from "../base/json.ts";
+import { isJsonObject, type Json, type JsonObject } from "../base/json.ts";
 import { parseDefinition } from "../domain/parse-definition.ts";
 import type { StepTypes } from "../domain/step-type.ts";
 import { definitionToJson } from "./wire/definition.ts";
@@ -24,17 +24,29 @@ export function checkDefinition(definition: WorkflowDefinition, stepTypes: StepT
 export function checkDefinitionJson(source: JsonObject, stepTypes: StepTypes, path: string): CheckedDefinition {
   const parsed = parseDefinition(source, stepTypes, path);
   if (!parsed.ok) throw violationsError(parsed.fault.violations);
-  return { source, warnings: parsed.value.warnings.map((warning) => issueOf(warning, path)) };
+  return { source, warnings: parsed.value.warnings.map((warning) => issueOf(warning, path, source)) };
 }
 
-/** A violation as an issue of a report: `pointer` is the JSON pointer into the definition. */
-export function issueOf(violation: FieldViolation, path: string): DefinitionIssue {
+/** A violation as an issue of a report: its place counts from the definition, which stands at `path` in the request. */
+export function issueOf(violation: FieldViolation, path: string, source: JsonObject): DefinitionIssue {
   const inside = violation.field.startsWith(`${path}.`) ? violation.field.slice(path.length + 1) : "";
   const pointer = inside === "" ? "" : `/${inside.replaceAll(/\[(\d+)\]/g, ".$1").replaceAll(".", "/")}`;
   return create(DefinitionIssueSchema, {
-    field: violation.field,
+    field: inside,
     pointer,
+    step: stepAt(source, inside),
     reason: ErrorReason[violation.reason as keyof typeof ErrorReason] ?? ErrorReason.UNSPECIFIED,
     message: violation.description,
   });
+}
+
+/** Name of the innermost step that a path leads through. */
+function stepAt(source: JsonObject, path: string): string {
+  let at: Json | undefined = source;
+  let name = "";
+  for (const [key, index] of path.matchAll(/\[(\d+)\]|[^.[\]]+/g)) {
+    at = index !== undefined ? (Array.isArray(at) ? at[Number(index)] : undefined) : isJsonObject(at) && Object.hasOwn(at, key) ? at[key] : undefined;
+    if (index !== undefined && isJsonObject(at) && typeof at["name"] === "string") name = at["name"];
+  }
+  return name;
 }

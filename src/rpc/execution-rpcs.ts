@@ -2,7 +2,7 @@
 import { create } from "@bufbuild/protobuf";
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
-import type { ExecutionStep } from "#gen/pyairtable/workflow/v1/execution_pb.js";
+import { type ExecutionStep, StepState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import { View } from "#gen/pyairtable/workflow/v1/view_pb.js";
 import {
   GetExecutionResponseSchema,
@@ -139,7 +139,8 @@ async function readSteps(parts: RpcParts, caller: Caller, reference: string, loo
   const state = await readExecution(listEvents, caller, executionId);
   if (!state?.info) throw executionNotFound(reference);
   const { definition } = await parts.definitions.get(caller.tenantId, state.info.workflowId, state.info.revision);
-  return stepsFromState(state, definition);
+  // Steps that did not begin are the definition's business: some of them stand in branches that are never taken.
+  return stepsFromState(state, definition).filter((step) => step.state !== StepState.PENDING);
 }
 
 function withoutPayloads(step: ExecutionStep): ExecutionStep {

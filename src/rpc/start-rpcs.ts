@@ -2,7 +2,7 @@
 import { create } from "@bufbuild/protobuf";
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
-import type { Execution } from "#gen/pyairtable/workflow/v1/execution_pb.js";
+import { type Execution, ExecutionSchema, ExecutionState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import {
   BatchStartExecutionsResponseSchema,
   type BatchStartResult,
@@ -14,7 +14,7 @@ import {
   type WorkflowService,
 } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
 import type { Caller } from "../base/caller.ts";
-import { AppError } from "../base/errors.ts";
+import { AppError, violationsError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import type { Started, StartRequest } from "../engine/start-execution.ts";
 import { waitForEnd } from "../engine/watch.ts";
@@ -32,11 +32,22 @@ export function startRpcs(parts: RpcParts): StartRpcs {
   return {
     async startExecution(request, context) {
       const caller = callerOf(context);
+      const wish = startRequestOf(request, context.requestHeader.get("idempotency-key"));
       if (request.validateOnly) {
-        await parts.starter.check(caller, startRequestOf(request));
-        return create(StartExecutionResponseSchema, {});
+        const { workflowId, workflowName, revision } = await parts.starter.check(caller, wish);
+        const execution = create(ExecutionSchema, {
+          workflowId,
+          workflowName,
+          revision,
+          state: ExecutionState.PENDING,
+          labels: wish.labels,
+          priority: wish.priority,
+          input: wish.input,
+        });
+        return create(StartExecutionResponseSchema, { execution });
       }
-      const started = await parts.starter.start(caller, startRequestOf(request));
+      const started = await parts.starter.start(caller, wish);
+      if (started.replayed) context.responseHeader.set("idempotent-replayed", "true");
       const waitMs = request.wait ? Math.min(durationMs(request.wait), limits.waitMsMax) : 0;
       if (waitMs > 0) await waitForEnd(parts.progress, caller, started.executionId, waitMs, context.signal);
       return create(StartExecutionResponseSchema, { execution: await readStarted(parts, caller, started), existing: started.existing });
@@ -45,7 +56,11 @@ export function startRpcs(parts: RpcParts): StartRpcs {
     async *startExecutionAndWatch(request, context) {
       const caller = callerOf(context);
       if (!request.start) throw new AppError("VALIDATION_FAILED", "start is required");
-      const { executionId, existing } = await parts.starter.start(caller, startRequestOf(request.start));
+      const { executionId, existing, replayed } = await parts.starter.start(
+        caller,
+        startRequestOf(request.start, context.requestHeader.get("idempotency-key")),
+      );
+      if (replayed) context.responseHeader.set("idempotent-replayed", "true");
       // From the first event: nothing that happened before the stream was open is missed.
       const watch = { executionId, afterSequence: 0, eventTypes: request.eventTypes };
       for await (const item of watchItems(parts, caller, watch, context)) yield create(StartExecutionAndWatchResponseSchema, { item, existing });
@@ -63,7 +78,7 @@ export function startRpcs(parts: RpcParts): StartRpcs {
 /** One of a batch: its refusal is its own result and leaves the others alone. */
 async function startOne(parts: RpcParts, caller: Caller, request: StartExecutionRequest): Promise<BatchStartResult> {
   try {
-    const started = await parts.starter.start(caller, startRequestOf(request));
+    const started = await parts.starter.start(caller, startRequestOf(request, null));
     const execution = await readStarted(parts, caller, started);
     return create(BatchStartResultSchema, { result: { case: "execution", value: execution }, existing: started.existing });
   } catch (error) {
@@ -76,19 +91,33 @@ async function readStarted(parts: RpcParts, caller: Caller, started: Started): P
   return started.state ? executionFromState(started.state) : await readExecutionMessage(parts, caller, started.executionId, true);
 }
 
-function startRequestOf(request: StartExecutionRequest): StartRequest {
+/** `idempotencyKey` is the header, used where the message names no request id. */
+function startRequestOf(request: StartExecutionRequest, idempotencyKey: string | null): StartRequest {
   return {
     workflow: request.workflow,
     revision: request.revision,
     input: request.input ?? {},
     executionKey: request.executionKey || undefined,
     conflictPolicy: conflictPolicies[request.conflictPolicy],
-    correlationId: request.correlationId || undefined,
+    correlationId: correlationPattern.test(request.correlationId) ? request.correlationId : undefined,
     labels: request.labels,
     priority: request.priority === 0 ? priorityDefault : request.priority,
     startDelayMs: request.startDelay ? durationMs(request.startDelay) : 0,
-    requestId: request.requestId || undefined,
+    requestId: request.requestId || requestIdOf(idempotencyKey),
   };
+}
+
+/** Others are replaced by the call's own: they would have to be escaped wherever they travel. */
+const correlationPattern = /^[A-Za-z0-9._:-]{1,128}$/;
+
+/** A bare or a quoted key (RFC draft), of the form a request id has. */
+function requestIdOf(header: string | null): string | undefined {
+  const key = header?.trim().replace(/^"(.*)"$/, "$1") ?? "";
+  if (key === "") return undefined;
+  if (/^[A-Za-z0-9._:-]{1,36}$/.test(key)) return key;
+  throw violationsError([
+    { field: "request_id", reason: "VALIDATION_FAILED", description: "the idempotency-key header must have 1 to 36 of A-Z a-z 0-9 . _ : -" },
+  ]);
 }
 
 const priorityDefault = 5;

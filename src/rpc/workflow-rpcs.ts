@@ -1,4 +1,5 @@
 /** WorkflowService: the rpcs about workflows, their revisions and definitions. */
+import { createHash } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import { createValidator } from "@bufbuild/protovalidate";
 import type { ServiceImpl } from "@connectrpc/connect";
@@ -15,7 +16,9 @@ import {
   type WorkflowService,
 } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
 import { AppError } from "../base/errors.ts";
+import { canonicalJson } from "../base/json.ts";
 import { parseDefinition } from "../domain/parse-definition.ts";
+import { nameTaken } from "../store/new-revision.ts";
 import { checkDefinition, issueOf } from "./definition-check.ts";
 import { callerOf } from "./interceptors/call.ts";
 import { findRuleFaults } from "./interceptors/validation.ts";
@@ -24,6 +27,7 @@ import { listPage } from "./page.ts";
 import type { RpcParts } from "./parts.ts";
 import { definitionToJson } from "./wire/definition.ts";
 import { workflowFilterOf } from "./wire/list-filters.ts";
+import { sagaPlanOf } from "./wire/saga-plan.ts";
 import { revisionToMessage, workflowToMessage } from "./wire/workflow.ts";
 
 type WorkflowRpcs = Pick<
@@ -63,7 +67,10 @@ export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
       if (!wish?.definition) throw new AppError("VALIDATION_FAILED", "workflow.definition is required");
       refuseNotYet({ "workflow.secret_bindings": Object.keys(wish.secretBindings).length > 0 });
       const { source, warnings } = checkDefinition(wish.definition, stepTypes, "workflow.definition");
-      if (request.validateOnly) return create(CreateWorkflowResponseSchema, { workflow: wish, warnings });
+      if (request.validateOnly) {
+        if (await workflows.getWorkflow(caller, wish.name)) throw nameTaken(wish.name);
+        return create(CreateWorkflowResponseSchema, { workflow: wish, warnings });
+      }
       const stored = await workflows.createWorkflow(caller, {
         name: wish.name,
         displayName: wish.displayName,
@@ -100,13 +107,16 @@ export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
       refuseNotYet({ parameters_schema: request.parametersSchema !== undefined, secret_bindings: Object.keys(request.secretBindings).length > 0 });
       // What the field rules refuse elsewhere is part of the report here.
       const broken = findRuleFaults(validator, WorkflowDefinitionSchema, request.definition).map((fault) => ({ ...fault, field: `definition.${fault.field}` }));
-      const parsed = parseDefinition(definitionToJson(request.definition), stepTypes);
+      const source = definitionToJson(request.definition);
+      const parsed = parseDefinition(source, stepTypes);
       const faults = parsed.ok ? broken : [...broken, ...parsed.fault.violations];
       const warnings = parsed.ok ? parsed.value.warnings : [];
       return create(ValidateDefinitionResponseSchema, {
         valid: faults.length === 0,
-        errors: faults.map((fault) => issueOf(fault, "definition")),
-        warnings: warnings.map((warning) => issueOf(warning, "definition")),
+        errors: faults.map((fault) => issueOf(fault, "definition", source)),
+        warnings: warnings.map((warning) => issueOf(warning, "definition", source)),
+        digest: createHash("sha256").update(canonicalJson(source)).digest("hex"),
+        ...(parsed.ok ? { sagaPlan: sagaPlanOf(parsed.value.definition) } : {}),
       });
     },
 

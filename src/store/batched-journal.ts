@@ -141,7 +141,10 @@ export class BatchedJournal implements Journal {
         if (this.#options.fence().epoch === epoch) this.#options.onFenced();
         return items.map(() => ({ kind: "fenced" }));
       }
-      this.#options.observer?.written(items.reduce((sum, item) => sum + item.events.length, 0), this.#options.clock.monotonic() - sentAt);
+      this.#options.observer?.written(
+        items.reduce((sum, item) => sum + item.events.length, 0),
+        this.#options.clock.monotonic() - sentAt,
+      );
       const started = new Set(answer.started);
       return items.map((item) => (item.start && !started.has(parseId("execution", item.executionId) ?? "") ? { kind: "exists" } : { kind: "committed" }));
     } catch (error) {

@@ -33,7 +33,13 @@ export function pageOf<Row, T extends { readonly id: string }>(rows: readonly Ro
   return { items, nextAfterId: rows.length > size ? items.at(-1)?.id : undefined };
 }
 
-/** `prefix` as a LIKE pattern in which only the end is free. */
-export function likePrefix(prefix: string): string {
-  return `${prefix.replace(/[\\%_]/g, (character) => `\\${character}`)}%`;
+/** A name, whole or by its beginning. */
+export interface NameMatch {
+  readonly text: string;
+  readonly isPrefix: boolean;
+}
+
+/** The match as a LIKE pattern in which at most the end is free. */
+export function likeName({ text, isPrefix }: NameMatch): string {
+  return `${text.replace(/[\\%_]/g, (character) => `\\${character}`)}${isPrefix ? "%" : ""}`;
 }

@@ -8,7 +8,7 @@ import type { Caller } from "../base/caller.ts";
 import { type IdSource, parseId, systemIds } from "../base/ids.ts";
 import type { Database } from "./database.ts";
 import { guarded } from "./database-error.ts";
-import { type Page, pageOf, readListing } from "./listing.ts";
+import { type NameMatch, type Page, pageOf, readListing } from "./listing.ts";
 import { type CategoryCountRow, countCategories } from "./sql/count-categories.ts";
 import { type FoundTemplateRow, findTemplate, type TemplateReference } from "./sql/find-template.ts";
 import { findTemplateVersion } from "./sql/find-template-version.ts";
@@ -23,7 +23,7 @@ export interface TemplateFilter {
   readonly category?: string | undefined;
   /** All of these. */
   readonly tags?: readonly string[] | undefined;
-  readonly namePrefix?: string | undefined;
+  readonly name?: NameMatch | undefined;
   /** True: built-in ones only; false: own ones only. */
   readonly builtIn?: boolean | undefined;
 }
@@ -87,11 +87,11 @@ export function createTemplateRepository(database: Pick<Database, "orm" | "pool"
     },
 
     async listTemplates(caller, { pageSize, afterId, filter = {}, showDeleted = false }) {
-      const { category, tags, namePrefix, builtIn } = filter;
+      const { category, tags, name, builtIn } = filter;
       const afterUuid = afterId === undefined ? undefined : parseId("template", afterId);
       const unknown = afterId !== undefined && !afterUuid;
-      if (unknown || ![category ?? "", namePrefix ?? "", ...(tags ?? [])].every(isStorable)) return { items: [], nextAfterId: undefined };
-      const parameters = { category, tags, namePrefix, deletedToo: showDeleted, afterUuid, limit: pageSize + 1 };
+      if (unknown || ![category ?? "", name?.text ?? "", ...(tags ?? [])].every(isStorable)) return { items: [], nextAfterId: undefined };
+      const parameters = { category, tags, name, deletedToo: showDeleted, afterUuid, limit: pageSize + 1 };
       const rows = await guarded(() =>
         readListing(pool, async (client) => {
           const own = builtIn === true ? [] : await listTemplates(client, caller.tenantId, parameters);
@@ -138,7 +138,7 @@ export function createTemplateRepository(database: Pick<Database, "orm" | "pool"
 
 /** Far above what we ship. */
 const builtInsMax = 1_000;
-const everything = { category: undefined, tags: undefined, namePrefix: undefined, deletedToo: false, afterUuid: undefined };
+const everything = { category: undefined, tags: undefined, name: undefined, deletedToo: false, afterUuid: undefined };
 
 /** Two lists in descending order of id become one. Plain text comparison of uuids in lower case is their order. */
 function mergeById(left: readonly TemplateRow[], right: readonly TemplateRow[]): TemplateRow[] {

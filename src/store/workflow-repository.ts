@@ -10,7 +10,7 @@ import type { Database } from "./database.ts";
 import { guarded, isUniqueViolation } from "./database-error.ts";
 import { Workflow, type WorkflowStatus } from "./entities/workflow.ts";
 import { WorkflowRevision } from "./entities/workflow-revision.ts";
-import { type Page, pageOf, readListing } from "./listing.ts";
+import { type NameMatch, type Page, pageOf, readListing } from "./listing.ts";
 import { assertStorableRevision, type NewRevision, nameTaken, revisionEntity, workflowEtag } from "./new-revision.ts";
 import { findRevision } from "./sql/find-revision.ts";
 import { findWorkflow, type WorkflowReference } from "./sql/find-workflow.ts";
@@ -30,7 +30,7 @@ export interface NewWorkflow extends NewRevision {
 
 export interface WorkflowFilter {
   readonly states?: readonly WorkflowStatus[] | undefined;
-  readonly namePrefix?: string | undefined;
+  readonly name?: NameMatch | undefined;
   /** `tpl_…` of the template that the latest revision was rendered from. */
   readonly templateId?: string | undefined;
   /** All of these. */
@@ -116,12 +116,12 @@ export function createWorkflowRepository(database: Pick<Database, "orm" | "pool"
     },
 
     async listWorkflows(caller, { pageSize, afterId, filter = {}, showDeleted = false }) {
-      const { states, namePrefix, labels, templateId } = filter;
+      const { states, name, labels, templateId } = filter;
       const templateUuid = templateId === undefined ? undefined : parseId("template", templateId);
       const afterUuid = afterId === undefined ? undefined : parseId("workflow", afterId);
       const unknown = (templateId !== undefined && !templateUuid) || (afterId !== undefined && !afterUuid);
-      if (unknown || !isStorable([namePrefix ?? "", labels ?? {}])) return { items: [], nextAfterId: undefined };
-      const parameters = { states, namePrefix, templateUuid, labels, deletedToo: showDeleted, afterUuid, limit: pageSize + 1 };
+      if (unknown || !isStorable([name?.text ?? "", labels ?? {}])) return { items: [], nextAfterId: undefined };
+      const parameters = { states, name, templateUuid, labels, deletedToo: showDeleted, afterUuid, limit: pageSize + 1 };
       const rows = await guarded(() => readListing(pool, (client) => listWorkflows(client, caller.tenantId, parameters)));
       return pageOf(rows, pageSize, toWorkflow);
     },

@@ -6,7 +6,19 @@ import { applyCommand, type ControlCommand } from "../../src/domain/control-comm
 import { outlineOf } from "../../src/domain/control-retry.ts";
 import type { CompiledRevision } from "../../src/domain/definition.ts";
 import { type ExecutionState, foldExecution } from "../../src/domain/execution.ts";
-import { compile, fails, identity, type Order, type Script, type Simulated, type Simulation, simulate, simulationStartAt, succeeds, unclear } from "./simulate.ts";
+import {
+  compile,
+  fails,
+  identity,
+  type Order,
+  type Script,
+  type Simulated,
+  type Simulation,
+  simulate,
+  simulationStartAt,
+  succeeds,
+  unclear,
+} from "./simulate.ts";
 
 const by = { actor: "key_1", reason: "because" };
 const call = (name: string, more: JsonObject = {}, body: Json = null): JsonObject => ({ name, call: { body }, ...more });
@@ -67,7 +79,10 @@ describe("pause", () => {
     expect(early.state.endedAt).toBe(simulationStartAt + 60_005);
     const dueAt = (paused.state.steps.get("sleep")?.wakeAt ?? 0) + 5_000;
     const late = simulate(compile({ steps }), {
-      resumeFrom: [...paused.ledger, { type: "variables_set", at: dueAt, stepPath: "", attempt: 0, payload: { variables: {} }, sequence: paused.ledger.length + 1 }],
+      resumeFrom: [
+        ...paused.ledger,
+        { type: "variables_set", at: dueAt, stepPath: "", attempt: 0, payload: { variables: {} }, sequence: paused.ledger.length + 1 },
+      ],
       orders: [order({ kind: "resume", ...by })],
     });
     expect(late.state).toMatchObject({ status: "completed", endedAt: dueAt + 5 });
@@ -90,15 +105,24 @@ describe("pause", () => {
   });
 
   it("is asked twice and written once; ends refuse it", () => {
-    const twice = run([call("a"), call("b")], {}, [pause, order({ kind: "pause", ...by }, stands("a", "running")), order({ kind: "resume", ...by }, stands("a", "completed"))]);
+    const twice = run([call("a"), call("b")], {}, [
+      pause,
+      order({ kind: "pause", ...by }, stands("a", "running")),
+      order({ kind: "resume", ...by }, stands("a", "completed")),
+    ]);
     expect(types(twice).filter((type) => type === "execution_paused")).toHaveLength(1);
     expect(twice.state.status).toBe("completed");
-    expect(refusal(twice.state, compile({ steps: [] }), { kind: "pause", ...by })).toMatchObject({ reason: "EXECUTION_TERMINAL", metadata: { state: "COMPLETED" } });
+    expect(refusal(twice.state, compile({ steps: [] }), { kind: "pause", ...by })).toMatchObject({
+      reason: "EXECUTION_TERMINAL",
+      metadata: { state: "COMPLETED" },
+    });
     expect(refusal(twice.state, compile({ steps: [] }), { kind: "resume", ...by }).reason).toBe("EXECUTION_TERMINAL");
   });
 
   it("past the point of no return waits without an end", () => {
-    const paused = run([call("p", pivot), call("b")], {}, [order({ kind: "pause", ...by }, (state) => state.pastPivot)], { created: { timeoutAt: simulationStartAt + 6 } });
+    const paused = run([call("p", pivot), call("b")], {}, [order({ kind: "pause", ...by }, (state) => state.pastPivot)], {
+      created: { timeoutAt: simulationStartAt + 6 },
+    });
     expect(paused).toMatchObject({ isParkedForGood: true, state: { saga: "completing", paused: true } });
   });
 });
@@ -120,7 +144,11 @@ describe("cancel with a grace period", () => {
   });
 
   it("can be shortened, not prolonged", () => {
-    const [first, longer, shorter] = [cancel(60_000), order({ kind: "cancel", ...by, graceMs: 90_000 }, (state) => state.cancel !== undefined), order({ kind: "cancel", ...by }, (state) => state.cancel !== undefined)];
+    const [first, longer, shorter] = [
+      cancel(60_000),
+      order({ kind: "cancel", ...by, graceMs: 90_000 }, (state) => state.cancel !== undefined),
+      order({ kind: "cancel", ...by }, (state) => state.cancel !== undefined),
+    ];
     const simulated = run([undoable("a")], { a: [succeeds("x", 20_000)] }, [first, longer, shorter]);
     expect(types(simulated).filter((type) => type === "execution_cancel_requested")).toHaveLength(2);
     expect(simulated.calls[1]?.sentAt).toBe(simulationStartAt);
@@ -136,12 +164,22 @@ describe("an operator's word on a step", () => {
     const simulated = run([wait("sleep"), value("b", "{{ steps.sleep.result.n }}")], {}, [order(skip("sleep", { n: 4 }), stands("sleep", "waiting"))]);
     expect(simulated.state.steps.get("sleep")).toMatchObject({ status: "skipped", result: { n: 4 } });
     expect(simulated.state.output).toBe(4);
-    expect(simulated.ledger.find(({ type }) => type === "operator_acted")?.payload).toEqual({ actor: "key_1", action: "skip_step", reason: "because", stepPath: "sleep", result: { n: 4 } });
+    expect(simulated.ledger.find(({ type }) => type === "operator_acted")?.payload).toEqual({
+      actor: "key_1",
+      action: "skip_step",
+      reason: "because",
+      stepPath: "sleep",
+      result: { n: 4 },
+    });
   });
 
   it("leaves out a step before it begins, and fails or completes it as well", () => {
     const when = stands("a", "running");
-    const simulated = run([call("a"), call("b"), call("c", { on_error: { action: "ON_ERROR_ACTION_CONTINUE" } }), call("d")], {}, [order(skip("b"), when), order(fail("c"), when), order(complete("d", "made"), when)]);
+    const simulated = run([call("a"), call("b"), call("c", { on_error: { action: "ON_ERROR_ACTION_CONTINUE" } }), call("d")], {}, [
+      order(skip("b"), when),
+      order(fail("c"), when),
+      order(complete("d", "made"), when),
+    ]);
     expect(called(simulated)).toEqual(["a"]);
     expect(simulated.state).toMatchObject({ status: "completed", output: "made" });
   });
@@ -216,14 +254,25 @@ describe("an operator's word on a step", () => {
   });
 
   it("opens the blocks around a step that HALT held, and what was canceled beside it", () => {
-    const both = { name: "both", parallel: { branches: [{ name: "l", steps: [call("l1", { ...halt, ...once })] }, { name: "r", steps: [wait("nap", "1s"), call("r2")] }] } };
+    const both = {
+      name: "both",
+      parallel: {
+        branches: [
+          { name: "l", steps: [call("l1", { ...halt, ...once })] },
+          { name: "r", steps: [wait("nap", "1s"), call("r2")] },
+        ],
+      },
+    };
     const simulated = run([both, call("after")], { l1: [fails()] }, [order(complete("l1", "L"), isStuck)]);
     expect(called(simulated)).toEqual(["l1", "r2", "after"]);
     expect(simulated.state.steps.get("both")).toMatchObject({ status: "completed", result: { l: "L", r: "r2 done" } });
   });
 
   it("passes the point of no return, and decides one whose outcome is unclear", () => {
-    const passed = run([wait("sleep"), call("p", pivot), call("c", once)], { c: [fails()] }, [order(complete("p", 1), stands("sleep", "waiting")), order(skip("sleep"), stands("sleep", "waiting"))]);
+    const passed = run([wait("sleep"), call("p", pivot), call("c", once)], { c: [fails()] }, [
+      order(complete("p", 1), stands("sleep", "waiting")),
+      order(skip("sleep"), stands("sleep", "waiting")),
+    ]);
     expect(passed).toMatchObject({ isParkedForGood: true, state: { pastPivot: true, status: "stuck" } });
     const unclearPivot = [undoable("a"), call("p", { ...pivot, ...once })];
     const went = run(unclearPivot, { p: [unclear()] }, [order(complete("p", 1), isStuck)]);
@@ -244,7 +293,13 @@ describe("update_variables", () => {
   const update = (variables: JsonObject): ControlCommand => ({ kind: "update_variables", ...by, variables });
 
   it("merges at top level, null removes, later steps see it", () => {
-    const simulated = run([wait("sleep", "1s"), value("b", "{{ variables }}")], {}, [order(update({ a: { n: 2 }, b: null, c: 3 }), stands("sleep", "waiting"))], {}, { variables: { a: 1, b: 1, d: null } });
+    const simulated = run(
+      [wait("sleep", "1s"), value("b", "{{ variables }}")],
+      {},
+      [order(update({ a: { n: 2 }, b: null, c: 3 }), stands("sleep", "waiting"))],
+      {},
+      { variables: { a: 1, b: 1, d: null } },
+    );
     expect(simulated.state.output).toEqual({ a: { n: 2 }, c: 3, d: null });
     expect(types(simulated)).toContain("operator_acted");
   });
@@ -286,7 +341,11 @@ describe("retry", () => {
     const start = { variables: { v: "{{ trigger.data.v }}" }, steps: [value("a", "{{ variables.v }}")] };
     const failed = simulate(compile(start));
     expect(failed.state.failure?.name).toBe("EXPRESSION");
-    expect(again(failed, compile(start), { ...retry, input: { v: 5 } } as ControlCommand).state).toMatchObject({ status: "completed", output: 5, overrides: { input: { v: 5 } } });
+    expect(again(failed, compile(start), { ...retry, input: { v: 5 } } as ControlCommand).state).toMatchObject({
+      status: "completed",
+      output: 5,
+      overrides: { input: { v: 5 } },
+    });
     const output = { steps: [value("a", 1)], outputs: { v: "{{ trigger.data.v }}" } };
     expect(again(simulate(compile(output)), compile(output), { ...retry, input: { v: 6 } } as ControlCommand).state.output).toEqual({ v: 6 });
   });
@@ -294,7 +353,10 @@ describe("retry", () => {
   it("opens blocks with what they had fixed, and runs what was canceled beside the failure", () => {
     const loop = { name: "orders", for_each: { items: "trigger.data.list", max_parallel: 3, steps: [call("charge", once), call("ship", once)] } };
     const definition = { ...keep, steps: [loop] };
-    const failed = simulate(compile(definition), { created: { input: { list: [1, 2, 3, 4] } }, script: { "orders[1]/charge": [fails()], "orders[2]/charge": [succeeds("slow", 50)] } });
+    const failed = simulate(compile(definition), {
+      created: { input: { list: [1, 2, 3, 4] } },
+      script: { "orders[1]/charge": [fails()], "orders[2]/charge": [succeeds("slow", 50)] },
+    });
     expect(failed.state.status).toBe("failed");
     const retried = again(failed, compile(definition), { ...retry, input: { list: [] } } as ControlCommand, { "orders[2]/charge": [succeeds("slow", 50)] });
     expect(retried.state.status).toBe("completed");
@@ -311,8 +373,14 @@ describe("retry", () => {
     const one = again(failed, compile(definition), { ...retry, steps: ["orders[2]/charge"] } as ControlCommand, script);
     expect(called(one)).toEqual(["orders[2]/charge"]);
     expect(one.state.output).toEqual([null, "orders[1]/charge done", "2"]);
-    expect(called(again(failed, compile(definition), { ...retry, steps: ["orders"] } as ControlCommand, script))).toEqual(["orders[0]/charge", "orders[2]/charge"]);
-    expect(refusal(failed.state, compile(definition), { ...retry, steps: ["orders[1]/charge"] } as ControlCommand)).toMatchObject({ reason: "EXECUTION_NOT_RETRYABLE", metadata: { stepState: "COMPLETED" } });
+    expect(called(again(failed, compile(definition), { ...retry, steps: ["orders"] } as ControlCommand, script))).toEqual([
+      "orders[0]/charge",
+      "orders[2]/charge",
+    ]);
+    expect(refusal(failed.state, compile(definition), { ...retry, steps: ["orders[1]/charge"] } as ControlCommand)).toMatchObject({
+      reason: "EXECUTION_NOT_RETRYABLE",
+      metadata: { stepState: "COMPLETED" },
+    });
     expect(refusal(failed.state, compile(definition), { ...retry, steps: ["ghost"] } as ControlCommand).reason).toBe("STEP_NOT_FOUND");
   });
 
@@ -337,13 +405,18 @@ describe("retry", () => {
     expect(undone.state.status).toBe("compensated");
     expect(reasonFor(undone)).toBe("EXECUTION_NOT_RETRYABLE");
     expect(reasonFor(simulate(revision))).toBe("EXECUTION_NOT_RETRYABLE");
-    expect(reasonFor(simulate(compile({ steps: [wait("s")] }), { orders: [order({ kind: "cancel", ...by }, stands("s", "waiting"))] }))).toBe("EXECUTION_NOT_RETRYABLE");
+    expect(reasonFor(simulate(compile({ steps: [wait("s")] }), { orders: [order({ kind: "cancel", ...by }, stands("s", "waiting"))] }))).toBe(
+      "EXECUTION_NOT_RETRYABLE",
+    );
     const open = run([wait("s", "1s")], {}, [order(retry, stands("s", "waiting"))]);
     expect(open.refusals[0]).toMatchObject({ reason: "EXECUTION_NOT_RETRYABLE", metadata: { state: "RUNNING" } });
   });
 
   it("gives an undo that spent its budget a new one", () => {
-    const steps = [call("a", { compensation: { step: call("undo_a"), retry_policy: { maximum_attempts: 2, initial_interval: "1s", jitter: 0 } } }), call("b", once)];
+    const steps = [
+      call("a", { compensation: { step: call("undo_a"), retry_policy: { maximum_attempts: 2, initial_interval: "1s", jitter: 0 } } }),
+      call("b", once),
+    ];
     const definition = { steps, compensation_policy: { halt_on_stuck: true } };
     const script: Script = { b: [fails()], "undo a": [unclear(), unclear(), unclear(), succeeds()] };
     const stuck = simulate(compile(definition), { script });

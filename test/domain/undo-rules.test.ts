@@ -123,7 +123,7 @@ describe("an undo that fails", () => {
       { b: [fails()], "undo a": [fails()] },
     );
     expect(simulated.isParkedForGood).toBe(true);
-    expect(simulated.state).toMatchObject({ status: "stuck", failure: { stepPath: "a" } });
+    expect(simulated.state).toMatchObject({ status: "stuck", stuck: { stepPath: "a" }, failure: { stepPath: "b" } });
     expect(simulated.calls).toHaveLength(4);
   });
 

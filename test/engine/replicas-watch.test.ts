@@ -94,7 +94,11 @@ interface Reader {
   reached(count: number): Promise<void>;
 }
 
-function read(world: World, request: Partial<WatchRequest> & { executionId: string }, onItem: (item: WatchItem) => Promise<void> | void = () => undefined): Reader {
+function read(
+  world: World,
+  request: Partial<WatchRequest> & { executionId: string },
+  onItem: (item: WatchItem) => Promise<void> | void = () => undefined,
+): Reader {
   const items: WatchItem[] = [];
   const waiting = new Set<{ count: number; resolve: () => void }>();
   const done = (async () => {
@@ -216,7 +220,9 @@ describe("a stream", () => {
   });
 
   it("spreads its age by a tenth, so that not all come back at once", () => {
-    const ages = [0, 0.5, 0.999].map((random) => new Progress({ clock: systemClock as Clock, log: silentLog, listEvents: async () => [], readNews: async () => [], random: () => random }).nextAgeMsMax());
+    const ages = [0, 0.5, 0.999].map((random) =>
+      new Progress({ clock: systemClock as Clock, log: silentLog, listEvents: async () => [], readNews: async () => [], random: () => random }).nextAgeMsMax(),
+    );
     expect(ages.map((age) => Math.round(age / 60_000))).toEqual([27, 30, 33]);
   });
 });
@@ -248,7 +254,8 @@ describe("messages", () => {
     const news = new ReplicaNews({ replicaId: "a", link: { up: false, send: async () => false }, clock: systemClock, log: silentLog, hasPeers: () => true });
     const note = (...what: unknown[]): void => void heard.push(what);
     news.listen({ onProgress: note, onCommand: note, onAnswer: note, onDue: note });
-    for (const payload of ["", "{", "null", "[]", '["b","p"]', '["b","p",[1]]', '["b","p",[["t","e","1",2]]]', '["b","q",[[]]]', '["a","d",[[]]]']) news.receive(payload);
+    for (const payload of ["", "{", "null", "[]", '["b","p"]', '["b","p",[1]]', '["b","p",[["t","e","1",2]]]', '["b","q",[[]]]', '["a","d",[[]]]'])
+      news.receive(payload);
     expect(heard).toEqual([]);
     news.receive('["b","d",[[]]]');
     expect(heard).toEqual([[]]);

@@ -39,7 +39,8 @@ async function up(count: number): Promise<Server[]> {
 }
 
 const pause = (durationMs: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, durationMs));
-const quantile = (values: readonly number[], part: number): number => values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * part))] ?? 0;
+const quantile = (values: readonly number[], part: number): number =>
+  values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * part))] ?? 0;
 const rounded = (values: readonly number[]): string => values.map((value) => value.toFixed(0)).join(" ");
 
 describe("a watch of what another replica drives", () => {
@@ -82,6 +83,80 @@ describe("a watch of what another replica drives", () => {
     breaking = false;
     await breaker;
     expect(seen.sequences).toEqual(range(1, seen.sequences.length));
+  });
+});
+
+describe("a command for an execution that another replica drives", () => {
+  /** An execution whose only step hangs, driven by `server`. */
+  async function hanging(server: Server): Promise<string> {
+    const path = `/hang-${crypto.randomUUID()}`;
+    ledger.script(path, ["hang"]);
+    const { id } = await begin(connect(server), [httpStep("hang", ledger.url + path), logStep("never")]);
+    await ledger.called(path);
+    return id;
+  }
+
+  test("is carried out by its driver and answered, refusals too", async () => {
+    const [here, there] = (await up(2)) as [Server, Server];
+    await pause(limits.leaseRenewMs + 500);
+    const { workflows } = connect(there);
+    const tookMs: number[] = [];
+    for (let round = 0; round < 5; round++) {
+      const executionId = await hanging(here);
+      const askedAt = performance.now();
+      const { execution } = await workflows.terminateExecution({ executionId, reason: "enough" });
+      tookMs.push(performance.now() - askedAt);
+      expect(execution?.state).toBe(ExecutionState.TERMINATED);
+      const { events } = await workflows.listExecutionEvents({ executionId });
+      expect(events.at(-1)?.type).toBe("execution_ended");
+    }
+    console.log(`terminated through another replica, ms: ${rounded(tookMs)}`);
+    const executionId = await hanging(here);
+    await workflows.cancelExecution({ executionId, reason: "mind changed" });
+    expect((await ended(connect(here), executionId)).state).toBe(ExecutionState.CANCELED);
+    const { rows } = await pool.query("select from execution_commands");
+    expect(rows).toHaveLength(0);
+  });
+
+  test("that meets another one has one winner, and the loser is told why", async () => {
+    const replicas = await up(3);
+    for (let round = 0; round < 4; round++) {
+      const executionId = await hanging(replicas[0] as Server);
+      const answers = await Promise.allSettled(
+        replicas.map((replica) => connect(replica).workflows.terminateExecution({ executionId, reason: `round ${round}` })),
+      );
+      const refused = answers.flatMap((answer) => (answer.status === "rejected" ? [String(answer.reason)] : []));
+      expect(refused).toHaveLength(2);
+      for (const refusal of refused) expect(refusal).toMatch(/has ended: TERMINATED/);
+      const { events } = await connect(replicas[0] as Server).workflows.listExecutionEvents({ executionId });
+      expect(events.filter(({ type }) => type === "execution_ended")).toHaveLength(1);
+      expect(events.filter(({ type }) => type === "operator_acted")).toHaveLength(1);
+    }
+  });
+
+  test("arrives without messages, too, and outlives its driver", async () => {
+    const [here, there, third] = (await up(3)) as [Server, Server, Server];
+    await pause(limits.leaseRenewMs + 500);
+    const first = await hanging(here);
+    let breaking = true;
+    const breaker = (async () => {
+      while (breaking) {
+        await pool.query("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pawf-notify' and datname = current_database()");
+        await pause(20);
+      }
+    })();
+    expect((await connect(there).workflows.terminateExecution({ executionId: first, reason: "enough" })).execution?.state).toBe(ExecutionState.TERMINATED);
+    breaking = false;
+    await breaker;
+    const second = await hanging(here);
+    here.signal("SIGSTOP");
+    const asked = connect(there).workflows.terminateExecution({ executionId: second, reason: "enough" });
+    await pause(200);
+    await here.kill();
+    servers.shift();
+    expect((await asked).execution?.state).toBe(ExecutionState.TERMINATED);
+    const { events } = await connect(third).workflows.listExecutionEvents({ executionId: second });
+    expect(events.filter(({ type }) => type === "execution_ended")).toHaveLength(1);
   });
 });
 

@@ -18,11 +18,11 @@ const hanging = (name: string, path: string): object => {
 const steps = (...list: unknown[]): never[] => list as never[];
 
 describe("cancel", () => {
-  test("aborts the running step, then undoes it and what came before", async () => {
+  test("aborts the running step after its grace, then undoes it and what came before", async () => {
     const { clients, ledger } = service;
     const { id } = await begin(clients, steps(httpStep("first", at("/c1"), { undo: at("/undo-c1") }), hanging("second", "/c2"), logStep("never")));
     await ledger.called("/c2");
-    const { execution } = await clients.workflows.cancelExecution({ executionId: id, reason: "changed my mind" });
+    const { execution } = await clients.workflows.cancelExecution({ executionId: id, gracePeriod: seconds(0.2), reason: "changed my mind" });
     expect([ExecutionState.RUNNING, ExecutionState.COMPENSATING, ExecutionState.COMPENSATED]).toContain(execution?.state);
     const done = await ended(clients, id);
     expect(done).toMatchObject({ state: ExecutionState.COMPENSATED, endReason: EndReason.CANCELED, sagaState: SagaState.COMPENSATED });

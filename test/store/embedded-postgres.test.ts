@@ -97,7 +97,10 @@ describe("the embedded PostgreSQL", () => {
     expect(postgres).toMatchObject({ adopted: false, version: expect.stringMatching(/^18\.\d+$/) });
     const settings = "'fsync', 'synchronous_commit', 'full_page_writes', 'listen_addresses'";
     expect(await ask(postgres.databaseUrl, `SELECT name || '=' || setting AS value FROM pg_settings WHERE name IN (${settings}) ORDER BY 1`)).toEqual([
-      "fsync=on", "full_page_writes=on", "listen_addresses=", "synchronous_commit=on",
+      "fsync=on",
+      "full_page_writes=on",
+      "listen_addresses=",
+      "synchronous_commit=on",
     ]);
     expect(lstatSync(postgres.connection.host).mode & 0o777).toBe(0o700);
     expect(postgres.connection.host.length + "/.s.PGSQL.5432".length).toBeLessThan(103);
@@ -144,7 +147,12 @@ describe("the embedded PostgreSQL", () => {
     await ask(postgres.databaseUrl, "CREATE TABLE committed AS SELECT generate_series(1, 1000) AS value");
     process.kill(postmasterPid(dataDir), "SIGKILL");
     const count = (): Promise<unknown[]> => ask(postgres.databaseUrl, "SELECT count(*)::int AS value FROM committed");
-    await until(() => count().then(() => true, () => false));
+    await until(() =>
+      count().then(
+        () => true,
+        () => false,
+      ),
+    );
     expect(await count()).toEqual([1000]);
     expect(await ask(postgres.databaseUrl, "SELECT current_setting('fsync') AS value")).toEqual(["on"]);
     await postgres.stop();

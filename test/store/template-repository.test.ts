@@ -152,8 +152,8 @@ describe("listTemplates", () => {
     expect(await names({ category: "sync" })).toEqual(["beta", "alpha", "data-sync"]);
     expect(await names({ tags: ["data"] })).toEqual(["alpha", "data-sync"]);
     expect(await names({ tags: ["data", "x?"] })).toEqual(["alpha"]);
-    expect(await names({ namePrefix: "data-" })).toEqual(["data-sync"]);
-    expect(await names({ namePrefix: "_" })).toEqual([]);
+    expect(await names({ name: { text: "data-", isPrefix: true } })).toEqual(["data-sync"]);
+    expect(await names({ name: { text: "_", isPrefix: true } })).toEqual([]);
     expect(await names({ tags: ["\u0000"] })).toEqual([]);
   });
 

@@ -196,14 +196,14 @@ describe("listWorkflows", () => {
     expect(await names({})).toEqual(["b", "a-2", "a_1"]);
     expect(await names({}, true)).toEqual(["gone", "b", "a-2", "a_1"]);
     expect(await names({ states: ["draft"] })).toEqual(["b"]);
-    expect(await names({ namePrefix: "a_" })).toEqual(["a_1"]);
-    expect(await names({ namePrefix: "%" })).toEqual([]);
+    expect(await names({ name: { text: "a_", isPrefix: true } })).toEqual(["a_1"]);
+    expect(await names({ name: { text: "%", isPrefix: true } })).toEqual([]);
     expect(await names({ labels: { team: "x?" } })).toEqual(["b", "a_1"]);
     expect(await names({ labels: { team: "x?", tier: "1" } })).toEqual(["a_1"]);
     expect(await names({ templateId })).toEqual(["a_1"]);
     expect(await names({ templateId: ids.next("template") })).toEqual([]);
     expect(await names({ templateId: "nonsense" })).toEqual([]);
-    expect(await names({ namePrefix: "\u0000" })).toEqual([]);
+    expect(await names({ name: { text: "\u0000", isPrefix: true } })).toEqual([]);
   });
 });
 

@@ -13,6 +13,7 @@ import { needOptional } from "./optional-functions.ts";
 import { Problem, quoted } from "./problem.ts";
 import { hasKey, joinPath, needKey, readOptionalKey } from "./read-key.ts";
 import type { ListItem, MapEntry, Node } from "./syntax.ts";
+import { parseTimestamp } from "./time.ts";
 import { type MapKey, type Optional, TypeName, typeNames, type Value } from "./value.ts";
 import { wholeNumber } from "./whole-number.ts";
 
@@ -106,6 +107,8 @@ function compileName(name: string, locals: Locals | undefined): Evaluate {
   return (frame) => {
     const value = Object.hasOwn(frame.scope, name) ? frame.scope[name] : type;
     if (value === undefined) throw noSuchVariable(name);
+    // The one variable that is a moment: JSON brings it as text, expressions calculate with it.
+    if (name === "now" && typeof value === "string") return parseTimestamp(value);
     return value;
   };
 }

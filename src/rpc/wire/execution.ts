@@ -106,7 +106,6 @@ function waitingOr(state: ExecutionState): ExecutionStatus {
 
 /** What made it turn back outlives the trouble that the compensation itself may meet. */
 function causeOf(state: ExecutionState): { failure: Failure | undefined; stepPath: string | undefined } {
-  if (state.turn && !isTerminal(state.status)) return { failure: state.turn.failure ?? state.failure, stepPath: state.turn.stepPath ?? state.failedStep };
   return { failure: state.failure, stepPath: state.failedStep };
 }
 

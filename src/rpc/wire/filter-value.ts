@@ -11,8 +11,8 @@ export interface FilterField {
   readonly negatable?: boolean;
   /** Values that OR may join; default: any number. */
   readonly valuesMax?: number;
-  /** `never`: a trailing `*` is refused (always so for enum, bool, number and time) · `always`: a value without it is refused. */
-  readonly star?: "never" | "always";
+  /** `never`: a trailing `*` is refused (always so for enum, bool, number and time). */
+  readonly star?: "never";
 }
 
 export interface FilterValue {
@@ -26,7 +26,6 @@ export interface FilterValue {
 export function readValue(field: string, rules: FilterField, { text, star, column }: WordToken): FilterValue {
   const free = rules.kind === "text" || rules.kind === "list" || rules.kind === "labels";
   if (star && (!free || rules.star === "never")) throw filterError(column, `${field} takes no *`);
-  if (!star && rules.star === "always") throw filterError(column, `${field} takes a beginning with a * after it, for example "abc*"`);
   const value = free ? text : readTyped(rules, text);
   if (value === undefined) throw filterError(column, `${text.slice(0, 64)} is no value of ${field}; ${expected(rules)}`);
   return { value, prefix: star };

@@ -7,6 +7,7 @@ import { type EndReason, type ExecutionStatus, endReasons, executionStates, type
 import { type WorkflowStatus, workflowStates } from "../../store/entities/workflow.ts";
 import type { TextMatch } from "../../store/execution-conditions.ts";
 import type { ExecutionFilter } from "../../store/execution-repository.ts";
+import type { NameMatch } from "../../store/listing.ts";
 import type { TemplateFilter } from "../../store/template-repository.ts";
 import type { WorkflowFilter } from "../../store/workflow-repository.ts";
 import { compensationKindWords, endReasonWords, executionStateWords, sagaStateWords, stepStateWords, workflowStateWords } from "./enums.ts";
@@ -16,8 +17,8 @@ import type { FilterField } from "./filter-value.ts";
 
 /** One exact text. */
 const exact: FilterField = { kind: "text", operators: ["="], star: "never", negatable: false, valuesMax: 1 };
-/** The beginning of a text. */
-const beginning: FilterField = { ...exact, star: "always" };
+/** A text, whole or by its beginning. */
+const named: FilterField = { kind: "text", operators: ["="], negatable: false, valuesMax: 1 };
 const labels: FilterField = { ...exact, kind: "labels" };
 
 /** One or more texts, whole or by their beginning, or none of them. */
@@ -44,13 +45,13 @@ const executionFields: FilterFields = {
   labels,
 };
 const workflowFields: FilterFields = {
-  name: beginning,
+  name: named,
   state: { kind: "enum", operators: ["=", "!="], words: workflowStateWords },
   template_id: exact,
   labels,
 };
 const templateFields: FilterFields = {
-  name: beginning,
+  name: named,
   category: exact,
   tags: { ...exact, kind: "list", operators: [":"] },
   built_in: { kind: "bool", operators: ["=", "!="], valuesMax: 1 },
@@ -123,7 +124,7 @@ export function workflowFilterOf(text: string): WorkflowFilter {
   const terms = termsOf(text, workflowFields);
   return {
     states: wordsLeft<WorkflowStatus>(terms, workflowStates),
-    namePrefix: oneText(terms, "name"),
+    name: oneName(terms),
     templateId: oneText(terms, "template_id"),
     labels: labelsOf(terms),
   };
@@ -145,7 +146,7 @@ export function templateFilterOf(text: string): TemplateFilter {
   return {
     category: oneText(terms, "category"),
     tags: tags.length > 0 ? tags : undefined,
-    namePrefix: oneText(terms, "name"),
+    name: oneName(terms),
     builtIn: builtIn && builtIn.values[0].value !== builtIn.negated,
   };
 }
@@ -171,6 +172,11 @@ function oneText(terms: readonly FilterTerm[], field: string): string | undefine
 function oneNumber(terms: readonly FilterTerm[], field: string): number | undefined {
   const value = only(terms, field)?.values[0].value;
   return value === undefined ? undefined : Number(value);
+}
+
+function oneName(terms: readonly FilterTerm[]): NameMatch | undefined {
+  const value = only(terms, "name")?.values[0];
+  return value && { text: String(value.value), isPrefix: value.prefix === true };
 }
 
 function oneMatch(terms: readonly FilterTerm[], field: string): TextMatch | undefined {

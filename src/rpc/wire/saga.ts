@@ -48,7 +48,7 @@ export function sagaFromState(state: ExecutionState, definition?: Definition, vi
     openSteps: [...state.steps.values()].filter(({ status }) => openStatuses.has(status)).length,
     steps: view === "full" ? stepsInOrder(state, definition) : [],
     standingEffects: state.standingEffects.slice(0, standingEffectsMax),
-    failure: failureToMessage(state.failure ?? state.turn?.failure),
+    failure: failureToMessage(state.stuck ?? state.failure),
     expireTime: timestampOf(state.info?.timeoutAt),
     lastSequence: BigInt(state.sequence),
     createTime: state.info && timestampOf(state.createdAt),

@@ -10,8 +10,9 @@ import type { Log } from "../../base/log.ts";
 import { type Failure, failure } from "../../domain/failure.ts";
 import { signalFailure } from "../signal-failure.ts";
 import type { EgressOutcome, EgressRequest, HttpEgress } from "../step-handler.ts";
+import { parseAddress } from "./address.ts";
 import { describeTarget } from "./describe-target.ts";
-import { createEgressRules, type EgressRules, type LookUp } from "./egress-rules.ts";
+import { createEgressRules, type EgressRules, hostnameOf, type LookUp, portOf } from "./egress-rules.ts";
 import { acceptedEncodings, type BodyCollector, collectBody } from "./response-body.ts";
 import { createVettedConnector, EgressRefusedError, systemLookUp } from "./vetted-connector.ts";
 
@@ -35,6 +36,8 @@ export interface HttpEgressOptions {
 
 /** An egress that holds connections and has to be closed. */
 export interface ClosableHttpEgress extends HttpEgress {
+  /** Whether a request to this URL is refused whatever its name resolves to. */
+  refuses(url: URL): boolean;
   /** Ends all connections; requests under way fail with unknown outcome. May be called twice. */
   close(): Promise<void>;
 }
@@ -70,6 +73,11 @@ export function createHttpEgress(options: HttpEgressOptions): ClosableHttpEgress
       const said = outcome.kind === "answered" ? { status: outcome.status } : { failure: outcome.failure.name, outcome: outcome.outcome };
       log.debug({ tenantId: request.tenantId, method: request.method, target: describeTarget(request.url), durationMs, ...said }, "request sent out");
       return outcome;
+    },
+    refuses(url) {
+      if (rules.refusalOf(url) !== undefined) return true;
+      const literal = parseAddress(hostnameOf(url));
+      return literal !== undefined && !rules.admits(hostnameOf(url), portOf(url), literal);
     },
     async close() {
       if (!agent.destroyed) await agent.destroy(null);

@@ -1,12 +1,12 @@
 /** A page of workflow heads, newest first. */
 import type { ClientBase } from "pg";
 import type { WorkflowStatus } from "../entities/workflow.ts";
-import { likePrefix } from "../listing.ts";
+import { likeName, type NameMatch } from "../listing.ts";
 import { type WorkflowRow, workflowColumns } from "../workflow-row.ts";
 
 export interface ListWorkflowsParameters {
   readonly states: readonly WorkflowStatus[] | undefined;
-  readonly namePrefix: string | undefined;
+  readonly name: NameMatch | undefined;
   /** Template that the latest revision was rendered from. */
   readonly templateUuid: string | undefined;
   readonly labels: Readonly<Record<string, string>> | undefined;
@@ -16,7 +16,7 @@ export interface ListWorkflowsParameters {
 }
 
 export async function listWorkflows(client: ClientBase, tenantId: string, parameters: ListWorkflowsParameters): Promise<WorkflowRow[]> {
-  const { states, namePrefix, templateUuid, labels, deletedToo, afterUuid, limit } = parameters;
+  const { states, name, templateUuid, labels, deletedToo, afterUuid, limit } = parameters;
   const values: unknown[] = [tenantId, limit];
   const conditions = ["w.tenant_id = $1"];
   const add = (value: unknown, condition: (place: string) => string): void => {
@@ -26,7 +26,7 @@ export async function listWorkflows(client: ClientBase, tenantId: string, parame
   };
   if (!deletedToo) conditions.push("w.delete_time is null");
   add(states, (place) => `w.state = any(${place}::text[])`);
-  add(namePrefix === undefined ? undefined : likePrefix(namePrefix), (place) => `w.name like ${place}`);
+  add(name && likeName(name), (place) => `w.name like ${place}`);
   add(labels && JSON.stringify(labels), (place) => `w.labels @> ${place}::jsonb`);
   add(
     templateUuid,

@@ -1,4 +1,7 @@
-/** What came after known positions in the ledgers of many executions, of several tenants, in one statement. */
+/**
+ * What came after known positions in the ledgers of many executions, of several tenants, in one statement. It has no name:
+ * a plan that was made while the ledger was small would scan it once for each of them.
+ */
 import type { Pool } from "pg";
 
 export interface NewsWanted {
@@ -35,7 +38,6 @@ order by w.n, e.sequence`;
 
 export async function readNews(pool: Pool, wanted: readonly NewsWanted[], rowsMax: number, bytesMax: number): Promise<NewsRow[]> {
   const { rows } = await pool.query<NewsRow>({
-    name: "read_news",
     text,
     values: [
       wanted.map(({ tenantId }) => tenantId),

@@ -50,7 +50,7 @@ describe("the filter of workflows", () => {
     expect(workflowFilterOf("")).toEqual({});
     expect(workflowFilterOf('state = ACTIVE name = "orders-*" template_id = tpl_1 labels.team = a labels.stage = "b c"')).toEqual({
       states: ["active"],
-      namePrefix: "orders-",
+      name: { text: "orders-", isPrefix: true },
       templateId: "tpl_1",
       labels: { team: "a", stage: "b c" },
     });
@@ -60,8 +60,11 @@ describe("the filter of workflows", () => {
     expect(Object.entries(workflowFilterOf("labels.__proto__ = x").labels ?? {})).toEqual([["__proto__", "x"]]);
   });
 
-  it("refuses a whole name, a label twice and its negation", () => {
-    expect(columnOf(() => workflowFilterOf("name = orders"))).toBe(8);
+  it("takes a whole name, too", () => {
+    expect(workflowFilterOf("name = orders")).toEqual({ name: { text: "orders", isPrefix: false } });
+  });
+
+  it("refuses a label twice and its negation", () => {
     expect(columnOf(() => workflowFilterOf("labels.a = x AND labels.a = y"))).toBe(18);
     expect(columnOf(() => workflowFilterOf("labels.a != x"))).toBe(10);
   });
@@ -73,7 +76,7 @@ describe("the filter of templates", () => {
     expect(templateFilterOf("category = sync tags:a tags:b name = h* AND built_in = true")).toEqual({
       category: "sync",
       tags: ["a", "b"],
-      namePrefix: "h",
+      name: { text: "h", isPrefix: true },
       builtIn: true,
     });
     expect(["NOT built_in = true", "built_in != true", "built_in = false", "built_in != false"].map((text) => templateFilterOf(text).builtIn)).toEqual([

@@ -1,10 +1,11 @@
-/** A run with 6 MB of results can be read by a client with the usual limit of 4 MiB a message, by pages and by watching. */
-import { beforeAll, describe, expect, test } from "vitest";
+/** Values that are hard to store or to send: six megabytes of results, and answers that no database or client would take. */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { ExecutionState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import { SagaCoordinationService } from "#gen/pyairtable/workflow/v1/saga_coordination_service_pb.js";
 import { View } from "#gen/pyairtable/workflow/v1/view_pb.js";
 import { type WatchExecutionResponse, WorkflowService } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
-import { createWorkflow } from "./support/definitions.ts";
-import { ended, useServer } from "./support/fixture.ts";
+import { createWorkflow, logStep } from "./support/definitions.ts";
+import { ended, run, useServer } from "./support/fixture.ts";
 import { type GrpcJs, grpcJs } from "./support/grpc-js-client.ts";
 import { collect, range, sequences } from "./support/watching.ts";
 
@@ -34,6 +35,7 @@ async function paged<T>(read: (pageToken: string) => Promise<{ readonly items: r
   return all;
 }
 
+/** Read with grpc-js, whose limit of 4 MiB a message is what most clients have. */
 describe("with 6 MB of results", () => {
   test("the execution is read", async () => {
     const { execution } = await grpc.unary(WorkflowService.method.getExecution, { executionId });
@@ -70,5 +72,33 @@ describe("with 6 MB of results", () => {
     const request = { executionId, ...(after === undefined ? {} : { afterSequence: BigInt(after) }) };
     const seen = await collect(grpc.stream(WorkflowService.method.watchExecution, request) as AsyncIterable<WatchExecutionResponse>);
     expect(sequences(seen.events)).toEqual(after === undefined ? [] : range(after + 1, lastSequence));
+  });
+});
+
+describe("answers that no database or client would take", () => {
+  const raw: Record<string, string> = {
+    "/nul": '{"a":"x\\u0000y"}',
+    "/surrogate": '{"a":"\\ud800"}',
+    "/deep": `${"[".repeat(60)}${"]".repeat(60)}`,
+    "/huge": `"${"x".repeat(1_100_000)}"`,
+    "/broken": '{"a":',
+    "/proto": '{"__proto__":{"polluted":true},"constructor":{"prototype":1}}',
+    "/number": '{"n":1e999,"m":123456789012345678901234567890}',
+  };
+  beforeAll(() => {
+    for (const [path, text] of Object.entries(raw)) service.ledger.script(path, () => ({ status: 200, raw: text }));
+  });
+  test.each(Object.keys(raw))("%s ends the run with a named failure or a clean result", async (path) => {
+    const execution = await run(service.clients, [
+      { name: "read", http_request: { url: service.ledger.url + path, response_type: "HTTP_RESPONSE_TYPE_JSON" }, retry_policy: { maximum_attempts: 1 } },
+      logStep("after"),
+    ]);
+    expect([ExecutionState.COMPLETED, ExecutionState.FAILED]).toContain(execution.state);
+    if (execution.state === ExecutionState.FAILED) expect(execution.failure?.name).toMatch(/^(SCHEMA|LIMIT\.[A-Z]+|EXPRESSION|NETWORK)$/);
+    expect(["/proto", "/number"].includes(path) || execution.state === ExecutionState.FAILED).toBe(true);
+    await service.clients.workflows.listExecutionSteps({ executionId: execution.id });
+  });
+  afterAll(async () => {
+    expect((await run(service.clients, [logStep("alive")])).state).toBe(ExecutionState.COMPLETED);
   });
 });
