@@ -35,6 +35,7 @@ import { executionRpcs } from "./rpc/execution-rpcs.ts";
 import { healthRoutes, type Readiness } from "./rpc/health.ts";
 import { createAuth } from "./rpc/interceptors/auth.ts";
 import { buildPolicyTable } from "./rpc/interceptors/policy.ts";
+import { createRequestIds } from "./rpc/interceptors/request-id.ts";
 import { createRpcSpans } from "./rpc/interceptors/telemetry.ts";
 import { metricsRoute } from "./rpc/metrics-route.ts";
 import { operateRpcs } from "./rpc/operate-rpcs.ts";
@@ -57,6 +58,7 @@ import { checkDurability } from "./store/durability.ts";
 import { joinEmbeddedPostgres, startEmbeddedPostgres } from "./store/embedded/embedded-postgres.ts";
 import { createEngineStore } from "./store/engine-store.ts";
 import { createExecutionRepository } from "./store/execution-repository.ts";
+import { createIdempotencyRepository } from "./store/idempotency-repository.ts";
 import { createInbox } from "./store/inbox.ts";
 import { createKeyRepository } from "./store/key-repository.ts";
 import { migrateDatabase } from "./store/migrate.ts";
@@ -301,7 +303,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     port: config.port,
     policies,
     auth: createAuth({ policies, authenticate: createAuthenticate(keys, secrets.pepper, clock), clock }),
-    interceptors: tracer ? [createRpcSpans(tracer)] : [],
+    interceptors: [...(tracer ? [createRpcSpans(tracer)] : []), createRequestIds({ keys: createIdempotencyRepository(database), clock, log })],
     routes: (router) => {
       router.service(TemplateService, templateRpcs(parts));
       router.service(WorkflowService, {

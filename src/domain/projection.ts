@@ -50,7 +50,7 @@ export function executionRow(state: ExecutionState, wakeAt?: number): ExecutionR
   return {
     status: wakeAt !== undefined && state.status === "running" ? "waiting" : state.status,
     saga: state.saga,
-    endReason: state.endReason,
+    endReason: state.endReason ?? state.turn?.reason,
     output: state.output,
     failure: state.failure,
     failedStep: state.failedStep,

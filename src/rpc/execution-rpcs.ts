@@ -2,7 +2,8 @@
 import { create } from "@bufbuild/protobuf";
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
-import { type ExecutionStep, StepState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
+import { ExecutionEventSchema } from "#gen/pyairtable/workflow/v1/event_pb.js";
+import { type ExecutionStep, ExecutionStepSchema, StepState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import { View } from "#gen/pyairtable/workflow/v1/view_pb.js";
 import {
   GetExecutionResponseSchema,
@@ -27,6 +28,7 @@ import type { RpcParts } from "./parts.ts";
 import { executionNotFound, readExecutionMessage, resolveExecutionId } from "./read-execution-message.ts";
 import { eventToMessage } from "./wire/event.ts";
 import { executionToMessage } from "./wire/execution.ts";
+import { countFitting, fitEvent, withoutPayloads } from "./wire/fit.ts";
 import { executionFilterOf, stepFilterOf } from "./wire/list-filters.ts";
 import { attemptToMessage, stepsFromState } from "./wire/step.ts";
 
@@ -84,12 +86,13 @@ export function executionRpcs(parts: RpcParts): ExecutionRpcs {
         { ...request, shape: [request.executionId, request.filter] },
         async ({ pageSize, afterId }) => {
           const from = afterId === undefined ? 0 : steps.findIndex((step) => step.path === afterId) + 1;
-          const page = steps.slice(from, from + pageSize);
-          return { items: page, nextAfterId: from + pageSize < steps.length ? page.at(-1)?.path : undefined };
+          const wanted = steps.slice(from, from + pageSize).map((step) => (request.view === View.BASIC ? withoutPayloads(step) : step));
+          const page = wanted.slice(0, countFitting(ExecutionStepSchema, wanted));
+          return { items: page, nextAfterId: from + page.length < steps.length ? page.at(-1)?.path : undefined };
         },
       );
       return create(ListExecutionStepsResponseSchema, {
-        steps: items.map((step) => (request.view === View.BASIC ? withoutPayloads(step) : step)),
+        steps: [...items],
         nextPageToken,
         ...(request.includeTotalSize ? { totalSize: BigInt(steps.length) } : {}),
       });
@@ -114,13 +117,14 @@ export function executionRpcs(parts: RpcParts): ExecutionRpcs {
       const { pageSize, pageToken, afterSequence, eventTypes } = request;
       const wish = { pageSize, pageToken, shape: [executionId, String(afterSequence), ...eventTypes] };
       const { items, nextPageToken } = await listPage(parts, caller, "ListExecutionEvents", wish, async ({ pageSize, afterId }) => {
-        const events = await parts.executions.listEvents(caller, executionId, Number(afterId ?? request.afterSequence), pageSize);
-        const last = events.at(-1)?.sequence ?? lastSequence;
+        const read = await parts.executions.listEvents(caller, executionId, Number(afterId ?? request.afterSequence), pageSize);
+        const messages = read.map((event) => fitEvent(eventToMessage(executionId, event)));
+        const events = messages.slice(0, countFitting(ExecutionEventSchema, messages));
+        const last = Number(events.at(-1)?.sequence ?? lastSequence);
         return { items: events, nextAfterId: last < lastSequence ? String(last) : undefined };
       });
-      const events = items.filter((event) => wanted.size === 0 || wanted.has(event.type));
       return create(ListExecutionEventsResponseSchema, {
-        events: events.map((event) => eventToMessage(executionId, event)),
+        events: items.filter((event) => wanted.size === 0 || wanted.has(event.type)),
         nextPageToken,
         lastSequence: BigInt(lastSequence),
       });
@@ -141,9 +145,4 @@ async function readSteps(parts: RpcParts, caller: Caller, reference: string, loo
   const { definition } = await parts.definitions.get(caller.tenantId, state.info.workflowId, state.info.revision);
   // Steps that did not begin are the definition's business: some of them stand in branches that are never taken.
   return stepsFromState(state, definition).filter((step) => step.state !== StepState.PENDING);
-}
-
-function withoutPayloads(step: ExecutionStep): ExecutionStep {
-  const { input: _input, result: _result, ...rest } = step;
-  return rest;
 }

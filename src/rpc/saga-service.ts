@@ -7,6 +7,7 @@ import { AppError } from "../base/errors.ts";
 import { readExecution } from "../engine/read-execution.ts";
 import { callerOf } from "./interceptors/call.ts";
 import type { RpcParts } from "./parts.ts";
+import { fitSteps } from "./wire/fit.ts";
 import { sagaFromState } from "./wire/saga.ts";
 
 export function sagaRpcs(parts: RpcParts): Pick<ServiceImpl<typeof SagaCoordinationService>, "getSaga"> {
@@ -17,7 +18,7 @@ export function sagaRpcs(parts: RpcParts): Pick<ServiceImpl<typeof SagaCoordinat
       const state = record && (await readExecution((...page) => parts.executions.listEvents(...page), caller, record.id));
       if (!state) throw new AppError("SAGA_NOT_FOUND", `saga ${request.sagaId} does not exist`, { metadata: { sagaId: request.sagaId } });
       const saga = sagaFromState(state);
-      if (request.view === View.BASIC) saga.steps = [];
+      saga.steps = request.view === View.BASIC ? [] : fitSteps(saga.steps);
       return create(GetSagaResponseSchema, { saga });
     },
   };

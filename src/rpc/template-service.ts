@@ -55,7 +55,6 @@ export function templateRpcs(parts: RpcParts): TemplateRpcs {
 
     async createWorkflowFromTemplate(request, context) {
       refuseNotYet({
-        request_id: request.requestId !== "",
         overrides: request.overrides.length > 0,
         secret_bindings: Object.keys(request.secretBindings).length > 0,
       });

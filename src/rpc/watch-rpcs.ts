@@ -15,6 +15,7 @@ import type { RpcParts } from "./parts.ts";
 import { resolveExecutionId } from "./read-execution-message.ts";
 import { eventToMessage } from "./wire/event.ts";
 import { snapshotFromState } from "./wire/execution.ts";
+import { fitEvent } from "./wire/fit.ts";
 
 export interface WatchWish {
   /** Id or `key:<execution_key>`. */
@@ -83,7 +84,7 @@ function snapshotMessage(parts: RpcParts, state: ExecutionState): Promise<Execut
 function eventMessage(executionId: string, event: ExecutionEvent): ExecutionEventMessage {
   let message = eventMessages.get(event);
   if (!message) {
-    message = eventToMessage(executionId, event);
+    message = fitEvent(eventToMessage(executionId, event));
     eventMessages.set(event, message);
   }
   return message;

@@ -61,7 +61,6 @@ export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
     },
 
     async createWorkflow(request, context) {
-      refuseNotYet({ request_id: request.requestId !== "" });
       const caller = callerOf(context);
       const wish = request.workflow;
       if (!wish?.definition) throw new AppError("VALIDATION_FAILED", "workflow.definition is required");
@@ -85,7 +84,7 @@ export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
     },
 
     async deleteWorkflow(request, context) {
-      refuseNotYet({ request_id: request.requestId !== "", validate_only: request.validateOnly, force: request.force });
+      refuseNotYet({ validate_only: request.validateOnly, force: request.force });
       const etag = request.etag === "" ? {} : { etag: request.etag };
       const deleted = await workflows.deleteWorkflow(callerOf(context), request.workflow, etag);
       if (!deleted) throw workflowNotFound(request.workflow);
@@ -94,7 +93,7 @@ export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
     },
 
     async undeleteWorkflow(request, context) {
-      refuseNotYet({ request_id: request.requestId !== "", validate_only: request.validateOnly });
+      refuseNotYet({ validate_only: request.validateOnly });
       const etag = request.etag === "" ? {} : { etag: request.etag };
       const workflow = await workflows.undeleteWorkflow(callerOf(context), request.workflow, etag);
       if (!workflow) throw workflowNotFound(request.workflow);

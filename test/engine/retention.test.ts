@@ -274,6 +274,18 @@ describe("how long is kept", () => {
 describe("what callers see", () => {
   const service = useServer();
 
+  test("what the definition of a workflow says counts, as its author wrote it", async () => {
+    const { clients, database } = service;
+    const short = await run(clients, [logStep("a")], { retention: { completed: "172800s" } });
+    const plain = await run(clients, [logStep("b")]);
+    const store = createRetentionStore(database.connection);
+    expect((await retention({ store, now: () => Date.now() + 1.9 * dayMs }).pass()).executions).toBe(0);
+    expect((await retention({ store, now: () => Date.now() + 2.1 * dayMs }).pass()).executions).toBe(1);
+    expect(await refusal(clients.workflows.getExecution({ executionId: short.id }))).toMatchObject({ code: "NOT_FOUND" });
+    expect((await clients.workflows.getExecution({ executionId: plain.id })).execution?.id).toBe(plain.id);
+    await retention({ store, now: () => Date.now() + 31 * dayMs }).pass();
+  });
+
   test("an execution whose time is over is not found, by every rpc that reads, watches or commands it", async () => {
     const { clients, database } = service;
     const gone = await run(clients, [logStep("a")]);

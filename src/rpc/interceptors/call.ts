@@ -26,6 +26,8 @@ export interface Call {
 
 export const callKey = createContextKey<Call | undefined>(undefined, { description: "call" });
 export const callerKey = createContextKey<Caller | undefined>(undefined, { description: "caller" });
+/** What an interceptor that answers by itself has to answer with: Connect has put content type and status there already. */
+export const replyKey = createContextKey<{ readonly header: Headers; readonly trailer: Headers } | undefined>(undefined, { description: "reply headers" });
 /** Aborts with SERVER_DRAINING when the server begins to stop. Long polls listen to it; streams see it in their signal. */
 export const drainKey = createContextKey<AbortSignal>(new AbortController().signal, { description: "drain" });
 

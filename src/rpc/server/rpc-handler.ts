@@ -20,7 +20,7 @@ import { AppError, messageOf } from "../../base/errors.ts";
 import { limits } from "../../base/limits.ts";
 import type { Log } from "../../base/log.ts";
 import type { Auth } from "../interceptors/auth.ts";
-import { type Call, callKey, drainKey, echoHeaders, ensureCall } from "../interceptors/call.ts";
+import { type Call, callKey, drainKey, echoHeaders, ensureCall, replyKey } from "../interceptors/call.ts";
 import { applyDeadline, checkTimeout, createDeadline, unlessAborted } from "../interceptors/deadline.ts";
 import { decodeMessage } from "../interceptors/decode.ts";
 import { createErrors, toConnectError } from "../interceptors/errors.ts";
@@ -113,6 +113,7 @@ function fromDispatch(handler: UniversalHandler, request: DispatchRequest, optio
 
 async function gate(context: HandlerContext, options: RpcHandlerOptions): Promise<void> {
   const call = ensureCall(context.values, context.requestHeader);
+  context.values.set(replyKey, { header: context.responseHeader, trailer: context.responseTrailer });
   for (const [name, value] of Object.entries(echoHeaders(call))) context.responseHeader.set(name, value);
   try {
     checkTimeout(context.requestHeader);

@@ -8,6 +8,7 @@ import { type ExecutionStatus, isTerminal } from "../../domain/states.ts";
 import type { ExecutionRecord } from "../../store/execution-row.ts";
 import { endReasonWords, executionStateWords, sagaStateWords } from "./enums.ts";
 import { failureToMessage } from "./failure.ts";
+import { fitSteps } from "./fit.ts";
 import { begunSteps, type WireView } from "./step.ts";
 import { timestampOf } from "./time.ts";
 import { structFromJson, valueFromJson } from "./value.ts";
@@ -83,7 +84,7 @@ export function executionFromState(state: ExecutionState, view: WireView = "full
 export function snapshotFromState(state: ExecutionState, definition?: Definition): ExecutionSnapshot {
   return create(ExecutionSnapshotSchema, {
     execution: executionFromState(state),
-    steps: begunSteps(state, definition, snapshotStepsMax),
+    steps: fitSteps(begunSteps(state, definition, snapshotStepsMax)),
     sequence: BigInt(state.sequence),
   });
 }

@@ -2,6 +2,7 @@
 import { ApiKey } from "./api-key.ts";
 import { ExecutionCommand } from "./execution-command.ts";
 import { ExecutionEvent } from "./execution-event.ts";
+import { IdempotencyKey } from "./idempotency-key.ts";
 import { Replica } from "./replica.ts";
 import { Tenant } from "./tenant.ts";
 import { Workflow } from "./workflow.ts";
@@ -24,5 +25,6 @@ export const allEntities = [
   WorkflowInstance,
   ExecutionEvent,
   ExecutionCommand,
+  IdempotencyKey,
   WorkflowExecutionStep,
 ] as const;

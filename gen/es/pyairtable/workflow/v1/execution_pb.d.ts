@@ -243,7 +243,8 @@ export declare type ExecutionStep = Message<"pyairtable.workflow.v1.ExecutionSte
   attempt: number;
 
   /**
-   * Configuration of the first attempt with templates rendered and secrets masked. FULL view.
+   * Configuration of the first attempt with templates rendered and secrets masked. FULL view. Unset for steps that only
+   * compute: theirs follows from the definition, and is not written for every step.
    *
    * @generated from field: google.protobuf.Value input = 6;
    */
@@ -340,7 +341,7 @@ export declare type ExecutionSnapshot = Message<"pyairtable.workflow.v1.Executio
   execution?: Execution | undefined;
 
   /**
-   * Steps that have begun. At most 1,000, newest first; ListExecutionSteps has all.
+   * Steps that have begun. At most 1,000, newest first; payloads beyond 3 MiB are left out. ListExecutionSteps has all.
    *
    * @generated from field: repeated pyairtable.workflow.v1.ExecutionStep steps = 2;
    */

@@ -64,7 +64,8 @@ export declare type Saga = Message<"pyairtable.workflow.v1.Saga"> & {
   openSteps: number;
 
   /**
-   * Its steps in the order they were added. FULL view; at most 1,000, ListExecutionSteps has all.
+   * Its steps in the order they were added. FULL view; at most 1,000, payloads beyond 3 MiB are left out;
+   * ListExecutionSteps has all.
    *
    * @generated from field: repeated pyairtable.workflow.v1.ExecutionStep steps = 7;
    */
