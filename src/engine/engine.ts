@@ -219,10 +219,11 @@ export class Engine {
   /** Loads, folds and drives claimed executions. One that cannot be folded is reported and left alone, never looped on. */
   async #resume(tenantId: string, claimed: readonly ClaimedExecution[], onRun?: (run: ExecutionRun) => void): Promise<void> {
     if (claimed.length === 0) return;
-    const ledgers = await this.#options.store.loadLedgers(
-      tenantId,
-      claimed.map((execution) => execution.executionId),
-    );
+    const ids = claimed.map((execution) => execution.executionId);
+    const ledgers = await this.#options.store.loadLedgers(tenantId, ids).catch(async (error: unknown) => {
+      for (const executionId of ids) await this.#letGo(tenantId, executionId);
+      throw error;
+    });
     for (const { executionId, workflowId, revision } of claimed) {
       try {
         if (workflowId === undefined) throw new AppError("FEATURE_DISABLED", "standalone sagas are not driven yet");
@@ -232,7 +233,11 @@ export class Engine {
         onRun?.(run);
         this.#drive(tenantId, run);
       } catch (error) {
-        this.#options.services.log.error({ executionId, error: messageOf(error) }, "an execution cannot be resumed; it stays claimed until an operator looks");
+        // A broken ledger or definition stays broken; anything else may pass, so somebody tries again.
+        const isBroken = error instanceof AppError && error.code !== "UNAVAILABLE";
+        const end = isBroken ? "it stays claimed until an operator looks" : "it is let go and tried again";
+        this.#options.services.log.error({ executionId, error: messageOf(error) }, `an execution cannot be resumed; ${end}`);
+        if (!isBroken) await this.#letGo(tenantId, executionId);
       }
     }
   }
