@@ -14,8 +14,15 @@ export default defineConfig({
       {
         test: {
           name: "integration",
-          include: ["test/store/**/*.test.ts", "test/engine/**/*.test.ts", "test/service/**/*.test.ts", "test/chaos/**/*.test.ts", "test/examples/**/*.test.ts"],
+          include: [
+            "test/store/**/*.test.ts",
+            "test/engine/**/*.test.ts",
+            "test/service/**/*.test.ts",
+            "test/chaos/**/*.test.ts",
+            "test/examples/**/*.test.ts",
+          ],
           globalSetup: ["test/support/postgres.ts"],
+          maxWorkers: 2,
           testTimeout: 30_000,
           hookTimeout: 30_000,
         },

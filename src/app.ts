@@ -28,6 +28,7 @@ import { ReplicaNews } from "./engine/replica-news.ts";
 import { Retention } from "./engine/retention.ts";
 import { StartCache } from "./engine/start-cache.ts";
 import { Starter } from "./engine/start-execution.ts";
+import { TenantFeeds } from "./engine/tenant-feed.ts";
 import { ensureFirstKey, readSecrets } from "./first-key.ts";
 import { createAuthenticate } from "./rpc/api-keys.ts";
 import { controlRpcs } from "./rpc/control-rpcs.ts";
@@ -69,6 +70,7 @@ import { createRetentionStore } from "./store/retention-store.ts";
 import { findStart } from "./store/sql/find-start.ts";
 import { readBacklog } from "./store/sql/read-backlog.ts";
 import { createTemplateRepository } from "./store/template-repository.ts";
+import { createTenantNewsRepository } from "./store/tenant-news-repository.ts";
 import { createWorkflowRepository } from "./store/workflow-repository.ts";
 import { createEngineTelemetry } from "./telemetry/engine-telemetry.ts";
 import { createInstruments, createJournalObserver, createRetentionObserver, registerGauges } from "./telemetry/instruments.ts";
@@ -285,6 +287,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     starter,
     definitions,
     progress,
+    tenantFeeds: new TenantFeeds({ repository: createTenantNewsRepository(database), progress, news, clock, now: () => leases.now(), log }),
     stepTypes: savedStepTypes,
     pageTokenKey: secrets.pageTokenKey,
     clock,

@@ -58,11 +58,18 @@ export function rootNameOf(definition: Definition, path: string): string {
 export function stepAt(definition: Definition, state: ExecutionState, path: string): Step | undefined {
   const step = definition.stepsByName.get(stepNameOf(path));
   if (!step || state.steps.has(path)) return step;
-  // Not begun: outside loops its path is its name, inside them the loop must have that item.
-  const loops = placesAround(definition, path).filter(
-    (around) => around.as === "part" && definition.stepsByName.get(stepNameOf(around.path))?.block?.kind === "for_each",
-  );
+  // Not begun: outside loops its path is its name, inside them each loop must have that item.
+  const loops = loopNamesAround(definition, step.name);
   const items = loopsAround(path);
-  const isItem = items.every((item) => loops.some((loop) => loop.path === item.path) && itemsOf(state.steps.get(item.path))[item.index] !== undefined);
-  return items.length === loops.length && isItem && path === (items.at(-1)?.prefix ?? "") + step.name ? step : undefined;
+  const stands = items.every((item, depth) => stepNameOf(item.path) === loops[depth] && itemsOf(state.steps.get(item.path))[item.index] !== undefined);
+  return stands && items.length === loops.length && path === (items.at(-1)?.prefix ?? "") + step.name ? step : undefined;
+}
+
+/** Names of the loops around a step, outermost first. */
+function loopNamesAround(definition: Definition, name: string): string[] {
+  const names: string[] = [];
+  for (let holder = holdersOf(definition).get(name); holder; holder = holdersOf(definition).get(holder.step.name)) {
+    if (holder.as === "part" && holder.step.block?.kind === "for_each") names.unshift(holder.step.name);
+  }
+  return names;
 }

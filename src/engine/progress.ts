@@ -94,7 +94,7 @@ export class Progress {
     const first = events[0]?.sequence;
     const last = events.at(-1)?.sequence;
     if (first === undefined || last === undefined) return;
-    this.#feeds.get(keyOf(tenantId, executionId))?.feed.add(events);
+    if (this.#feeds.size > 0) this.#feeds.get(keyOf(tenantId, executionId))?.feed.add(events);
     for (const listener of this.#tenantListeners) listener(tenantId, executionId, first, last);
     this.#options.news?.tellProgress(tenantId, executionId, first, last);
   }

@@ -92,6 +92,7 @@ export class ReplicaNews {
 
   /** Events were committed here. */
   tellProgress(tenantId: string, executionId: string, first: number, last: number): void {
+    if (this.#wantedByPeers.size === 0) return;
     const wanted = this.#wantedByPeers.has(keyOf(tenantId, executionId)) || this.#wantedByPeers.has(keyOf(tenantId, ""));
     if (!wanted) return;
     const known = this.#progress.get(executionId);

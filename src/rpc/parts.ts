@@ -6,6 +6,7 @@ import type { Definitions } from "../engine/definitions.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Progress } from "../engine/progress.ts";
 import type { Starter } from "../engine/start-execution.ts";
+import type { TenantFeeds } from "../engine/tenant-feed.ts";
 import type { ExecutionRepository } from "../store/execution-repository.ts";
 import type { TemplateRepository } from "../store/template-repository.ts";
 import type { WorkflowRepository } from "../store/workflow-repository.ts";
@@ -18,6 +19,7 @@ export interface RpcParts {
   readonly starter: Starter;
   readonly definitions: Definitions;
   readonly progress: Progress;
+  readonly tenantFeeds: TenantFeeds;
   /** To be called after every change of a workflow: starts through this replica see it at once. */
   readonly workflowsChanged: () => void;
   readonly stepTypes: StepTypes;

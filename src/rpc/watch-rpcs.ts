@@ -1,21 +1,33 @@
-/** WorkflowService.WatchExecution, and what the other streams share with it. */
+/** WorkflowService.WatchExecution and WatchExecutions, and what the other streams share with them. */
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { type ExecutionEvent as ExecutionEventMessage, WatchHeartbeatSchema } from "#gen/pyairtable/workflow/v1/event_pb.js";
 import type { ExecutionSnapshot } from "#gen/pyairtable/workflow/v1/execution_pb.js";
-import { type WatchExecutionResponse, WatchExecutionResponseSchema, type WorkflowService } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
+import {
+  ExecutionsSnapshotSchema,
+  type WatchExecutionResponse,
+  WatchExecutionResponseSchema,
+  type WatchExecutionsResponse,
+  WatchExecutionsResponseSchema,
+  type WorkflowService,
+} from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
 import type { Caller } from "../base/caller.ts";
+import { AppError } from "../base/errors.ts";
 import type { Definition } from "../domain/definition.ts";
 import type { ExecutionEvent } from "../domain/events.ts";
 import type { ExecutionState } from "../domain/execution.ts";
+import { checkFollowed } from "../engine/match-execution.ts";
 import { watchExecution } from "../engine/watch.ts";
+import { type ManyItem, watchMany } from "../engine/watch-many.ts";
 import { callerOf } from "./interceptors/call.ts";
 import type { RpcParts } from "./parts.ts";
 import { resolveExecutionId } from "./read-execution-message.ts";
 import { eventToMessage } from "./wire/event.ts";
-import { snapshotFromState } from "./wire/execution.ts";
+import { executionToMessage, snapshotFromState } from "./wire/execution.ts";
 import { fitEvent } from "./wire/fit.ts";
+import { executionFilterOf } from "./wire/list-filters.ts";
+import { decodePageToken, encodePageToken, listingHash } from "./wire/page-token.ts";
 
 export interface WatchWish {
   /** Id or `key:<execution_key>`. */
@@ -27,7 +39,7 @@ export interface WatchWish {
 
 export type WatchItemMessage = WatchExecutionResponse["item"];
 
-export function watchRpcs(parts: RpcParts): Pick<ServiceImpl<typeof WorkflowService>, "watchExecution"> {
+export function watchRpcs(parts: RpcParts): Pick<ServiceImpl<typeof WorkflowService>, "watchExecution" | "watchExecutions"> {
   return {
     async *watchExecution(request, context) {
       const wish = {
@@ -36,6 +48,18 @@ export function watchRpcs(parts: RpcParts): Pick<ServiceImpl<typeof WorkflowServ
         eventTypes: request.eventTypes,
       };
       for await (const item of watchItems(parts, callerOf(context), wish, context)) yield create(WatchExecutionResponseSchema, { item });
+    },
+
+    async *watchExecutions(request, context) {
+      const caller = callerOf(context);
+      const filter = executionFilterOf(request.filter);
+      checkFollowed(filter);
+      const tokens = resumeTokens(parts, caller, request.filter);
+      const wish = { filter, resumeAt: tokens.read(request.resumeToken), eventTypes: new Set(request.eventTypes), signal: context.signal };
+      for await (const item of watchMany(parts.tenantFeeds, caller, wish)) {
+        yield create(WatchExecutionsResponseSchema, { item: manyItem(parts, item), resumeToken: tokens.write(item.resumeAt) });
+      }
+      context.signal.throwIfAborted();
     },
   };
 }
@@ -88,4 +112,41 @@ function eventMessage(executionId: string, event: ExecutionEvent): ExecutionEven
     eventMessages.set(event, message);
   }
   return message;
+}
+
+function manyItem(parts: RpcParts, item: ManyItem): WatchExecutionsResponse["item"] {
+  switch (item.kind) {
+    case "snapshot": {
+      const executions = item.executions.map((execution) => executionToMessage(execution, "basic"));
+      return { case: "snapshot", value: create(ExecutionsSnapshotSchema, { executions, complete: item.complete }) };
+    }
+    case "event":
+      return { case: "event", value: eventMessage(item.executionId, item.event) };
+    case "heartbeat":
+      return { case: "heartbeat", value: create(WatchHeartbeatSchema, { time: timestampFromMs(parts.clock.now()) }) };
+    default:
+      return item satisfies never;
+  }
+}
+
+/** Resume tokens of one stream: sealed moments, bound to tenant and filter as page tokens are. */
+function resumeTokens(parts: RpcParts, { tenantId }: Caller, filter: string) {
+  const scope = { tenantId, method: "WorkflowService/WatchExecutions", filterHash: listingHash(filter) };
+  let written: { readonly resumeAt: number; readonly token: string } | undefined;
+  return {
+    read(token: string): number | undefined {
+      try {
+        const position = decodePageToken(parts.pageTokenKey, token, scope);
+        return position === undefined ? undefined : Number(position);
+      } catch (error) {
+        if (!(error instanceof AppError)) throw error;
+        throw new AppError("RESUME_TOKEN_INVALID", "resume_token was not made by this service for this filter; begin again without it", { cause: error });
+      }
+    },
+    write(resumeAt: number | undefined): string {
+      if (resumeAt === undefined) return "";
+      if (written?.resumeAt !== resumeAt) written = { resumeAt, token: encodePageToken(parts.pageTokenKey, { ...scope, after: String(resumeAt) }) };
+      return written.token;
+    },
+  };
 }

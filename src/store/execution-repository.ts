@@ -143,7 +143,8 @@ export function createExecutionRepository(database: Pick<Database, "pool">): Exe
 }
 
 /** Undefined: nothing can match, because it names what cannot exist here. */
-function conditionsOf({ workflowId, parentId, ...rest }: ExecutionFilter): ExecutionConditions | undefined {
+/** The filter with plain uuids; undefined when no execution can match it. */
+export function conditionsOf({ workflowId, parentId, ...rest }: ExecutionFilter): ExecutionConditions | undefined {
   const workflowUuid = workflowId === undefined ? undefined : parseId("workflow", workflowId);
   const parentUuid = parentId === undefined ? undefined : parseId("execution", parentId);
   const foreign = (workflowId !== undefined && !workflowUuid) || (parentId !== undefined && !parentUuid);

@@ -2,12 +2,10 @@
 import { formatId, parseId } from "../base/ids.ts";
 import type { Database } from "./database.ts";
 import { guarded } from "./database-error.ts";
-import type { ExecutionConditions } from "./execution-conditions.ts";
-import type { ExecutionFilter } from "./execution-repository.ts";
+import { conditionsOf, type ExecutionFilter } from "./execution-repository.ts";
 import { type ExecutionRecord, toExecution } from "./execution-row.ts";
 import { createNewsRepository, type NewsRepository } from "./news-repository.ts";
 import { changedSince, endedExecutions, executionsByIds, firstSince, openExecutions } from "./sql/tenant-news.ts";
-import { isStorable } from "./storable.ts";
 
 export interface ChangedExecution {
   readonly executionId: string;
@@ -68,11 +66,3 @@ export function createTenantNewsRepository(database: Pick<Database, "pool">): Te
 }
 
 const nil = "00000000-0000-0000-0000-000000000000";
-
-/** Undefined when no execution can match. */
-function conditionsOf({ workflowId, parentId, ...rest }: ExecutionFilter): ExecutionConditions | undefined {
-  const workflowUuid = workflowId === undefined ? undefined : parseId("workflow", workflowId);
-  const parentUuid = parentId === undefined ? undefined : parseId("execution", parentId);
-  if ((workflowId !== undefined && !workflowUuid) || (parentId !== undefined && !parentUuid) || !isStorable({ ...rest })) return undefined;
-  return { ...rest, ...(workflowUuid && { workflowUuid }), ...(parentUuid && { parentUuid }) };
-}

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { claimShares, type DueTenant } from "../../src/engine/claim-shares.ts";
 import { claimText } from "../../src/store/sql/claim-executions.ts";
 import { nextDue, nextDueText } from "../../src/store/sql/next-due.ts";
+import { changedSince, changedSinceText } from "../../src/store/sql/tenant-news.ts";
 import { openPlace, type Place } from "../store/journal-fixture.ts";
 
 const limits = { room: 1000, roundRowsMax: 400, tenantRowsMax: 200, tenantsMax: 100 };
@@ -124,6 +125,26 @@ describe("looking for due work", () => {
     expect(blocks, "only what is due is read, not every sleeper of the tenant").toBeLessThan(300);
     const { rows } = await place.pool.query("select count(*)::int as claimed from workflow_executions where owner = $1", [replica]);
     expect(rows[0].claimed).toBe(5);
+  });
+
+  it("lets the stream of a tenant find what is new among its 5,000 sleepers without reading their ledgers", async () => {
+    await place.pool.query(
+      `insert into execution_events (tenant_id, execution_id, sequence, type, step_path, attempt, at, payload)
+       select tenant_id, id, n, 'step_waiting', 's', 1, now() - interval '1 hour', '{}' from workflow_executions, generate_series(1, 3) n where tenant_id in ('tenant5', 'tenant6')`,
+    );
+    await place.pool.query(
+      `insert into execution_events (tenant_id, execution_id, sequence, type, step_path, attempt, at, payload)
+       select tenant_id, id, n, 'step_succeeded', 's', 1, now(), '{}' from (select * from workflow_executions where tenant_id = 'tenant5' limit 7) e, generate_series(4, 5) n`,
+    );
+    const since = new Date(Date.now() - 10_000);
+    const found = await changedSince(place.pool, "tenant5", since, 100);
+    expect(found).toHaveLength(7);
+    for (const { first, last } of found) expect([first, last]).toEqual([4, 5]);
+    const { nodes, blocks, timeMs } = await explain(changedSinceText, ["tenant5", since, 100]);
+    console.log(`what is new among 5,000 sleepers: ${timeMs.toFixed(1)} ms, ${blocks} blocks`);
+    expect(nodes.map((node) => node["Node Type"])).not.toContain("Seq Scan");
+    // One probe of three index pages and one row for each sleeper.
+    expect(blocks).toBeLessThan(40_000);
   });
 
   it("stays quick with parked work of 3,000 tenants", async () => {

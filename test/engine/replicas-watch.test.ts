@@ -4,12 +4,15 @@ import { type Clock, systemClock } from "../../src/base/clock.ts";
 import { silentLog } from "../../src/base/log.ts";
 import { Progress, type ProgressOptions } from "../../src/engine/progress.ts";
 import { cut, ReplicaNews } from "../../src/engine/replica-news.ts";
+import { TenantFeeds } from "../../src/engine/tenant-feed.ts";
 import { type WatchItem, type WatchRequest, watchExecution } from "../../src/engine/watch.ts";
+import { type ManyItem, watchMany } from "../../src/engine/watch-many.ts";
 import { type Database, openDatabase } from "../../src/store/database.ts";
 import { createExecutionRepository } from "../../src/store/execution-repository.ts";
 import type { AppendRequest } from "../../src/store/journal.ts";
 import { createNewsRepository } from "../../src/store/news-repository.ts";
 import { NotifyLink, notifyBytesMax } from "../../src/store/notify.ts";
+import { createTenantNewsRepository } from "../../src/store/tenant-news-repository.ts";
 import { openPlace, openReplica, type Place, type Replica, Writer } from "../store/journal-fixture.ts";
 import { callerOf } from "../store/open-store.ts";
 
@@ -225,6 +228,67 @@ describe("a stream", () => {
     );
     expect(ages.map((age) => Math.round(age / 60_000))).toEqual([27, 30, 33]);
   });
+});
+
+describe("a slow reader of a whole tenant", () => {
+  it("gets a snapshot in place of what it missed: what is open, and what ended meanwhile", { timeout: 60_000 }, async () => {
+    await using world = await openWorld();
+    const tenantId = "busy";
+    const feeds = new TenantFeeds({
+      repository: createTenantNewsRepository(database),
+      progress: world.progress,
+      clock: systemClock,
+      now: Date.now,
+      log: silentLog,
+    });
+    const writers = Array.from({ length: 40 }, () => new Writer(tenantId));
+    for (const writer of writers) await world.driver.journal.append(now(writer.start()));
+    const stalled = Promise.withResolvers<void>();
+    const items: ManyItem[] = [];
+    const abort = new AbortController();
+    const request = { filter: {}, resumeAt: undefined, eventTypes: new Set<string>(), signal: abort.signal };
+    const joined = Promise.withResolvers<void>();
+    const reading = (async () => {
+      for await (const item of watchMany(feeds, callerOf(tenantId), request)) {
+        items.push(item);
+        joined.resolve();
+        if (items.length === 1) await stalled.promise;
+      }
+    })();
+    await joined.promise;
+    const append = async (request: AppendRequest): Promise<void> => {
+      expect(await world.driver.journal.append(now(request))).toEqual({ kind: "committed" });
+      const numbers = request.events.map(({ sequence }) => sequence);
+      world.progress.heard(tenantId, request.executionId, numbers[0] ?? 0, numbers.at(-1) ?? 0);
+    };
+    for (let step = 0; step < 250; step++) await Promise.all(writers.map((writer) => append(writer.step(`s${step}`))));
+    const [ending, ...others] = writers as [Writer, ...Writer[]];
+    await append(ending.end());
+    const taken = createTenantNewsRepository(database);
+    // Until the feed has read everything, so that it has met the bound.
+    while ((await taken.changedSince(tenantId, 0, 100)).length < 40) await systemClock.sleep(20);
+    await systemClock.sleep(3_000);
+    stalled.resolve();
+    while (items.filter((item) => item.kind === "snapshot" && item.complete).length < 2) await systemClock.sleep(20);
+    const events = items.filter((item) => item.kind === "event");
+    expect(events).toEqual([]);
+    const again = items.slice(1).flatMap((item) => (item.kind === "snapshot" ? item.executions : []));
+    expect(new Set(again.map(({ id }) => id))).toEqual(new Set(writers.map(({ executionId }) => executionId)));
+    expect(again.find(({ id }) => id === ending.executionId)).toMatchObject({ state: "completed", lastSequence: 253 });
+    for (const writer of others) expect(again.find(({ id }) => id === writer.executionId)).toMatchObject({ lastSequence: 252 });
+    await append((others[0] as Writer).end());
+    while (!items.some((item) => item.kind === "event")) await systemClock.sleep(20);
+    expect(items.at(-1)).toMatchObject({ kind: "event", executionId: others[0]?.executionId, event: { sequence: 253 } });
+    abort.abort();
+    await reading;
+  });
+
+  /** The writer's moments lie in the past; what is followed happens now. */
+  function now(request: AppendRequest): AppendRequest {
+    const row = request.row && { ...request.row, ...(request.row.endedAt === undefined ? {} : { endedAt: Date.now() }) };
+    const events = request.events.map((event) => ({ ...event, at: Date.now() }));
+    return { ...request, events, ...(row ? { row } : {}), ...(request.start ? { start: { ...request.start, createdAt: Date.now() } } : {}) };
+  }
 });
 
 describe("messages", () => {

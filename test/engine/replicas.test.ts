@@ -45,7 +45,7 @@ const rounded = (values: readonly number[]): string => values.map((value) => val
 
 describe("a watch of what another replica drives", () => {
   /** Longer than a watch counts as new, so that only messages can make it quick. */
-  const steps = Array.from({ length: 40 }, (_, index) => delayStep(`wait${index}`, "0.1s"));
+  const steps = Array.from({ length: 30 }, (_, index) => delayStep(`wait${index}`, "0.15s"));
 
   /** For each event that came in the last half: how long after its moment. */
   async function delays(here: Server, there: Server): Promise<{ delaysMs: number[]; sequences: number[] }> {
@@ -112,7 +112,7 @@ describe("a command for an execution that another replica drives", () => {
     }
     console.log(`terminated through another replica, ms: ${rounded(tookMs)}`);
     const executionId = await hanging(here);
-    await workflows.cancelExecution({ executionId, reason: "mind changed" });
+    await workflows.cancelExecution({ executionId, reason: "mind changed", gracePeriod: { seconds: 0n, nanos: 1_000_000 } });
     expect((await ended(connect(here), executionId)).state).toBe(ExecutionState.CANCELED);
     const { rows } = await pool.query("select from execution_commands");
     expect(rows).toHaveLength(0);
@@ -161,7 +161,7 @@ describe("a command for an execution that another replica drives", () => {
 });
 
 describe("takeover", () => {
-  const steps = () => [...Array.from({ length: 30 }, (_, index) => delayStep(`wait${index}`, "0.1s")), httpStep("call", `${ledger.url}/call`), logStep("done")];
+  const steps = () => [...Array.from({ length: 15 }, (_, index) => delayStep(`wait${index}`, "0.2s")), httpStep("call", `${ledger.url}/call`), logStep("done")];
 
   interface Victim {
     readonly server: Server;
@@ -211,11 +211,11 @@ describe("takeover", () => {
   test("after SIGKILL happens at once: the presence lock tells, not the end of the lease", { timeout: 120_000 }, async () => {
     const takenMs: number[] = [];
     const all: string[] = [];
-    for (let round = 0; round < 7; round++) {
+    for (let round = 0; round < 4; round++) {
       const [victim] = (await up(3)) as [Server];
       const { ids } = await drive(victim, 10);
       all.push(...ids);
-      await pause(100 + round * 150);
+      await pause(100 + round * 300);
       const owner = await ownerOfAll();
       const killedAt = performance.now();
       await victim.kill();

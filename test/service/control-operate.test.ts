@@ -21,7 +21,7 @@ const get = async (executionId: string): Promise<Execution | undefined> => (awai
 const pathsOf = (id: string): string[] => service.ledger.calls.filter((call) => call.headers["saga-id"] === id).map((call) => call.path);
 const eventTypes = async (executionId: string): Promise<string[]> =>
   types((await service.clients.workflows.listExecutionEvents({ executionId, pageSize: 1000 })).events);
-const valueOf = (value: unknown) => ({ kind: { case: "structValue" as const, value: value as JsonObject } });
+const structOf = (value: unknown) => ({ kind: { case: "structValue" as const, value: value as JsonObject } });
 
 describe("pause and resume", () => {
   test("the attempt in flight ends, nothing follows, PAUSED is shown and found; a restart keeps it; resume goes on", async () => {
@@ -265,7 +265,7 @@ describe("an operator decides a step", () => {
     await expect.poll(async () => (await get(id))?.state).toBe(ExecutionState.WAITING);
     const preview = await clients.workflows.skipStep({ executionId: id, path: "sleep", reason: "r", validateOnly: true });
     expect(preview.step?.state).toBe(StepState.SKIPPED);
-    const skipped = await clients.workflows.skipStep({ executionId: id, path: "sleep", reason: "no time", result: valueOf({ slept: false }) });
+    const skipped = await clients.workflows.skipStep({ executionId: id, path: "sleep", reason: "no time", result: structOf({ slept: false }) });
     expect(skipped.step).toMatchObject({ state: StepState.SKIPPED });
     await expect.poll(async () => (await stepsOf(clients, id)).get("one")?.state).toBe(StepState.RETRYING);
     const explained = await clients.workflows.explainExecution({ executionId: id });
@@ -273,7 +273,7 @@ describe("an operator decides a step", () => {
       { stepPath: "one", cause: { case: "retry", value: { attempt: 2, maximumAttempts: 5, failure: { name: "HTTP.503" } } } },
     ]);
     expect(ms(explained.blockers[0]?.untilTime)).toBeGreaterThan(Date.now() + 60_000);
-    await clients.workflows.completeStep({ executionId: id, path: "one", reason: "did it by hand", result: valueOf({ status: 201 }) });
+    await clients.workflows.completeStep({ executionId: id, path: "one", reason: "did it by hand", result: structOf({ status: 201 }) });
     await ledger.called("/o2");
     expect(await refusal(clients.workflows.skipStep({ executionId: id, path: "two", reason: "r" }))).toMatchObject({
       code: "FAILED_PRECONDITION",

@@ -75,7 +75,8 @@ describe("request_id", () => {
     const { workflows } = service.clients;
     const { id } = await begin(service.clients, [delayStep("sleep", "3600s")]);
     const key = crypto.randomUUID();
-    const pause = (value: string) => headersOf((options) => workflows.pauseExecution({ executionId: id }, { ...options, headers: { "idempotency-key": value } }));
+    const pause = (value: string) =>
+      headersOf((options) => workflows.pauseExecution({ executionId: id }, { ...options, headers: { "idempotency-key": value } }));
     expect((await pause(key)).replayed).toBe(false);
     expect((await pause(`"${key}"`)).replayed).toBe(true);
     expect(await refusal(workflows.pauseExecution({ executionId: id }, { headers: { "idempotency-key": "x".repeat(37) } }))).toMatchObject({

@@ -34,7 +34,9 @@ const served = new Set(
     "TemplateService/ListTemplates GetTemplate ListTemplateCategories CreateWorkflowFromTemplate",
     "WorkflowService/ListWorkflows GetWorkflow CreateWorkflow DeleteWorkflow UndeleteWorkflow ValidateDefinition GetWorkflowRevision",
     "WorkflowService/StartExecution StartExecutionAndWatch BatchStartExecutions GetExecution WaitExecution ListExecutions ListExecutionSteps",
-    "WorkflowService/GetExecutionStep ListExecutionEvents WatchExecution CancelExecution TerminateExecution",
+    "WorkflowService/GetExecutionStep ListExecutionEvents WatchExecution WatchExecutions CancelExecution TerminateExecution PauseExecution ResumeExecution",
+    "WorkflowService/RetryExecution RerunExecution SkipStep CompleteStep FailStep UpdateVariables PreviewCompensation ExplainExecution",
+    "WorkflowService/CountExecutions DeleteExecution",
     "SagaCoordinationService/GetSaga",
   ].flatMap(
     (line) =>

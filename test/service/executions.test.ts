@@ -264,12 +264,13 @@ describe("a failure that is expected", () => {
   });
 });
 
-test("a pure step shows its input and its times too", async () => {
+test("a step that only computes shows its times, and keeps no input: that follows from the definition", async () => {
   const { clients } = service;
   const execution = await run(clients, [logStep("say", "n is {{trigger.data.n}}")], {}, { n: 7 });
   const say = (await stepsOf(clients, execution.id)).get("say");
   expect(ms(say?.startTime)).toBeGreaterThanOrEqual(ms(execution.createTime));
-  expect(plain(say?.input)).toMatchObject({ message: "n is 7" });
+  expect(plain(say?.result)).toMatchObject({ message: "n is 7" });
+  expect(say?.input).toBeUndefined();
 });
 
 test("steps that never began are not listed: a branch not taken, a catch not needed, what comes after the failure", async () => {

@@ -153,3 +153,8 @@ test("a watch on one replica sees what another one does", async () => {
   expect(await ended(connect(other), id, 5)).toEqual(await ended(clients, id, 5));
   await other.stop();
 });
+
+test("callers that vanish are no errors of the service", () => {
+  const errors = server.logLines.filter((line) => line.includes('"level":"error"')).map((line) => line.slice(0, 300));
+  expect(errors).toEqual([]);
+});

@@ -115,6 +115,8 @@ function fromFramework(error: ConnectError, call: Call, log: Log): ConnectError 
     case Code.Unavailable:
       return withDetails(error, "OVERLOADED", call);
     case Code.Internal:
+      // A stream that the caller, its proxy or the wire reset: nothing of ours failed, and nobody is left to read an answer.
+      if (/^http\/2 stream closed with error code/.test(sentence)) return new ConnectError("The caller went away.", Code.Canceled);
       if (sentence.startsWith("parse binary")) return fromAppError(new AppError("VALIDATION_FAILED", `The message cannot be decoded: ${sentence}`), call);
       break;
     default:

@@ -59,7 +59,13 @@ left join lateral (
 ) l on true`;
 
 /** Open executions by id, after `afterUuid`. */
-export async function openExecutions(pool: Pool, tenantId: string, conditions: ExecutionConditions, afterUuid: string, rowsMax: number): Promise<ExecutionRow[]> {
+export async function openExecutions(
+  pool: Pool,
+  tenantId: string,
+  conditions: ExecutionConditions,
+  afterUuid: string,
+  rowsMax: number,
+): Promise<ExecutionRow[]> {
   const where = whereOf(tenantId, conditions, [afterUuid, rowsMax]);
   const text = `${withLedger} where ${where.text} and e.end_time is null and e.id > $1 order by e.id limit $2`;
   return (await pool.query<ExecutionRow>(text, [...where.values])).rows;

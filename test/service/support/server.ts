@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { appendFileSync, mkdtempSync, rmSync } from "node:fs";
+import { appendFileSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -56,21 +56,22 @@ export interface Server {
 }
 
 const running = new Set<ChildProcess>();
-const folders = new Set<string>();
 process.once("exit", () => {
   for (const child of running) child.kill("SIGKILL");
-  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
 });
 
 /** Resolves once the server answers; rejects with its last words when it ends before. */
 export async function startServer(options: ServerOptions = {}): Promise<Server> {
-  const dataDir = options.dataDir ?? makeFolder();
+  const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), "pawf-service-"));
+  mkdirSync(dataDir, { recursive: true });
   const filled: ServerOptions = { masterKey: randomBytes(24).toString("hex"), apiKey: makeApiKey(), ...options, dataDir };
   const child = spawn(process.execPath, [join(root, "src/main.ts")], { cwd: dataDir, env: environment(filled), stdio: ["ignore", "pipe", "pipe"] });
   running.add(child);
   const exited = new Promise<Exit>((resolve) =>
     child.once("exit", (code, signal) => {
       running.delete(child);
+      // With a database elsewhere the folder holds nothing worth keeping; an embedded server's is its test's to remove.
+      if (options.databaseUrl !== undefined) rmSync(dataDir, { recursive: true, force: true });
       resolve({ code, signal });
     }),
   );
@@ -92,17 +93,11 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     return controlOf({ child, exited, logLines, options: filled, port: Number(new URL(first.url).port), apiKey: first.api_key ?? filled.apiKey ?? "" });
   } catch (error) {
     child.kill("SIGKILL");
+    if (options.dataDir === undefined) rmSync(dataDir, { recursive: true, force: true });
     throw error;
   } finally {
     clearTimeout(timer);
   }
-}
-
-/** Removed when the test process ends, so that a server can be started again on it. */
-function makeFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), "pawf-service-"));
-  folders.add(folder);
-  return folder;
 }
 
 /** Another process on the same data, with the same keys. */

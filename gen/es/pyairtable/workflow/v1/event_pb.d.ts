@@ -760,14 +760,15 @@ export declare type StepSucceeded = Message<"pyairtable.workflow.v1.StepSucceede
   result?: Value | undefined;
 
   /**
-   * When it began, if no step_started precedes it (pure steps).
+   * When it began, if no step_started precedes it and that was before this event (a step that only computes begins and ends
+   * at once).
    *
    * @generated from field: google.protobuf.Timestamp started_time = 2;
    */
   startedTime?: Timestamp | undefined;
 
   /**
-   * Its input, if no step_started precedes it.
+   * Its input, where one is kept: not for steps that only compute, theirs follows from the definition.
    *
    * @generated from field: google.protobuf.Value input = 3;
    */

@@ -2409,7 +2409,8 @@ export declare const WatchExecutionResponseSchema: GenMessage<WatchExecutionResp
  */
 export declare type WatchExecutionsRequest = Message<"pyairtable.workflow.v1.WatchExecutionsRequest"> & {
   /**
-   * As in ListExecutions, without times. Empty = all of the tenant.
+   * As in ListExecutions, without times, end_reason, failure.reason and failed_step. A state is matched before or after an
+   * event, so that executions are seen to enter and to leave. Empty = all of the tenant.
    *
    * @generated from field: string filter = 1;
    */
@@ -2449,7 +2450,8 @@ export declare type WatchExecutionsResponse = Message<"pyairtable.workflow.v1.Wa
    */
   item: {
     /**
-     * Executions that match and are open now, in several messages if they are many. Not sent after a resume.
+     * Executions that match and are open now, in several messages if they are many. Not sent after a resume. A later one
+     * replaces events that a slow reader missed; it then also holds executions that ended meanwhile.
      *
      * @generated from field: pyairtable.workflow.v1.ExecutionsSnapshot snapshot = 1;
      */
@@ -2474,7 +2476,7 @@ export declare type WatchExecutionsResponse = Message<"pyairtable.workflow.v1.Wa
   } | { case: undefined; value?: undefined };
 
   /**
-   * Where to resume after this message. Opaque.
+   * Where to resume after this message. Opaque. Empty while a snapshot is not complete.
    *
    * @generated from field: string resume_token = 4;
    */
@@ -4518,8 +4520,10 @@ export declare const WorkflowService: GenService<{
     output: typeof WatchExecutionResponseSchema;
   },
   /**
-   * Streams all executions that match: those open now, then the events of all. Does not end by itself; resumes as
-   * WatchExecution, with `resume_token`. Reasons: RESUME_TOKEN_INVALID, RESUME_EXPIRED.
+   * Streams all executions that match: those open now, then the events of all. Does not end by itself. UNAVAILABLE with
+   * RetryInfo (after about 30 min, or when the replica stops) means: call again with `resume_token`. Nothing is lost then,
+   * and the events of the last seconds come twice: pass over numbers of an execution that you have seen.
+   * Reasons: FILTER_INVALID, RESUME_TOKEN_INVALID, RESUME_EXPIRED (after 1 h), FEATURE_DISABLED.
    *
    * @generated from rpc pyairtable.workflow.v1.WorkflowService.WatchExecutions
    */
