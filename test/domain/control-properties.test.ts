@@ -8,7 +8,9 @@ import { foldExecution } from "../../src/domain/execution.ts";
 import { isTerminal } from "../../src/domain/states.ts";
 import { compile, fails, identity, type Order, type Script, type Simulated, simulate, succeeds, unclear } from "./simulate.ts";
 
-type Shape = { readonly kind: "undoable" | "plain" | "pure" | "wait" | "halt" } | { readonly kind: "choose" | "side" | "each"; readonly inner: readonly Shape[] };
+type Shape =
+  | { readonly kind: "undoable" | "plain" | "pure" | "wait" | "halt" }
+  | { readonly kind: "choose" | "side" | "each"; readonly inner: readonly Shape[] };
 
 const leaf: fc.Arbitrary<Shape> = fc.record({ kind: fc.constantFrom("undoable", "undoable", "plain", "pure", "wait", "halt") });
 const shapes: fc.Arbitrary<readonly Shape[]> = fc.letrec<{ steps: readonly Shape[]; step: Shape }>((tie) => ({
@@ -39,7 +41,15 @@ function build(steps: readonly Shape[], names: string[]): JsonObject[] {
       case "choose":
         return { name, conditional: { cases: [{ when: "true", steps: build(shape.inner, names) }] } };
       case "side":
-        return { name, parallel: { branches: [{ name: "l", steps: build(shape.inner, names) }, { name: "r", steps: build([{ kind: "plain" }], names) }] } };
+        return {
+          name,
+          parallel: {
+            branches: [
+              { name: "l", steps: build(shape.inner, names) },
+              { name: "r", steps: build([{ kind: "plain" }], names) },
+            ],
+          },
+        };
       case "each":
         return { name, for_each: { items: "[1, 2]", max_parallel: 2, steps: build(shape.inner, names) } };
       default:
@@ -51,7 +61,10 @@ function build(steps: readonly Shape[], names: string[]): JsonObject[] {
 const by = { actor: "key_1", reason: "because" };
 const command = (names: readonly string[]): fc.Arbitrary<ControlCommand> => {
   const name = fc.constantFrom(...names);
-  const path = fc.oneof(name, name.map((text) => `s0[1]/${text}`));
+  const path = fc.oneof(
+    name,
+    name.map((text) => `s0[1]/${text}`),
+  );
   return fc.oneof(
     fc.constantFrom<ControlCommand["kind"]>("pause", "resume", "terminate").map((kind) => ({ kind, ...by }) as ControlCommand),
     fc.constantFrom(0, 3, 2_000).map((graceMs): ControlCommand => ({ kind: "cancel", ...by, graceMs })),
@@ -88,7 +101,12 @@ const cases: fc.Arbitrary<Case> = shapes.chain((shape) => {
           script[`undo ${path}`] = [...(undos[index % undos.length] ?? []), succeeds()];
         }
       });
-      const definition = { variables: { v: 0 }, steps, ...(keep ? { on_failure: "FAILURE_POLICY_KEEP_EFFECTS" } : {}), compensation_policy: { halt_on_stuck: true } };
+      const definition = {
+        variables: { v: 0 },
+        steps,
+        ...(keep ? { on_failure: "FAILURE_POLICY_KEEP_EFFECTS" } : {}),
+        compensation_policy: { halt_on_stuck: true },
+      };
       return { definition, script, commands };
     });
 });
@@ -96,7 +114,10 @@ const cases: fc.Arbitrary<Case> = shapes.chain((shape) => {
 /** Commands that come when the run stands still or has ended are given to what was started from its ledger. */
 function play({ definition, script, commands }: Case): Simulated {
   const revision = compile(definition);
-  const orderOf = (wish: ControlCommand, when: Order["when"]): Order => ({ when, command: (state, own, now) => applyCommand({ state, revision: own, now }, wish) });
+  const orderOf = (wish: ControlCommand, when: Order["when"]): Order => ({
+    when,
+    command: (state, own, now) => applyCommand({ state, revision: own, now }, wish),
+  });
   let left = [...commands].sort((a, b) => a.from - b.from);
   let simulated = simulate(revision, { script, orders: left.map(({ from, command: wish }) => orderOf(wish, (state) => state.sequence >= from)) });
   for (const { from, command: wish } of (left = left.filter((item) => item.from > simulated.ledger.length))) {
@@ -121,7 +142,8 @@ function expectLegal({ ledger, state }: Simulated): void {
   expect(isTerminal(state.status)).toBe(!open);
 }
 
-const countOf = (ledger: readonly ExecutionEvent[], type: string, path: string): number => ledger.filter((event) => event.type === type && event.stepPath === path).length;
+const countOf = (ledger: readonly ExecutionEvent[], type: string, path: string): number =>
+  ledger.filter((event) => event.type === type && event.stepPath === path).length;
 
 describe("commands at any moment", () => {
   it("keep the ledger legal, results once made, and undo nothing twice", () => {

@@ -6,7 +6,7 @@ import { Progress, type ProgressOptions } from "../../src/engine/progress.ts";
 import { cut, ReplicaNews } from "../../src/engine/replica-news.ts";
 import { TenantFeeds } from "../../src/engine/tenant-feed.ts";
 import { type WatchItem, type WatchRequest, watchExecution } from "../../src/engine/watch.ts";
-import { type ManyItem, watchMany } from "../../src/engine/watch-many.ts";
+import { type ManyItem, resumeMsMax, watchMany } from "../../src/engine/watch-many.ts";
 import { type Database, openDatabase } from "../../src/store/database.ts";
 import { createExecutionRepository } from "../../src/store/execution-repository.ts";
 import type { AppendRequest } from "../../src/store/journal.ts";
@@ -281,6 +281,21 @@ describe("a slow reader of a whole tenant", () => {
     expect(items.at(-1)).toMatchObject({ kind: "event", executionId: others[0]?.executionId, event: { sequence: 253 } });
     abort.abort();
     await reading;
+  });
+
+  it("may not resume at a moment that is too long ago", async () => {
+    await using world = await openWorld();
+    const feeds = new TenantFeeds({
+      repository: createTenantNewsRepository(database),
+      progress: world.progress,
+      clock: systemClock,
+      now: Date.now,
+      log: silentLog,
+    });
+    const request = { filter: {}, eventTypes: new Set<string>(), signal: new AbortController().signal };
+    const late = watchMany(feeds, acme, { ...request, resumeAt: Date.now() - 2 * resumeMsMax });
+    await expect(late.next()).rejects.toMatchObject({ reason: "RESUME_EXPIRED", code: "OUT_OF_RANGE" });
+    expect(feeds.watched).toBe(0);
   });
 
   /** The writer's moments lie in the past; what is followed happens now. */
