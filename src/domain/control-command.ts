@@ -16,7 +16,7 @@ import { completeStep, failStep, type StepRequest, skipStep } from "./control-st
 import { updateVariables } from "./control-variables.ts";
 import type { CompiledRevision } from "./definition.ts";
 import type { NewEvent } from "./events.ts";
-import type { ExecutionState } from "./execution.ts";
+import type { ExecutionState } from "./execution-state.ts";
 import type { Failure } from "./failure.ts";
 
 export type ControlCommand =

@@ -1,6 +1,6 @@
 /** Where a step stands: what is around its path, and whether a path can be that of a step at all. */
 import type { Definition, Step } from "./definition.ts";
-import type { ExecutionState } from "./execution.ts";
+import type { ExecutionState } from "./execution-state.ts";
 import { itemsOf, loopsAround } from "./loop-items.ts";
 
 interface Holder {

@@ -2,7 +2,7 @@
 import type { AppError } from "../base/errors.ts";
 import { type ControlRequest, terminalError } from "./control.ts";
 import type { NewEvent } from "./events.ts";
-import type { ExecutionState } from "./execution.ts";
+import type { ExecutionState } from "./execution-state.ts";
 import { isTerminal } from "./states.ts";
 
 export function pauseExecution(state: ExecutionState, now: number, request: ControlRequest): NewEvent[] | AppError {

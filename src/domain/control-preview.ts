@@ -1,6 +1,6 @@
 /** What would be undone if the execution turned back now, in which order, and what would stay. */
 import type { Definition } from "./definition.ts";
-import type { ExecutionState } from "./execution.ts";
+import type { ExecutionState } from "./execution-state.ts";
 import { isTerminal } from "./states.ts";
 import { standingEffects, undoList } from "./undo.ts";
 

@@ -7,7 +7,7 @@ import { AppError } from "../base/errors.ts";
 import { rootNameOf } from "./control-paths.ts";
 import type { Definition } from "./definition.ts";
 import type { ExecutionEvent, NewEvent } from "./events.ts";
-import type { ExecutionState } from "./execution.ts";
+import type { ExecutionState } from "./execution-state.ts";
 
 export interface RerunSource {
   /** The ended execution as it stands at its end, and its ledger. */

@@ -9,7 +9,7 @@ import { type ControlRequest, stateMetadata } from "./control.ts";
 import { placesAround, stepNameOf } from "./control-paths.ts";
 import type { CompiledRevision, Definition } from "./definition.ts";
 import type { NewEvent } from "./events.ts";
-import type { ExecutionState, StepRun } from "./execution.ts";
+import type { ExecutionState, StepRun } from "./execution-state.ts";
 
 /** What has to be known of another revision; the command may be applied where that revision is not loaded. */
 export interface RevisionOutline {

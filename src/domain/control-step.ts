@@ -16,7 +16,7 @@ import { reopening, retryable } from "./control-retry.ts";
 import { failExecution } from "./decide.ts";
 import type { CompiledRevision, Step } from "./definition.ts";
 import type { NewEvent } from "./events.ts";
-import type { ExecutionState, StepRun } from "./execution.ts";
+import type { ExecutionState, StepRun } from "./execution-state.ts";
 import type { Failure } from "./failure.ts";
 import { checkResult, failedEvent } from "./settle.ts";
 import { isTerminal } from "./states.ts";

@@ -4,7 +4,7 @@ import { findJsonFault, type JsonObject, jsonBytes } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
 import { type ControlRequest, operatorEvent, terminalError } from "./control.ts";
 import type { NewEvent } from "./events.ts";
-import type { ExecutionState } from "./execution.ts";
+import type { ExecutionState } from "./execution-state.ts";
 import { isTerminal } from "./states.ts";
 
 /** Merged over the present ones at top level; null removes. What is so already is left alone. */

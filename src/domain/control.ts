@@ -3,7 +3,7 @@ import { AppError } from "../base/errors.ts";
 import type { Json } from "../base/json.ts";
 import type { CompiledRevision } from "./definition.ts";
 import type { NewEvent } from "./events.ts";
-import type { ExecutionState } from "./execution.ts";
+import type { ExecutionState } from "./execution-state.ts";
 import { failure } from "./failure.ts";
 import { isTerminal } from "./states.ts";
 import { decideEnd } from "./undo.ts";

@@ -13,7 +13,7 @@ import { cancelRegion } from "./blocks/cancel-region.ts";
 import { type Command, type InFlight, operationKey } from "./command.ts";
 import type { CompiledRevision, Definition } from "./definition.ts";
 import type { NewEvent } from "./events.ts";
-import type { ExecutionState, StepRun } from "./execution.ts";
+import type { ExecutionState, StepRun } from "./execution-state.ts";
 import { type Failure, failure } from "./failure.ts";
 import { isTerminal } from "./states.ts";
 import { decideEnd, decideUndo } from "./undo.ts";

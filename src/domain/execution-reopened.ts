@@ -3,7 +3,7 @@
  * tried again with a fresh budget, and what attempts before may have done to the world stays on record.
  */
 import type { EventPayloads } from "./events.ts";
-import type { ExecutionState, StepRun } from "./execution.ts";
+import type { ExecutionState, StepRun } from "./execution-state.ts";
 
 /** Answers with the runs it changed. */
 export function applyReopened(state: ExecutionState, payload: EventPayloads["execution_reopened"], at: number): readonly StepRun[] {

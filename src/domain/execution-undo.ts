@@ -1,6 +1,6 @@
 /** The undo half of the fold: what compensation and confirmation events mean for one step. */
 import type { ExecutionEvent } from "./events.ts";
-import type { StepRun, UndoRun } from "./execution.ts";
+import type { StepRun, UndoRun } from "./execution-state.ts";
 
 export type UndoEvent = Extract<ExecutionEvent, { type: `compensation_${string}` | `confirmation_${string}` }>;
 

@@ -7,120 +7,13 @@
  * would make recovery quadratic. It reads nothing but its two arguments.
  */
 import { invariant } from "../base/errors.ts";
-import type { Json, JsonObject } from "../base/json.ts";
+import type { JsonObject } from "../base/json.ts";
 import type { EventPayloads, ExecutionEvent } from "./events.ts";
 import { applyReopened } from "./execution-reopened.ts";
+import { type ExecutionIdentity, type ExecutionState, emptyExecution, type StepRun } from "./execution-state.ts";
 import { applyUndoEvent } from "./execution-undo.ts";
 import type { Failure } from "./failure.ts";
-import type { EndReason, ExecutionStatus, OperationStatus, SagaStatus, StepStatus } from "./states.ts";
-
-export interface ExecutionIdentity {
-  readonly executionId: string;
-  readonly tenantId: string;
-}
-
-/** One step's run, by path. Forward and undo state are separate: "unknown, then undone" is an honest end. */
-export interface StepRun {
-  readonly path: string;
-  readonly name: string;
-  status: StepStatus;
-  attempt: number;
-  /** Attempts before the step was opened again: budgets count from there. */
-  attemptsBefore: number;
-  startedAt: number | undefined;
-  endedAt: number | undefined;
-  /** Start of the first attempt since; the schedule_to_close budget counts from here. */
-  firstStartedAt: number | undefined;
-  /** Next attempt, or end of a wait. */
-  wakeAt: number | undefined;
-  input: Json | undefined;
-  result: Json | undefined;
-  failure: Failure | undefined;
-  handled: boolean;
-  caughtBy: number | undefined;
-  /** An attempt began, or the block was opened. */
-  begun: boolean;
-  branch: string | undefined;
-  action: OperationStatus;
-  /** An attempt before the present one may have had an effect, whatever later ones say. */
-  leftUnknown: boolean;
-  /** Sequence of the event that ended the action; the undo order is the reverse of it. */
-  outcomeSequence: number;
-  /** Sequence of the first event after which the step's row stands in the projection; 0 before. */
-  rowSince: number;
-  undo: UndoRun | undefined;
-}
-
-export interface UndoRun {
-  status: OperationStatus;
-  attempt: number;
-  /** Attempts before an operator asked for another try: budgets count from there. */
-  attemptsBefore: number;
-  firstStartedAt: number;
-  wakeAt: number | undefined;
-  endedAt: number | undefined;
-  failure: Failure | undefined;
-}
-
-export interface ExecutionState extends ExecutionIdentity {
-  /** Number of the last folded event; 0 before the first. */
-  sequence: number;
-  status: ExecutionStatus;
-  saga: SagaStatus;
-  endReason: EndReason | undefined;
-  info: EventPayloads["execution_created"] | undefined;
-  createdAt: number;
-  startedAt: number | undefined;
-  endedAt: number | undefined;
-  variables: JsonObject;
-  readonly steps: Map<string, StepRun>;
-  /** Why the saga turned back: set once per opening. */
-  turn: { readonly reason: EndReason; readonly failure: Failure | undefined; readonly stepPath: string | undefined } | undefined;
-  /** The point of no return has been passed: the run can only go on to its end. */
-  pastPivot: boolean;
-  cancel: EventPayloads["execution_cancel_requested"] | undefined;
-  /** Who paused it, and why; undefined while it is not paused. */
-  pause: { readonly actor: string; readonly reason: string; readonly at: number } | undefined;
-  paused: boolean;
-  /** What a retry changed of the execution's own row. */
-  overrides: { readonly revision?: number; readonly input?: Json };
-  /** What keeps the saga from going on, while it is stuck. */
-  stuck: Failure | undefined;
-  output: Json | undefined;
-  failure: Failure | undefined;
-  failedStep: string | undefined;
-  standingEffects: readonly string[];
-  /** `steps` as expressions see them, kept up to date event by event. */
-  readonly stepsScope: JsonObject;
-}
-
-export function emptyExecution(identity: ExecutionIdentity): ExecutionState {
-  return {
-    ...identity,
-    sequence: 0,
-    status: "pending",
-    saga: "running",
-    endReason: undefined,
-    info: undefined,
-    createdAt: 0,
-    startedAt: undefined,
-    endedAt: undefined,
-    variables: {},
-    steps: new Map(),
-    turn: undefined,
-    pastPivot: false,
-    cancel: undefined,
-    pause: undefined,
-    paused: false,
-    overrides: {},
-    stuck: undefined,
-    output: undefined,
-    failure: undefined,
-    failedStep: undefined,
-    standingEffects: [],
-    stepsScope: Object.create(null) as JsonObject,
-  };
-}
+import type { OperationStatus, SagaStatus, StepStatus } from "./states.ts";
 
 /** Folds a ledger from its first event. */
 export function foldExecution(identity: ExecutionIdentity, events: Iterable<ExecutionEvent>): ExecutionState {

@@ -3,7 +3,7 @@
  * the state cannot know (which replica drives it) is handed in.
  */
 import type { Definition, Step } from "./definition.ts";
-import type { ExecutionState, StepRun } from "./execution.ts";
+import type { ExecutionState, StepRun } from "./execution-state.ts";
 import type { Failure } from "./failure.ts";
 import { isTerminal } from "./states.ts";
 

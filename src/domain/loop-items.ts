@@ -1,6 +1,6 @@
 /** The items of a loop that runs, and the loops around a path. */
 import { isJsonObject, type Json } from "../base/json.ts";
-import type { StepRun } from "./execution.ts";
+import type { StepRun } from "./execution-state.ts";
 
 /** Fixed in the event that began the block. */
 export function itemsOf(run: StepRun | undefined): readonly Json[] {

@@ -4,7 +4,7 @@
  */
 import type { Json, JsonObject } from "../base/json.ts";
 import type { ExecutionEvent } from "./events.ts";
-import type { ExecutionState } from "./execution.ts";
+import type { ExecutionState } from "./execution-state.ts";
 import type { Failure } from "./failure.ts";
 import { type EndReason, type ExecutionStatus, isTerminal, type OperationStatus, type SagaStatus, type StepStatus } from "./states.ts";
 

@@ -1,7 +1,8 @@
 /** The variables an expression of a running execution sees at a place. */
 import type { Json, JsonObject } from "../base/json.ts";
 import type { CompiledRevision, Step } from "./definition.ts";
-import { type ExecutionState, errorScopeOf, stepScopeOf } from "./execution.ts";
+import { errorScopeOf, stepScopeOf } from "./execution.ts";
+import type { ExecutionState } from "./execution-state.ts";
 import type { Scope } from "./expressions/expression.ts";
 import type { Failure } from "./failure.ts";
 import { itemsOf, loopsAround } from "./loop-items.ts";

@@ -11,7 +11,7 @@
 import { type Command, type InFlight, operationKey } from "./command.ts";
 import type { Definition, Step } from "./definition.ts";
 import type { EventPayloads, NewEvent } from "./events.ts";
-import type { ExecutionState, StepRun } from "./execution.ts";
+import type { ExecutionState, StepRun } from "./execution-state.ts";
 import { type Failure, failure } from "./failure.ts";
 import type { EndReason, TerminalExecutionStatus } from "./states.ts";
 

@@ -10,7 +10,7 @@ import { walkParallel } from "./blocks/parallel.ts";
 import { type Command, type InFlight, operationKey } from "./command.ts";
 import type { CompiledRevision, Step } from "./definition.ts";
 import type { NewEvent } from "./events.ts";
-import type { ExecutionState, StepRun } from "./execution.ts";
+import type { ExecutionState, StepRun } from "./execution-state.ts";
 import { failure } from "./failure.ts";
 import { failedEvent, settleAction } from "./settle.ts";
 

@@ -8,7 +8,7 @@ import type { Clock } from "../base/clock.ts";
 import { type Json, jsonBytes } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
 import type { ExecutionEvent } from "../domain/events.ts";
-import type { ExecutionState } from "../domain/execution.ts";
+import type { ExecutionState } from "../domain/execution-state.ts";
 import { readState } from "./read-execution.ts";
 
 /** Reads the events after a number; fewer than there are when they are many or large, none at the end. */

@@ -1,7 +1,8 @@
 /** Reads an execution as its ledger tells it, page by page. */
 import type { Caller } from "../base/caller.ts";
 import type { ExecutionEvent } from "../domain/events.ts";
-import { applyEvent, type ExecutionIdentity, type ExecutionState, emptyExecution } from "../domain/execution.ts";
+import { applyEvent } from "../domain/execution.ts";
+import { type ExecutionIdentity, type ExecutionState, emptyExecution } from "../domain/execution-state.ts";
 
 /** Events after a number, in order, at most `rowsMax`; fewer when they are large. Empty at the end. */
 export type ListEvents = (caller: Caller, executionId: string, afterSequence: number, rowsMax: number) => Promise<readonly ExecutionEvent[]>;

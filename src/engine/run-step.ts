@@ -6,7 +6,7 @@ import { invariant, messageOf } from "../base/errors.ts";
 import { findJsonFault, isJsonObject, type Json, type JsonObject, storable } from "../base/json.ts";
 import { fail, ok, type Result } from "../base/result.ts";
 import type { CompiledRevision, Step } from "../domain/definition.ts";
-import type { ExecutionState } from "../domain/execution.ts";
+import type { ExecutionState } from "../domain/execution-state.ts";
 import { evaluateExpression } from "../domain/expressions/evaluate-expression.ts";
 import type { EvaluationContext, Expression, Scope, Template } from "../domain/expressions/expression.ts";
 import { renderTemplate } from "../domain/expressions/render-template.ts";

@@ -10,7 +10,7 @@ import { randomBytes } from "node:crypto";
 import { parseId } from "../base/ids.ts";
 import type { CompiledRevision } from "../domain/definition.ts";
 import type { ExecutionEvent } from "../domain/events.ts";
-import type { ExecutionState } from "../domain/execution.ts";
+import type { ExecutionState } from "../domain/execution-state.ts";
 import type { StepOutcome } from "../domain/step-outcome.ts";
 import type { Attempt } from "./run-step.ts";
 

@@ -7,7 +7,7 @@ import { openBlock } from "../domain/blocks/open-block.ts";
 import { failExecution } from "../domain/decide.ts";
 import type { CompiledRevision, Step } from "../domain/definition.ts";
 import type { NewEvent } from "../domain/events.ts";
-import type { ExecutionState } from "../domain/execution.ts";
+import type { ExecutionState } from "../domain/execution-state.ts";
 import { evaluateExpression } from "../domain/expressions/evaluate-expression.ts";
 import { renderTemplate } from "../domain/expressions/render-template.ts";
 import { type Failure, failure } from "../domain/failure.ts";

@@ -11,7 +11,7 @@
 import type { Caller } from "../base/caller.ts";
 import { AppError } from "../base/errors.ts";
 import type { ExecutionEvent } from "../domain/events.ts";
-import type { ExecutionState } from "../domain/execution.ts";
+import type { ExecutionState } from "../domain/execution-state.ts";
 import { isTerminal } from "../domain/states.ts";
 import type { Feed } from "./feed.ts";
 import type { Progress } from "./progress.ts";

@@ -16,7 +16,7 @@ import type { Caller } from "../base/caller.ts";
 import { AppError } from "../base/errors.ts";
 import type { Definition } from "../domain/definition.ts";
 import type { ExecutionEvent } from "../domain/events.ts";
-import type { ExecutionState } from "../domain/execution.ts";
+import type { ExecutionState } from "../domain/execution-state.ts";
 import { checkFollowed } from "../engine/match-execution.ts";
 import { watchExecution } from "../engine/watch.ts";
 import { type ManyItem, watchMany } from "../engine/watch-many.ts";

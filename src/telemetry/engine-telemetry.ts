@@ -3,7 +3,7 @@ import type { Tracer } from "@opentelemetry/api";
 import type { Counter, Histogram, Labelled } from "../base/metrics.ts";
 import type { CompiledRevision } from "../domain/definition.ts";
 import type { ExecutionEvent } from "../domain/events.ts";
-import type { ExecutionState } from "../domain/execution.ts";
+import type { ExecutionState } from "../domain/execution-state.ts";
 import type { Failure } from "../domain/failure.ts";
 import type { Attempt } from "../engine/run-step.ts";
 import { type AttemptTelemetry, type DriveTelemetry, type EngineTelemetry, newTraceparent, startingContext } from "../engine/telemetry.ts";

@@ -11,7 +11,7 @@
  */
 import { type Context, type Link, ROOT_CONTEXT, type Span, type SpanContext, SpanKind, SpanStatusCode, type Tracer, trace } from "@opentelemetry/api";
 import type { CompiledRevision } from "../domain/definition.ts";
-import type { ExecutionState } from "../domain/execution.ts";
+import type { ExecutionState } from "../domain/execution-state.ts";
 import type { Failure } from "../domain/failure.ts";
 import type { StepOutcome } from "../domain/step-outcome.ts";
 import type { Attempt } from "../engine/run-step.ts";

@@ -3,7 +3,7 @@ import type { AppError } from "../../src/base/errors.ts";
 import type { Json, JsonObject } from "../../src/base/json.ts";
 import { applyCommand, type ControlCommand } from "../../src/domain/control-command.ts";
 import type { CompiledRevision } from "../../src/domain/definition.ts";
-import type { ExecutionState } from "../../src/domain/execution.ts";
+import type { ExecutionState } from "../../src/domain/execution-state.ts";
 import { compile, type Order, type Script, type Simulated, type Simulation, simulate, simulationStartAt } from "./simulate.ts";
 
 export const by = { actor: "key_1", reason: "because" };

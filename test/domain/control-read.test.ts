@@ -8,7 +8,8 @@ import { placesAround, rootNameOf, stepAt } from "../../src/domain/control-paths
 import { previewCompensation } from "../../src/domain/control-preview.ts";
 import { copyResults, type RerunSource } from "../../src/domain/control-rerun.ts";
 import type { NewEvent } from "../../src/domain/events.ts";
-import { emptyExecution, foldExecution } from "../../src/domain/execution.ts";
+import { foldExecution } from "../../src/domain/execution.ts";
+import { emptyExecution } from "../../src/domain/execution-state.ts";
 import { type Explanation, explainExecution } from "../../src/domain/explain.ts";
 import {
   compile,

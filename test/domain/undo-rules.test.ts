@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { JsonObject } from "../../src/base/json.ts";
 import { cancelExecution, terminateExecution } from "../../src/domain/control.ts";
-import type { ExecutionState } from "../../src/domain/execution.ts";
+import type { ExecutionState } from "../../src/domain/execution-state.ts";
 import { type Order, type Simulated, type Simulation, simulate, simulationStartAt } from "./simulate.ts";
 import { compile, fails, type Script, succeeds, unclear } from "./simulated-steps.ts";
 

@@ -40,7 +40,7 @@ describe("one engine", () => {
     }
     const ledger = await world.ledgerWith(executionId, "execution_ended");
     expectGapless(ledger);
-    expect(one.appends).toHaveLength(3);
+    await expect.poll(() => one.appends).toHaveLength(3);
     expect(await world.rowOf(executionId)).toMatchObject({ state: "completed", owner: null, last_sequence: ledger.length });
     await until(world.place, "true");
     expect(one.engine.driven).toBe(0);
@@ -51,10 +51,10 @@ describe("one engine", () => {
     const steps = Array.from({ length: 10 }, (_, index) => log(`s${index}`));
     const together = await one.start({ steps });
     await world.ledgerWith(together, "execution_ended");
-    expect(one.appends).toHaveLength(1);
+    await expect.poll(() => one.appends).toHaveLength(1);
     const apart = await one.start({ durability: "DURABILITY_EVERY_STEP", steps });
     await world.ledgerWith(apart, "execution_ended");
-    expect(one.appends).toHaveLength(11);
+    await expect.poll(() => one.appends).toHaveLength(11);
     const ended = one.appends.slice(1).map(({ request }) => request.events.filter(({ type }) => type === "step_succeeded").length);
     expect(ended).toEqual(Array(10).fill(1));
   });

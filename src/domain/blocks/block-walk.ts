@@ -3,7 +3,7 @@ import type { Json } from "../../base/json.ts";
 import type { Command, InFlight } from "../command.ts";
 import type { CompiledRevision, Step } from "../definition.ts";
 import type { NewEvent } from "../events.ts";
-import type { ExecutionState, StepRun } from "../execution.ts";
+import type { ExecutionState, StepRun } from "../execution-state.ts";
 
 /** Where a sequence stands: through, waiting for something, or stopped by a failure nobody in it handled. */
 export type Position = { readonly kind: "done" } | { readonly kind: "blocked" } | { readonly kind: "failed"; readonly run: StepRun };

@@ -1,6 +1,6 @@
 /** Ends what still runs in a part of a block that lost its purpose: losers of a race, items beside a failed one. */
 import { operationKey } from "../command.ts";
-import type { StepRun } from "../execution.ts";
+import type { StepRun } from "../execution-state.ts";
 import { failure } from "../failure.ts";
 import type { BlockWalk } from "./block-walk.ts";
 

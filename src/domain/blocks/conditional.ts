@@ -1,6 +1,6 @@
 /** `conditional`: the case that was chosen when it began, then its own end. */
 import type { Step } from "../definition.ts";
-import type { StepRun } from "../execution.ts";
+import type { StepRun } from "../execution-state.ts";
 import type { BlockWalk, Position } from "./block-walk.ts";
 
 export function walkConditional(walk: BlockWalk, step: Step, run: StepRun, prefix: string): Position {

@@ -6,7 +6,7 @@
 import type { Json } from "../../base/json.ts";
 import type { Command } from "../command.ts";
 import type { ForEachBlock, Step } from "../definition.ts";
-import type { StepRun } from "../execution.ts";
+import type { StepRun } from "../execution-state.ts";
 import { evaluateExpression } from "../expressions/evaluate-expression.ts";
 import { itemsOf } from "../loop-items.ts";
 import { scopeOf } from "../scope.ts";

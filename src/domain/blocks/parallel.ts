@@ -6,7 +6,7 @@
  */
 import type { JsonObject } from "../../base/json.ts";
 import type { ParallelBlock, Sequence, Step } from "../definition.ts";
-import type { StepRun } from "../execution.ts";
+import type { StepRun } from "../execution-state.ts";
 import { nextUndo, undoList } from "../undo.ts";
 import type { BlockWalk, Position } from "./block-walk.ts";
 import { cancelRegion } from "./cancel-region.ts";

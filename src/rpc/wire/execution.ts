@@ -2,7 +2,7 @@
 import { create } from "@bufbuild/protobuf";
 import { type Execution, ExecutionSchema, type ExecutionSnapshot, ExecutionSnapshotSchema } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import type { Definition } from "../../domain/definition.ts";
-import type { ExecutionState } from "../../domain/execution.ts";
+import type { ExecutionState } from "../../domain/execution-state.ts";
 import type { Failure } from "../../domain/failure.ts";
 import { type ExecutionStatus, isTerminal } from "../../domain/states.ts";
 import type { ExecutionRecord } from "../../store/execution-row.ts";

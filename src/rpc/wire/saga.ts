@@ -3,7 +3,7 @@ import { create } from "@bufbuild/protobuf";
 import type { ExecutionStep } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import { type Saga, SagaSchema, type SagaSnapshot, SagaSnapshotSchema } from "#gen/pyairtable/workflow/v1/saga_pb.js";
 import type { Definition } from "../../domain/definition.ts";
-import type { ExecutionState } from "../../domain/execution.ts";
+import type { ExecutionState } from "../../domain/execution-state.ts";
 import type { StepStatus } from "../../domain/states.ts";
 import type { ExecutionRecord } from "../../store/execution-row.ts";
 import { endReasonWords, sagaStateWords } from "./enums.ts";

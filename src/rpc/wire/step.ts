@@ -5,7 +5,7 @@ import { Operation } from "#gen/pyairtable/workflow/v1/task_pb.js";
 import { type StepAttempt as StepAttemptMessage, StepAttemptSchema } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
 import type { StepAttempt } from "../../domain/attempts.ts";
 import type { Definition, Step } from "../../domain/definition.ts";
-import type { ExecutionState, StepRun } from "../../domain/execution.ts";
+import type { ExecutionState, StepRun } from "../../domain/execution-state.ts";
 import type { ExecutionStepRecord } from "../../store/execution-row.ts";
 import { compensationKindWords, operationStateWords, stepStateWords } from "./enums.ts";
 import { failureToMessage } from "./failure.ts";
