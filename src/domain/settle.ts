@@ -95,7 +95,8 @@ export function settleUndo(context: SettleContext, target: AttemptTarget, outcom
     now: at,
     budgetEndsAt: budgetEnd(undo?.firstStartedAt, compensation?.timeouts.scheduleToCloseMs),
     random,
-    always: true,
+    // An undo has to succeed; but one that cannot even be rendered will not be by asking again.
+    always: cause.name !== "EXPRESSION" && !cause.name.startsWith("LIMIT."),
   });
   if (decision.kind === "retry") {
     return [{ type: "compensation_retry_scheduled", at, stepPath, attempt, payload: { failure: cause, outcome: effect, nextAttemptAt: decision.at } }];

@@ -94,6 +94,13 @@ describe("when a step fails", () => {
 });
 
 describe("an undo that fails", () => {
+  it("because it cannot be rendered is stuck at once: asking again gives the same", () => {
+    const steps = [call("a", undo({}, "{{ original.result.missing }}")), call("b")];
+    const simulated = run({ compensation_policy: { halt_on_stuck: true }, steps }, { a: [succeeds({})], b: [fails()] });
+    expect(simulated.calls).toHaveLength(2);
+    expect(simulated.state).toMatchObject({ status: "stuck", stuck: { name: "EXPRESSION" }, failure: { stepPath: "b" } });
+  });
+
   it("is repeated until it works, and the next one waits for it", () => {
     const simulated = runSteps([call("a"), call("b"), call("c")], { c: [fails()], "undo b": [unclear(), fails("HTTP.404"), fails("NETWORK"), succeeds()] });
     expect(called(simulated).slice(3)).toEqual(["undo b", "undo b", "undo b", "undo b", "undo a"]);
