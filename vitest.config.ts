@@ -22,7 +22,7 @@ export default defineConfig({
             "test/examples/**/*.test.ts",
           ],
           globalSetup: ["test/support/postgres.ts"],
-          maxWorkers: 2,
+          maxWorkers: 3,
           testTimeout: 30_000,
           hookTimeout: 30_000,
         },

@@ -4,14 +4,12 @@
  */
 import type { Caller } from "../base/caller.ts";
 import { formatId, parseId } from "../base/ids.ts";
-import type { Json } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
 import type { ExecutionEvent } from "../domain/events.ts";
-import type { Failure } from "../domain/failure.ts";
 import type { Database } from "./database.ts";
 import { guarded } from "./database-error.ts";
 import type { ExecutionConditions } from "./execution-conditions.ts";
-import { type ExecutionRecord, type ExecutionStepRecord, toExecution } from "./execution-row.ts";
+import { type ExecutionRecord, toExecution } from "./execution-row.ts";
 import { type Page, pageOf, readListing } from "./listing.ts";
 import { type CountBy, type CountRow, countExecutions, countGroups } from "./sql/count-executions.ts";
 import { deleteExpired } from "./sql/delete-expired.ts";
@@ -21,7 +19,6 @@ import { hasOpenExecutions } from "./sql/has-open-executions.ts";
 import { lastSequence } from "./sql/last-sequence.ts";
 import { type EventRow, listEvents } from "./sql/list-events.ts";
 import { listExecutions } from "./sql/list-executions.ts";
-import { listSteps, type StepRow } from "./sql/list-steps.ts";
 import { isStorable } from "./storable.ts";
 
 /** Ids in text form; all that is given must hold. */
@@ -38,12 +35,6 @@ export interface ListExecutionsOptions {
   readonly filter?: ExecutionFilter;
 }
 
-export interface ListStepsOptions {
-  readonly pageSize: number;
-  /** Path of the last step of the page before. */
-  readonly afterPath?: string;
-}
-
 export interface ExecutionRepository {
   /** By `exe_…`, or `key:<execution_key>` for the newest run with that key. */
   getExecution(caller: Caller, reference: string): Promise<ExecutionRecord | undefined>;
@@ -57,8 +48,6 @@ export interface ExecutionRepository {
   deleteExecution(caller: Caller, executionId: string): Promise<boolean>;
   /** The replica that drives it at this moment. */
   findOwner(caller: Caller, executionId: string): Promise<ExecutionOwner | undefined>;
-  /** Steps that ended or were undone, by path; the page is full when more may follow. */
-  listSteps(caller: Caller, executionId: string, options: ListStepsOptions): Promise<ExecutionStepRecord[]>;
   /**
    * Events with a number above `afterSequence`, in order: up to `limit`, fewer when they reach 3 MiB as stored (at least one
    * all the same). Empty means that there are none, or no such execution.
@@ -118,12 +107,6 @@ export function createExecutionRepository(database: Pick<Database, "pool">): Exe
       return uuid === undefined ? undefined : guarded(() => findOwner(pool, caller.tenantId, uuid));
     },
 
-    async listSteps(caller, executionId, { pageSize, afterPath = "" }) {
-      const uuid = parseId("execution", executionId);
-      if (!uuid) return [];
-      return (await guarded(() => listSteps(pool, caller.tenantId, uuid, afterPath, pageSize))).map(toStep);
-    },
-
     async listEvents(caller, executionId, afterSequence, limit) {
       const uuid = parseId("execution", executionId);
       if (!uuid) return [];
@@ -156,17 +139,6 @@ function parseReference(reference: string): ExecutionReference | undefined {
   if (reference.startsWith("key:")) return isStorable(reference) ? { key: reference.slice(4) } : undefined;
   const uuid = parseId("execution", reference);
   return uuid === undefined ? undefined : { uuid };
-}
-
-function toStep({ payload, startTime, endTime, ...row }: StepRow): ExecutionStepRecord {
-  return {
-    ...row,
-    input: payload?.["input"],
-    result: payload?.["result"] as Json | undefined,
-    failure: payload?.["failure"] as Failure | undefined,
-    startedAt: startTime?.getTime(),
-    endedAt: endTime?.getTime(),
-  };
 }
 
 /** The ledger holds only what the journal wrote from the same types, so the shape is not checked again. */

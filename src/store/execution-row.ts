@@ -5,7 +5,7 @@
 import { formatId, type IdKind } from "../base/ids.ts";
 import type { Json, JsonObject } from "../base/json.ts";
 import type { Failure } from "../domain/failure.ts";
-import type { EndReason, ExecutionStatus, OperationStatus, SagaStatus, StepStatus } from "../domain/states.ts";
+import type { EndReason, ExecutionStatus, SagaStatus } from "../domain/states.ts";
 import type { Labels } from "./workflow-row.ts";
 
 export interface ExecutionRecord {
@@ -36,21 +36,6 @@ export interface ExecutionRecord {
   readonly lastSequence: number;
   readonly wakeAt: number | undefined;
   readonly createdAt: number;
-  readonly startedAt: number | undefined;
-  readonly endedAt: number | undefined;
-}
-
-/** A step that ended or was undone; `input`, `result` and `failure` come from the event that ended its action. */
-export interface ExecutionStepRecord {
-  readonly path: string;
-  readonly state: StepStatus;
-  readonly attempt: number;
-  readonly actionState: OperationStatus;
-  readonly compensationState: OperationStatus;
-  readonly resultSequence: number;
-  readonly input: Json | undefined;
-  readonly result: Json | undefined;
-  readonly failure: Failure | undefined;
   readonly startedAt: number | undefined;
   readonly endedAt: number | undefined;
 }

@@ -229,35 +229,6 @@ describe("listEvents", () => {
   });
 });
 
-describe("listSteps", () => {
-  it("joins each step with the event that ended it", async () => {
-    const id = await insertExecution("acme", { last_sequence: 3 });
-    await insertEvent("acme", id, 2, "step_succeeded", { result: nastyJson, input: { a: 1 } }, "a");
-    await insertEvent("acme", id, 3, "step_failed", { failure: { name: "NETWORK", message: "x" }, outcome: "unknown" }, "b");
-    await insertStep("acme", id, "b", "failed", 3);
-    await insertStep("acme", id, "a", "completed", 2);
-    await insertStep("acme", id, "c", "canceled", 0);
-    const steps = await executions.listSteps(acme, id, { pageSize: 10 });
-    expect(steps.map(({ path }) => path)).toEqual(["a", "b", "c"]);
-    expect(steps[0]).toEqual({
-      path: "a",
-      state: "completed",
-      attempt: 2,
-      actionState: "succeeded",
-      compensationState: "none",
-      resultSequence: 2,
-      input: { a: 1 },
-      result: nastyJson,
-      failure: undefined,
-      startedAt: at,
-      endedAt: at + 5,
-    });
-    expect(steps[1]).toMatchObject({ failure: { name: "NETWORK" }, result: undefined });
-    expect(steps[2]).toMatchObject({ result: undefined, failure: undefined });
-    expect((await executions.listSteps(acme, id, { pageSize: 1, afterPath: "a" })).map(({ path }) => path)).toEqual(["b"]);
-  });
-});
-
 it("another tenant's execution reads like one that does not exist", async () => {
   const workflowId = ids.next("workflow");
   const id = await insertExecution("acme", { execution_key: "secret", workflow_id: parseId("workflow", workflowId) });
@@ -267,7 +238,6 @@ it("another tenant's execution reads like one that does not exist", async () => 
     expect(await executions.getExecution(rival, reference)).toBeUndefined();
     expect(await executions.lastSequence(rival, reference)).toBeUndefined();
     expect(await executions.listEvents(rival, reference, 0, 10)).toEqual([]);
-    expect(await executions.listSteps(rival, reference, { pageSize: 10 })).toEqual([]);
   }
   expect(await executions.hasOpenExecutions(acme, workflowId)).toBe(true);
   expect(await executions.hasOpenExecutions(rival, workflowId)).toBe(false);

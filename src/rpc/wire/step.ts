@@ -6,7 +6,6 @@ import { type StepAttempt as StepAttemptMessage, StepAttemptSchema } from "#gen/
 import type { StepAttempt } from "../../domain/attempts.ts";
 import type { Definition, Step } from "../../domain/definition.ts";
 import type { ExecutionState, StepRun } from "../../domain/execution-state.ts";
-import type { ExecutionStepRecord } from "../../store/execution-row.ts";
 import { compensationKindWords, operationStateWords, stepStateWords } from "./enums.ts";
 import { failureToMessage } from "./failure.ts";
 import { timestampOf } from "./time.ts";
@@ -37,27 +36,6 @@ export function begunSteps(state: ExecutionState, definition: Definition | undef
     .slice(-countMax)
     .reverse()
     .map((run) => runToMessage(run, definition?.stepsByName.get(run.name), "full"));
-}
-
-/** A stored step; rows are written when a step ends or is undone. The definition adds type and kind. */
-export function stepToMessage(record: ExecutionStepRecord, definition?: Definition, view: WireView = "full"): ExecutionStep {
-  const name = record.path.slice(record.path.lastIndexOf("/") + 1);
-  const step = definition?.stepsByName.get(name);
-  return create(ExecutionStepSchema, {
-    path: record.path,
-    name,
-    type: step?.type ?? "",
-    state: stepStateWords.valueOf(record.state),
-    attempt: record.attempt,
-    ...(view === "full" ? { input: valueFromJson(record.input), result: valueFromJson(record.result) } : {}),
-    failure: failureToMessage(record.failure),
-    startTime: timestampOf(record.startedAt),
-    endTime: timestampOf(record.endedAt),
-    actionState: operationStateWords.valueOf(record.actionState),
-    compensationState: operationStateWords.valueOf(record.compensationState),
-    confirmationState: operationStateWords.valueOf("none"),
-    kind: compensationKindWords.valueOf(step?.kind),
-  });
 }
 
 const operations = { action: Operation.ACTION, compensate: Operation.COMPENSATE, confirm: Operation.CONFIRM } as const;

@@ -18,9 +18,9 @@ import type { ExecutionState } from "../../../src/domain/execution-state.ts";
 import { parseDefinition } from "../../../src/domain/parse-definition.ts";
 import { executionFromState, executionToMessage, snapshotFromState } from "../../../src/rpc/wire/execution.ts";
 import { sagaFromState, sagaSnapshotFromState, sagaToMessage } from "../../../src/rpc/wire/saga.ts";
-import { stepsFromState, stepToMessage } from "../../../src/rpc/wire/step.ts";
+import { stepsFromState } from "../../../src/rpc/wire/step.ts";
 import { stepHandlers } from "../../../src/steps/registry.ts";
-import type { ExecutionRecord, ExecutionStepRecord } from "../../../src/store/execution-row.ts";
+import type { ExecutionRecord } from "../../../src/store/execution-row.ts";
 
 const begin = 1_900_000_000_000;
 type Happening = { [Type in EventType]: readonly [Type, EventPayloads[Type], string?, number?] }[EventType];
@@ -333,38 +333,5 @@ describe("stored rows", () => {
       standingEffects: ["x"],
       lastSequence: 12n,
     });
-  });
-
-  it("become steps, with type and kind from the definition", () => {
-    const row: ExecutionStepRecord = {
-      path: "orders[3]/charge",
-      state: "compensated",
-      attempt: 2,
-      actionState: "unknown",
-      compensationState: "nothing_to_undo",
-      resultSequence: 9,
-      input: { a: 1 },
-      result: undefined,
-      failure: { name: "NETWORK", message: "gone" },
-      startedAt: begin,
-      endedAt: begin + 5,
-    };
-    expect(toJson(ExecutionStepSchema, stepToMessage(row, definition), { useProtoFieldName: true })).toEqual({
-      path: "orders[3]/charge",
-      name: "charge",
-      type: "http_request",
-      state: "STEP_STATE_COMPENSATED",
-      attempt: 2,
-      input: { a: 1 },
-      failure: { name: "NETWORK", message: "gone" },
-      start_time: "2030-03-17T17:46:40Z",
-      end_time: "2030-03-17T17:46:40.005Z",
-      action_state: "OPERATION_STATE_UNKNOWN",
-      compensation_state: "OPERATION_STATE_NOTHING_TO_UNDO",
-      confirmation_state: "OPERATION_STATE_NONE",
-      kind: "COMPENSATION_KIND_COMPENSATABLE",
-    });
-    const basic = stepToMessage(row, undefined, "basic");
-    expect([basic.type, basic.input, basic.result]).toEqual(["", undefined, undefined]);
   });
 });
