@@ -4,6 +4,7 @@ import { limits } from "../base/limits.ts";
 import { compileConditionField, compileExpressionField, compileTemplateField } from "./compile-field.ts";
 import type { Catch, OnErrorAction, RetryPolicy, Step } from "./definition.ts";
 import type { Expression } from "./expressions/expression.ts";
+import { reservedWords } from "./expressions/parse-expression.ts";
 import { parseBlock } from "./parse-block.ts";
 import { parseCompensation } from "./parse-compensation.ts";
 import { durationOf, parseRetryPolicy, parseTimeouts, stringsOr } from "./parse-policy.ts";
@@ -50,29 +51,7 @@ const commonFields: ReadonlySet<string> = new Set([
 /** JavaScript object names that must not become keys of anything. */
 const reservedNames: ReadonlySet<string> = new Set(["__proto__", "constructor", "prototype", "tostring", "valueof", "hasownproperty"]);
 /** Words of the expression language, which `steps.<name>` could not read. */
-const celWords: ReadonlySet<string> = new Set([
-  "as",
-  "break",
-  "const",
-  "continue",
-  "else",
-  "false",
-  "for",
-  "function",
-  "if",
-  "import",
-  "in",
-  "let",
-  "loop",
-  "namespace",
-  "null",
-  "package",
-  "return",
-  "true",
-  "var",
-  "void",
-  "while",
-]);
+const celWords: ReadonlySet<string> = new Set([...reservedWords, "true", "false", "null"]);
 
 export function parseSteps(value: Json | undefined, path: string, context: StepContext): readonly Step[] {
   if (!Array.isArray(value)) return [];

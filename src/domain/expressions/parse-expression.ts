@@ -15,7 +15,8 @@ import { readTokens, type Token } from "./read-tokens.ts";
 import type { BinaryOperator, ListItem, MapEntry, Node } from "./syntax.ts";
 import { SyntaxProblem } from "./syntax-problem.ts";
 
-const reservedWords = new Set([
+/** Words that name nothing in the language. */
+export const reservedWords: ReadonlySet<string> = new Set([
   "as",
   "break",
   "const",
