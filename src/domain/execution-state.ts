@@ -36,8 +36,6 @@ export interface StepRun {
   leftUnknown: boolean;
   /** Sequence of the event that ended the action; the undo order is the reverse of it. */
   outcomeSequence: number;
-  /** Sequence of the first event after which the step's row stands in the projection; 0 before. */
-  rowSince: number;
   undo: UndoRun | undefined;
 }
 

@@ -77,7 +77,6 @@ export function applyEvent(state: ExecutionState, event: ExecutionEvent): void {
     case "confirmation_retry_scheduled":
     case "confirmation_failed":
       applyUndoEvent(requireRun(state, event.stepPath), event);
-      requireRun(state, event.stepPath).rowSince ||= event.sequence;
       return;
     case "event_received":
     case "step_enlisted":
@@ -168,7 +167,6 @@ function finish(run: StepRun, event: StepEvent, status: StepStatus, action: Oper
   run.endedAt = event.at;
   run.wakeAt = undefined;
   run.outcomeSequence = event.sequence;
-  run.rowSince ||= event.sequence;
 }
 
 /** Loop items are seen through their own scope (`scope.ts`); only plain paths stand under `steps`. */
@@ -250,7 +248,6 @@ function runAt(state: ExecutionState, path: string): StepRun {
     action: "none",
     leftUnknown: false,
     outcomeSequence: 0,
-    rowSince: 0,
     undo: undefined,
   };
   state.steps.set(path, run);

@@ -1,12 +1,11 @@
 /**
- * The rows other readers see, derived from the folded state: written in the same statement as the events they follow
+ * The row other readers see, derived from the folded state: written in the same statement as the events they follow
  * from, so they can never disagree with the ledger.
  */
 import type { Json, JsonObject } from "../base/json.ts";
-import type { ExecutionEvent } from "./events.ts";
 import type { ExecutionState } from "./execution-state.ts";
 import type { Failure } from "./failure.ts";
-import { type EndReason, type ExecutionStatus, isTerminal, type OperationStatus, type SagaStatus, type StepStatus } from "./states.ts";
+import { type EndReason, type ExecutionStatus, isTerminal, type SagaStatus } from "./states.ts";
 
 /** What an execution's row says after a batch of events. */
 export interface ExecutionRow {
@@ -33,19 +32,6 @@ export interface ExecutionRow {
   readonly rerunOf?: string;
 }
 
-export interface StepRow {
-  readonly path: string;
-  /** The row does not stand yet: most steps have theirs written once, which is cheaper than asking. */
-  readonly isNew: boolean;
-  readonly status: StepStatus;
-  readonly attempt: number;
-  readonly action: OperationStatus;
-  readonly compensation: OperationStatus;
-  readonly resultSequence: number;
-  readonly startedAt: number | undefined;
-  readonly endedAt: number | undefined;
-}
-
 export function executionRow(state: ExecutionState, wakeAt?: number): ExecutionRow {
   return {
     status: wakeAt !== undefined && state.status === "running" ? "waiting" : state.status,
@@ -65,38 +51,4 @@ export function executionRow(state: ExecutionState, wakeAt?: number): ExecutionR
     ...state.overrides,
     ...(state.info?.rerunOf === undefined ? {} : { rerunOf: state.info.rerunOf }),
   };
-}
-
-/** Events after which a step's row is written; a running step is read from the ledger. */
-const endsStep: ReadonlySet<string> = new Set([
-  "step_succeeded",
-  "step_failed",
-  "step_skipped",
-  "step_canceled",
-  "compensation_started",
-  "compensation_succeeded",
-  "compensation_retry_scheduled",
-  "compensation_failed",
-]);
-
-/** Rows of the steps that `events` ended or undid; one row per path, as the state now stands. */
-export function stepRows(state: ExecutionState, events: readonly ExecutionEvent[]): StepRow[] {
-  const first = events[0]?.sequence ?? 0;
-  const paths = new Set<string>();
-  for (const event of events) if (endsStep.has(event.type)) paths.add(event.stepPath);
-  return [...paths].flatMap((path) => {
-    const run = state.steps.get(path);
-    if (!run) return [];
-    return {
-      path,
-      isNew: run.rowSince >= first,
-      status: run.status,
-      attempt: run.attempt,
-      action: run.action,
-      compensation: run.undo?.status ?? "none",
-      resultSequence: run.outcomeSequence,
-      startedAt: run.startedAt,
-      endedAt: run.undo?.endedAt ?? run.endedAt,
-    };
-  });
 }

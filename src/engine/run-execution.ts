@@ -21,7 +21,7 @@ import type { ExecutionEvent, NewEvent } from "../domain/events.ts";
 import { applyEvent } from "../domain/execution.ts";
 import type { ExecutionState } from "../domain/execution-state.ts";
 import { type Failure, failure } from "../domain/failure.ts";
-import { executionRow, stepRows } from "../domain/projection.ts";
+import { executionRow } from "../domain/projection.ts";
 import { settleAction, settleUndo } from "../domain/settle.ts";
 import { isTerminal } from "../domain/states.ts";
 import type { AppendOutcome, AppendRequest, Journal, StartRow } from "../store/journal.ts";
@@ -263,7 +263,6 @@ export class ExecutionRun {
       events,
       ...(this.#start ? { start: this.#start } : {}),
       ...(changed ? { row: executionRow(this.#state, wakeAt) } : {}),
-      steps: stepRows(this.#state, events),
       release,
     };
   }

@@ -1,9 +1,9 @@
 /** Turns appends into the rows of the batch statement. */
 import { invariant } from "../base/errors.ts";
 import { parseId } from "../base/ids.ts";
-import type { ExecutionRow, StepRow } from "../domain/projection.ts";
+import type { ExecutionRow } from "../domain/projection.ts";
 import type { AppendRequest } from "./journal.ts";
-import type { BatchRows, PartRow } from "./sql/batch-parts.ts";
+import type { BatchRows } from "./sql/batch-parts.ts";
 
 export interface BatchAppend extends AppendRequest {
   /** JSON text of each event's payload. */
@@ -11,7 +11,7 @@ export interface BatchAppend extends AppendRequest {
 }
 
 export function rowsOf(appends: readonly BatchAppend[]): BatchRows {
-  const batch: BatchRows = { starts: [], changes: [], events: [], steps: [], stepChanges: [] };
+  const batch: BatchRows = { starts: [], changes: [], events: [] };
   for (const append of appends) {
     const id = parseId("execution", append.executionId);
     invariant(id, `${append.executionId} is an execution id`);
@@ -20,19 +20,10 @@ export function rowsOf(appends: readonly BatchAppend[]): BatchRows {
     append.events.forEach(({ sequence, type, stepPath, attempt, at }, index) => {
       batch.events.push([tenantId, id, sequence, type, stepPath, attempt, timeText(at), append.payloads[index] as string, first]);
     });
-    for (const step of append.steps) {
-      if (step.isNew) batch.steps.push([...stepValues(tenantId, id, step), first]);
-      else batch.stepChanges.push(stepValues(tenantId, id, step));
-    }
     if (start) addStart(batch, append, id);
     else if (row) batch.changes.push([tenantId, id, projectionText(row), append.release]);
   }
   return batch;
-}
-
-function stepValues(tenantId: string, id: string, step: StepRow): PartRow {
-  const { path, status, attempt, action, compensation, resultSequence, startedAt, endedAt } = step;
-  return [tenantId, id, path, status, attempt, action, compensation, resultSequence, timeOrNull(startedAt), timeOrNull(endedAt)];
 }
 
 function addStart(batch: BatchRows, { tenantId, start, row, release }: BatchAppend, id: string): void {

@@ -1,5 +1,5 @@
 /**
- * The journal: where things become durable. Everything an execution's turn produced (events, its rows, its steps' rows)
+ * The journal: where things become durable. Everything an execution's turn produced (events and the rows that follow from them)
  * is appended together and acknowledged after commit, never before.
  *
  * Implementations: `batched-journal.ts` shares one commit among all executions of this replica; the plain one writes one
@@ -7,7 +7,7 @@
  */
 import type { Json, JsonObject } from "../base/json.ts";
 import type { ExecutionEvent } from "../domain/events.ts";
-import type { ExecutionRow, StepRow } from "../domain/projection.ts";
+import type { ExecutionRow } from "../domain/projection.ts";
 
 /** What only the first append of an execution carries. */
 export interface StartRow {
@@ -34,7 +34,6 @@ export interface AppendRequest {
   readonly start?: StartRow;
   /** Present when the execution's row changes; always present with `start`. */
   readonly row?: ExecutionRow;
-  readonly steps: readonly StepRow[];
   /** The execution leaves this replica: parked until `row.wakeAt`, or ended. */
   readonly release: boolean;
 }

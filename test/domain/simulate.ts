@@ -11,7 +11,6 @@ import type { CompiledRevision } from "../../src/domain/definition.ts";
 import type { EventPayloads, ExecutionEvent, NewEvent } from "../../src/domain/events.ts";
 import { applyEvent, foldExecution } from "../../src/domain/execution.ts";
 import type { ExecutionState } from "../../src/domain/execution-state.ts";
-import { type StepRow, stepRows } from "../../src/domain/projection.ts";
 import { settleAction, settleUndo } from "../../src/domain/settle.ts";
 import { isTerminal } from "../../src/domain/states.ts";
 import type { StepOutcome } from "../../src/domain/step-outcome.ts";
@@ -60,8 +59,6 @@ export interface Simulated {
   readonly state: ExecutionState;
   readonly calls: readonly SentCall[];
   readonly refusals: readonly AppError[];
-  /** Rows of steps as a reader finds them, written turn by turn. */
-  readonly rows: ReadonlyMap<string, StepRow>;
   /** The run waits for a moment that is never coming: only an operator can go on. */
   readonly isParkedForGood: boolean;
   /** Length of the ledger after each commit. */
@@ -89,14 +86,11 @@ class Simulator {
   readonly #ledger: ExecutionEvent[] = [];
   readonly #calls: SentCall[] = [];
   readonly #refusals: AppError[] = [];
-  readonly #rows = new Map<string, StepRow>();
   readonly #commits: number[] = [];
   readonly #groups: number[] = [];
   readonly #state: ExecutionState;
   #orders: readonly Order[];
   #now: number;
-  /** Events whose rows are written. */
-  #written = 0;
 
   constructor(revision: CompiledRevision, simulation: Simulation) {
     this.#revision = revision;
@@ -107,8 +101,6 @@ class Simulator {
     this.#now = resumed.at(-1)?.at ?? simulationStartAt;
     this.#ledger.push(...resumed);
     this.#state = foldExecution(identity, resumed);
-    this.#project(resumed);
-    this.#written = resumed.length;
     const random = simulation.random ?? (() => 0);
     const clock = { now: () => this.#now, monotonic: () => 0, sleep: () => Promise.resolve() };
     const http = { request: () => Promise.reject(new Error("no network here")) };
@@ -219,16 +211,7 @@ class Simulator {
   }
 
   #commit(): void {
-    this.#project(this.#ledger.slice(this.#written));
-    this.#written = this.#ledger.length;
-    this.#commits.push(this.#written);
-  }
-
-  #project(events: readonly ExecutionEvent[]): void {
-    for (const row of stepRows(this.#state, events)) {
-      if (row.isNew === this.#rows.has(row.path)) throw new Error(`the row of ${row.path} is ${row.isNew ? "inserted twice" : "changed before it stands"}`);
-      this.#rows.set(row.path, row);
-    }
+    this.#commits.push(this.#ledger.length);
   }
 
   #result(isParkedForGood: boolean): Simulated {
@@ -238,7 +221,6 @@ class Simulator {
       state: this.#state,
       calls: this.#calls,
       refusals: this.#refusals,
-      rows: this.#rows,
       isParkedForGood,
       commits: this.#commits,
       groups: this.#groups,

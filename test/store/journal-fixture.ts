@@ -7,7 +7,7 @@ import { silentLog } from "../../src/base/log.ts";
 import type { ExecutionEvent, NewEvent } from "../../src/domain/events.ts";
 import { applyEvent } from "../../src/domain/execution.ts";
 import { type ExecutionState, emptyExecution } from "../../src/domain/execution-state.ts";
-import { executionRow, stepRows } from "../../src/domain/projection.ts";
+import { executionRow } from "../../src/domain/projection.ts";
 import { BatchedJournal, type BatchedJournalOptions } from "../../src/store/batched-journal.ts";
 import type { AppendRequest, Fence, StartRow } from "../../src/store/journal.ts";
 import { ReplicaLease } from "../../src/store/replica-lease.ts";
@@ -116,7 +116,7 @@ export class Writer {
     return { ...this.#request(events), start, row: executionRow(this.state) };
   }
 
-  /** A step that is over: its row is written, the execution's own row is not. */
+  /** A step that is over: the execution's own row is not written. */
   step(name: string, result: unknown = { n: this.state.sequence }): AppendRequest {
     return this.#request(
       this.#fold([{ type: "step_succeeded", at: at + this.state.sequence, stepPath: name, attempt: 1, payload: { result: result as never } }]),
@@ -144,7 +144,7 @@ export class Writer {
   }
 
   #request(events: readonly ExecutionEvent[]): AppendRequest {
-    return { tenantId: this.#tenantId, executionId: this.executionId, events, steps: stepRows(this.state, events), release: false };
+    return { tenantId: this.#tenantId, executionId: this.executionId, events, release: false };
   }
 }
 

@@ -17,6 +17,7 @@ export const workflowExecutionSchema = defineEntity({
     { name: "workflow_executions_workflow_idx", properties: ["tenantId", "workflowId", "id"] },
     { name: "workflow_executions_open_idx", properties: ["tenantId", "id"], where: "end_time is null" },
     { name: "workflow_executions_end_idx", properties: ["tenantId", "endTime", "id"], where: "end_time is not null" },
+    { name: "workflow_executions_stuck_idx", properties: ["tenantId", "id"], where: "state = 'stuck'" },
     { name: "workflow_executions_key_idx", properties: ["tenantId", "executionKey", "id"], where: "execution_key is not null" },
   ],
   properties: {

@@ -5,7 +5,6 @@ import { sagaStates } from "../../domain/states.ts";
 export const workflowInstanceSchema = defineEntity({
   name: "WorkflowInstance",
   tableName: "workflow_instances",
-  indexes: [{ name: "workflow_instances_stuck_idx", properties: ["tenantId", "id"], where: "state = 'stuck'" }],
   properties: {
     tenantId: p.text().primary(),
     id: p.uuid().primary(),

@@ -8,7 +8,7 @@
  * A row of an execution that this replica does not own any more is left alone (`coalesce` keeps the planner from looking
  * for it by owner). The batch is never joined to itself; the one membership test (`started`) is a hashed subplan. Array
  * parameters keep a text, and so its prepared plan, the same for every batch size. Parts that a batch does not have are
- * left out of the text: each costs its start-up even without rows, and most batches only add events and steps.
+ * left out of the text: each costs its start-up even without rows, and most batches only add events.
  */
 import type { ClientBase } from "pg";
 import { type BatchRows, type Part, partColumns, parts } from "./batch-parts.ts";
@@ -118,18 +118,5 @@ const statements: Record<Part, (source: Source, hasStarts: boolean) => string[]>
       insert into execution_events (tenant_id, execution_id, sequence, type, step_path, attempt, at, payload)
       select v.tenant_id, v.execution_id, v.sequence, v.type, v.step_path, v.attempt, v.at, v.payload::json
       from fence f, ${source("v")} ${unlessExisting("v", hasStarts)})`,
-  ],
-  steps: (source, hasStarts) => [
-    `step_rows as (
-      insert into workflow_execution_steps (tenant_id, execution_id, path, state, attempt, action_state, compensation_state, result_sequence, start_time, end_time)
-      select p.tenant_id, p.execution_id, p.path, p.state, p.attempt, p.action_state, p.compensation_state, p.result_sequence, p.start_time, p.end_time
-      from fence f, ${source("p")} ${unlessExisting("p", hasStarts)})`,
-  ],
-  stepChanges: (source) => [
-    `step_changes as (
-      update workflow_execution_steps s set state = p.state, attempt = p.attempt, action_state = p.action_state,
-        compensation_state = p.compensation_state, result_sequence = p.result_sequence, start_time = p.start_time, end_time = p.end_time
-      from fence f, ${source("p")}
-      where s.tenant_id = p.tenant_id and s.execution_id = p.execution_id and s.path = p.path)`,
   ],
 };

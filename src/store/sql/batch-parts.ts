@@ -1,18 +1,5 @@
 /** The parts of a batch and their columns, in the order of the arrays that carry them. */
 
-const stepColumns = [
-  ["tenant_id", "text"],
-  ["execution_id", "uuid"],
-  ["path", "text"],
-  ["state", "text"],
-  ["attempt", "int"],
-  ["action_state", "text"],
-  ["compensation_state", "text"],
-  ["result_sequence", "int"],
-  ["start_time", "timestamptz"],
-  ["end_time", "timestamptz"],
-] as const;
-
 /** `first`: belongs to a start that may turn out to exist already. `projection`: the execution's row as JSON text. */
 export const partColumns = {
   starts: [
@@ -50,8 +37,6 @@ export const partColumns = {
     ["payload", "text"],
     ["first", "boolean"],
   ],
-  steps: [...stepColumns, ["first", "boolean"]],
-  stepChanges: stepColumns,
 } as const;
 
 export type Part = keyof typeof partColumns;

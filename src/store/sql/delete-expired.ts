@@ -1,5 +1,5 @@
 /**
- * Deletes ended executions whole, in one statement and so in one transaction: the row, its saga, its steps, its ledger and
+ * Deletes ended executions whole, in one statement and so in one transaction: the row, its saga, its ledger and
  * commands that nobody took. What was reopened, claimed or deleted meanwhile is passed over, because the rows are locked and
  * looked at again here.
  */
@@ -13,9 +13,6 @@ with doomed as materialized (
 ),
 ledger as (
   delete from execution_events v using doomed d where v.tenant_id = d.tenant_id and v.execution_id = d.id returning 1
-),
-steps as (
-  delete from workflow_execution_steps s using doomed d where s.tenant_id = d.tenant_id and s.execution_id = d.id
 ),
 sagas as (
   delete from workflow_instances i using doomed d where i.tenant_id = d.tenant_id and i.id = d.id

@@ -20,7 +20,7 @@ cross join lateral (
     where e.tenant_id = t.id and e.owner is null and e.wake_at is not null and e.wake_at <= clock_timestamp() order by e.wake_at limit 10000
   ) d
 ) due
-cross join lateral (select count(*) as sagas from workflow_instances i where i.tenant_id = t.id and i.state = 'stuck') stuck`;
+cross join lateral (select count(*) as sagas from workflow_executions e where e.tenant_id = t.id and e.state = 'stuck') stuck`;
 
 export async function readBacklog(pool: Pool): Promise<Backlog> {
   const { rows } = await pool.query<Backlog>({ name: "read_backlog", text });
