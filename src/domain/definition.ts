@@ -4,6 +4,7 @@
  */
 import type { JsonObject } from "../base/json.ts";
 import type { Expression, Template } from "./expressions/expression.ts";
+import type { SecretSlots } from "./secret-slots.ts";
 import type { CompensationKind } from "./states.ts";
 import type { StepNature } from "./step-type.ts";
 
@@ -12,6 +13,8 @@ export interface Definition {
   readonly outputSchema: JsonObject | undefined;
   /** Start values of variables; undefined when there are none. */
   readonly variables: Template | undefined;
+  /** Secrets that SecretRefs name, never values. */
+  readonly secretSlots: SecretSlots;
   readonly steps: readonly Step[];
   /** Every step, nested ones too, by name (names are unique in the whole definition). */
   readonly stepsByName: ReadonlyMap<string, Step>;
@@ -31,6 +34,8 @@ export interface CompiledRevision {
   readonly definition: Definition;
   /** Template parameters, shown to expressions as `params`. */
   readonly params: JsonObject;
+  /** Slot → name of the tenant's secret; a slot that is not in it has a secret of its own name. */
+  readonly secretBindings?: Readonly<Record<string, string>>;
 }
 
 export type UndoOrder = "reverse" | "sequential" | "parallel";

@@ -17,6 +17,7 @@ import { durationOf, parseRetryPolicy } from "./parse-policy.ts";
 import { parseSchema } from "./parse-schema.ts";
 import { parseSteps } from "./parse-step.ts";
 import { Report } from "./report.ts";
+import { parseSecretSlots } from "./secret-slots.ts";
 import type { StepTypes } from "./step-type.ts";
 
 export interface DefinitionFaults {
@@ -41,12 +42,14 @@ export function parseDefinition(source: JsonObject, stepTypes: StepTypes, path =
   }
   const stepsByName = new Map<string, Step>();
   const retry = parseRetryPolicy(source["default_retry_policy"], actionRetryDefaults, `${path}.default_retry_policy`, report);
-  const steps = parseSteps(source["steps"], `${path}.steps`, { source, stepTypes, report, stepsByName, names: new Map(), depth: 0, retry });
+  const secretSlots = parseSecretSlots(source["secret_slots"], `${path}.secret_slots`, report);
+  const steps = parseSteps(source["steps"], `${path}.steps`, { source, stepTypes, report, secretSlots, stepsByName, names: new Map(), depth: 0, retry });
   if (steps.length === 0) report.warning(`${path}.steps`, "VALIDATION_FAILED", "the definition has no steps; its executions complete at once");
   const definition: Definition = {
     inputSchema: parseSchema(source["input_schema"], `${path}.input_schema`, report),
     outputSchema: parseSchema(source["output_schema"], `${path}.output_schema`, report),
     variables: templateOf(source["variables"], `${path}.variables`, report),
+    secretSlots,
     steps,
     stepsByName,
     outputs: templateOf(source["outputs"], `${path}.outputs`, report),

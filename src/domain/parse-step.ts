@@ -10,6 +10,7 @@ import { parseCompensation } from "./parse-compensation.ts";
 import { durationOf, parseRetryPolicy, parseTimeouts, stringsOr } from "./parse-policy.ts";
 import { parseSchema } from "./parse-schema.ts";
 import type { Report } from "./report.ts";
+import { checkSecretRefs, type SecretSlots } from "./secret-slots.ts";
 import type { CompensationKind } from "./states.ts";
 import { compileStepConfig } from "./step-config.ts";
 import type { StepTypeSpec, StepTypes } from "./step-type.ts";
@@ -19,6 +20,7 @@ export interface StepContext {
   readonly source: JsonObject;
   readonly stepTypes: StepTypes;
   readonly report: Report;
+  readonly secretSlots: SecretSlots;
   /** Filled while parsing. */
   readonly stepsByName: Map<string, Step>;
   /** Lower-case name → path where it was first used. */
@@ -81,6 +83,7 @@ export function parseStep(source: JsonObject, path: string, context: StepContext
   const config = isJsonObject(source[type]) ? source[type] : {};
   const at = `${path}.${type}`;
   spec.check?.(config, (field, reason, description) => report.violation(field === "" ? at : `${at}.${field}`, reason, description));
+  checkSecretRefs(spec, config, context.secretSlots, at, report);
   const declaredKind = isJsonObject(source["compensation"]) ? source["compensation"]["kind"] : undefined;
   const parseUndo = (undo: JsonObject, at: string): Step | undefined => parseStep({ ...undo, name }, at, context, true);
   const compensation = parseCompensation(source["compensation"], `${path}.compensation`, { report, isUndo, parseUndo });

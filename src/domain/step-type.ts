@@ -32,6 +32,8 @@ export interface StepTypeSpec {
    * `{ url: …, headers: …, "operations[].filter": … }`. A string with `{{` outside any rule is refused at save.
    */
   readonly fields: Readonly<Record<string, FieldRule>>;
+  /** Where its SecretRef fields stand: `auth.bearer`, or `secret_headers.*` for every member of a map. */
+  readonly secretRefs?: readonly string[];
   /** Its result is merged into the execution's variables. */
   readonly setsVariables?: boolean;
   /** Time one attempt may take when the definition says nothing, in milliseconds. */

@@ -4,6 +4,7 @@
  */
 import { invariant, messageOf } from "../base/errors.ts";
 import { findJsonFault, isJsonObject, type Json, type JsonObject, storable } from "../base/json.ts";
+import { Mask } from "../base/mask.ts";
 import { fail, ok, type Result } from "../base/result.ts";
 import type { CompiledRevision, Step } from "../domain/definition.ts";
 import type { ExecutionState } from "../domain/execution-state.ts";
@@ -13,11 +14,15 @@ import { renderTemplate } from "../domain/expressions/render-template.ts";
 import { type Failure, failure } from "../domain/failure.ts";
 import { scopeOf, undoVariables } from "../domain/scope.ts";
 import type { StepOutcome } from "../domain/step-outcome.ts";
-import type { StepCall, StepHandler, StepServices } from "../steps/step-handler.ts";
+import { maskedServices } from "../steps/masked-services.ts";
+import type { AttemptSecrets, StepCall, StepHandler, StepServices } from "../steps/step-handler.ts";
+import { attemptSecrets, noSecrets, type SecretSource } from "./attempt-secrets.ts";
 
 export interface StepEnvironment {
   readonly handlers: ReadonlyMap<string, StepHandler>;
   readonly services: StepServices;
+  /** Absent: no slot has a secret. */
+  readonly secrets?: SecretSource;
   /** By the database-synchronised clock. */
   readonly now: () => number;
   readonly monotonic: () => number;
@@ -36,6 +41,8 @@ export interface Attempt {
   readonly deadlineAt: number;
   readonly scope: Scope;
   readonly handler: StepHandler;
+  /** Whose slots and bindings its secrets are found by. */
+  readonly revision: CompiledRevision;
 }
 
 /** Renders what the attempt is called with. A failure means that nothing was called. */
@@ -70,6 +77,7 @@ export function prepareAttempt(
     deadlineAt: environment.now() + timeouts.startToCloseMs,
     scope,
     handler,
+    revision,
   });
 }
 
@@ -99,15 +107,16 @@ export async function carryOut(
   traceparent: string | undefined,
 ): Promise<StepOutcome> {
   const answered = new AbortController();
+  const mask = new Mask();
+  const services = maskedServices(environment.services, mask);
+  const secrets = attemptSecrets(environment.secrets ?? noSecrets, mask, state.tenantId, attempt.revision);
   try {
-    const answer = attempt.handler.run({ ...callOf(environment, state, attempt, signal), traceparent }, environment.services);
-    return storableOutcome(await Promise.race([answer, overdue(environment, signal, answered.signal)]));
+    const answer = attempt.handler.run({ ...callOf(environment, state, attempt, signal, secrets), traceparent }, services);
+    const outcome = await Promise.race([answer, overdue(environment, signal, answered.signal)]);
+    return storableOutcome(mask.json(outcome as unknown as JsonObject) as unknown as StepOutcome);
   } catch (error) {
     if (signal.aborted && isJsonObject(signal.reason)) return { kind: "failed", failure: signal.reason as unknown as Failure, outcome: "unknown" };
-    environment.services.log.error(
-      { executionId: state.executionId, step: attempt.path, type: attempt.leaf.type, error: messageOf(error) },
-      "a step handler threw",
-    );
+    services.log.error({ executionId: state.executionId, step: attempt.path, type: attempt.leaf.type, error: messageOf(error) }, "a step handler threw");
     return { kind: "failed", failure: failure("INTERNAL", `step type ${attempt.leaf.type} failed unexpectedly`), outcome: "unknown" };
   } finally {
     answered.abort();
@@ -135,7 +144,7 @@ function storableOutcome(outcome: StepOutcome): StepOutcome {
 /** As `carryOut`, for handlers that only compute and answer at once. */
 export function carryOutNow(environment: StepEnvironment, state: ExecutionState, attempt: Attempt): StepOutcome {
   try {
-    const outcome = attempt.handler.run(callOf(environment, state, attempt, neverAborted), environment.services);
+    const outcome = attempt.handler.run(callOf(environment, state, attempt, neverAborted, noneToCompute), environment.services);
     invariant(!(outcome instanceof Promise), `step type ${attempt.leaf.type} answers at once`);
     return outcome;
   } catch (error) {
@@ -148,8 +157,10 @@ export function carryOutNow(environment: StepEnvironment, state: ExecutionState,
 }
 
 const neverAborted = new AbortController().signal;
+/** What only computes sends nothing, so it has nothing to sign in with. */
+const noneToCompute = attemptSecrets(noSecrets, new Mask(), "", { definition: { secretSlots: new Map() } });
 
-function callOf(environment: StepEnvironment, state: ExecutionState, attempt: Attempt, signal: AbortSignal): StepCall {
+function callOf(environment: StepEnvironment, state: ExecutionState, attempt: Attempt, signal: AbortSignal, secrets: AttemptSecrets): StepCall {
   const context = contextOf(environment, state, attempt.path);
   return {
     tenantId: state.tenantId,
@@ -163,6 +174,7 @@ function callOf(environment: StepEnvironment, state: ExecutionState, attempt: At
     config: attempt.config,
     signal,
     deadlineAt: attempt.deadlineAt,
+    secrets,
     now: environment.now,
     evaluate: (path, extra) => {
       const compiled = attempt.leaf.config.deferred.get(path);

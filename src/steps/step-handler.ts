@@ -36,6 +36,7 @@ export interface StepCall {
   readonly signal: AbortSignal;
   /** End of this attempt, milliseconds since the epoch. */
   readonly deadlineAt: number;
+  readonly secrets: AttemptSecrets;
   /** Now, by the database-synchronised clock. */
   now(): number;
   /**
@@ -43,6 +44,24 @@ export interface StepCall {
    * variables beside the usual scope.
    */
   evaluate(path: string, extra: Readonly<Record<string, Json>>): Result<Json, Failure>;
+}
+
+/**
+ * The secrets of one attempt: read when they are sent, never before, and masked from then on in whatever the attempt comes
+ * to, writes to its log or reads through `StepServices.http`. A value must not go into a result, a failure or a log line.
+ */
+export interface AttemptSecrets {
+  /**
+   * The value for the slot of a SecretRef; undefined only for an optional slot without a secret. A fault means that nothing may
+   * be sent: `SECRET.MISSING`, which is not retried, or NETWORK while the secrets cannot be read.
+   */
+  resolve(slot: string): Promise<Result<string | undefined, Failure>>;
+  /** As `resolve`, with the values that are still valid while the secret is being rotated; the current one first. */
+  resolveAll(slot: string): Promise<Result<readonly string[], Failure>>;
+  /** Masks one more text from now on, for example a token that was made with a secret. Short ones (below 4 characters) are left. */
+  conceal(text: string): void;
+  /** The text with everything resolved or concealed so far masked. To be asked before a text is cut: half a secret is not found. */
+  mask(text: string): string;
 }
 
 export interface StepServices {

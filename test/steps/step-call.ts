@@ -2,13 +2,15 @@
 import { systemClock } from "../../src/base/clock.ts";
 import type { Json, JsonObject } from "../../src/base/json.ts";
 import { silentLog } from "../../src/base/log.ts";
+import { Mask } from "../../src/base/mask.ts";
 import { fail } from "../../src/base/result.ts";
 import { renderTemplate } from "../../src/domain/expressions/render-template.ts";
 import { failure } from "../../src/domain/failure.ts";
 import { Report } from "../../src/domain/report.ts";
 import { compileStepConfig } from "../../src/domain/step-config.ts";
+import { attemptSecrets } from "../../src/engine/attempt-secrets.ts";
 import { createHttpEgress } from "../../src/steps/egress/http-egress.ts";
-import type { HttpEgress, StepCall, StepHandler, StepOutcome, StepServices } from "../../src/steps/step-handler.ts";
+import type { AttemptSecrets, HttpEgress, StepCall, StepHandler, StepOutcome, StepServices } from "../../src/steps/step-handler.ts";
 
 /** 2026-03-01T12:00:00Z */
 export const testNow = Date.UTC(2026, 2, 1, 12);
@@ -25,11 +27,18 @@ export function callOf(facts: Partial<StepCall> & { readonly config: JsonObject 
     idempotencyKey: "exe_01JQ0000000000000000000000/reserve/action",
     traceparent: undefined,
     signal: new AbortController().signal,
+    secrets: secretsOf({}),
     deadlineAt: testNow + 30_000,
     now: () => testNow,
     evaluate: (path) => fail(failure("EXPRESSION", `no expression at ${path}`)),
     ...facts,
   };
+}
+
+/** Secrets by slot: one value, or the current one and those that are still valid. */
+export function secretsOf(values: Readonly<Record<string, string | readonly string[]>>, mask = new Mask()): AttemptSecrets {
+  const source = { read: async (_: string, name: string) => (Object.hasOwn(values, name) ? [values[name] ?? []].flat() : undefined) };
+  return attemptSecrets(source, mask, "tenant-a", { definition: { secretSlots: new Map() } });
 }
 
 /**

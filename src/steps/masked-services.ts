@@ -1,0 +1,40 @@
+/** The services as one attempt sees them: what others say passes its mask before the step, or a log, gets it. */
+import type { Json, JsonObject } from "../base/json.ts";
+import type { Log } from "../base/log.ts";
+import type { Mask } from "../base/mask.ts";
+import type { EgressOutcome, StepServices } from "./step-handler.ts";
+
+export function maskedServices(services: StepServices, mask: Mask): StepServices {
+  return {
+    ...services,
+    http: { request: async (request) => maskAnswer(await services.http.request(request), mask) },
+    log: maskedLog(services.log, mask),
+  };
+}
+
+/** Before the body is read: what is cut to an excerpt or decoded later would no longer be found. */
+function maskAnswer(outcome: EgressOutcome, mask: Mask): EgressOutcome {
+  if (outcome.kind === "failed") return outcome;
+  const headers = mask.json(outcome.headers as JsonObject) as Readonly<Record<string, string>>;
+  return { ...outcome, headers, body: mask.bytes(outcome.body) };
+}
+
+export function maskedLog(log: Log, mask: Mask): Log {
+  const fieldsOf = (fields: object): object => mask.json(plainOf(fields));
+  return {
+    debug: (fields, message) => log.debug(fieldsOf(fields), mask.text(message)),
+    info: (fields, message) => log.info(fieldsOf(fields), mask.text(message)),
+    warn: (fields, message) => log.warn(fieldsOf(fields), mask.text(message)),
+    error: (fields, message) => log.error(fieldsOf(fields), mask.text(message)),
+    child: (fields) => maskedLog(log.child(fieldsOf(fields)), mask),
+  };
+}
+
+/** Fields as JSON. An Error, which JSON would leave empty, by its name and message: its stack repeats the message. */
+function plainOf(fields: object): JsonObject {
+  const text = JSON.stringify(fields, (_, value: unknown) => {
+    if (value instanceof Error) return `${value.name}: ${value.message}`;
+    return typeof value === "bigint" ? String(value) : value;
+  });
+  return JSON.parse(text) as { [key: string]: Json };
+}
