@@ -30,6 +30,17 @@ export type ControlCommand =
   | ({ readonly kind: "fail_step"; readonly failure: Failure } & StepRequest)
   | ({ readonly kind: "update_variables"; readonly variables: JsonObject } & ControlRequest);
 
+/** What a command did where its asker has to know more than that it was done: the events, and an answer that is stored as JSON. */
+export class Answered {
+  readonly events: readonly NewEvent[];
+  readonly answer: JsonObject;
+
+  constructor(events: readonly NewEvent[], answer: JsonObject) {
+    this.events = events;
+    this.answer = answer;
+  }
+}
+
 /** What the command is applied to: a state that all earlier events led to, and the revision it runs. */
 export interface CommandContext {
   readonly state: ExecutionState;
@@ -38,8 +49,8 @@ export interface CommandContext {
   readonly now: number;
 }
 
-/** The events that a command makes (none when it changes nothing), or why it is refused in this state. */
-export function applyCommand(context: CommandContext, command: ControlCommand): NewEvent[] | AppError {
+/** The events that a command makes (none when it changes nothing), with an answer where it has one, or why it is refused in this state. */
+export function applyCommand(context: CommandContext, command: ControlCommand): readonly NewEvent[] | Answered | AppError {
   const { state, revision, now } = context;
   switch (command.kind) {
     case "cancel":
@@ -63,6 +74,12 @@ export function applyCommand(context: CommandContext, command: ControlCommand): 
     default:
       return unknownCommand(command);
   }
+}
+
+/** The events alone, for who only wants to see what a command would do. */
+export function previewCommand(context: CommandContext, command: ControlCommand): readonly NewEvent[] | AppError {
+  const made = applyCommand(context, command);
+  return made instanceof Answered ? made.events : made;
 }
 
 /** A command of a newer release, met during a rolling update. */

@@ -8,7 +8,7 @@
  */
 import type { Clock } from "../base/clock.ts";
 import { AppError, type ErrorReason, errorReasons, type FieldViolation, messageOf } from "../base/errors.ts";
-import type { JsonObject } from "../base/json.ts";
+import { isJsonObject, type JsonObject } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
 import type { ControlCommand } from "../domain/control-command.ts";
@@ -16,7 +16,10 @@ import type { Inbox, PostedCommand, TakenCommand } from "../store/inbox.ts";
 import type { ReplicaNews } from "./replica-news.ts";
 
 /** What became of a command: done, refused, or (nobody drives the execution any more) to be tried again. */
-export type DeskAnswer = { readonly kind: "done" } | { readonly kind: "refused"; readonly error: AppError } | { readonly kind: "again" };
+export type DeskAnswer =
+  | { readonly kind: "done"; readonly answer: JsonObject | undefined }
+  | { readonly kind: "refused"; readonly error: AppError }
+  | { readonly kind: "again" };
 
 export interface CommandDeskOptions {
   readonly replicaId: string;
@@ -25,7 +28,7 @@ export interface CommandDeskOptions {
   readonly clock: Clock;
   readonly log: Log;
   /** Hands a command to an execution that is driven here; undefined when it is not. */
-  readonly deliver: (tenantId: string, executionId: string, command: ControlCommand) => Promise<void> | undefined;
+  readonly deliver: (tenantId: string, executionId: string, command: ControlCommand) => Promise<JsonObject | undefined> | undefined;
 }
 
 /** How long an answer is awaited, and how often the inbox is looked at meanwhile. */
@@ -126,8 +129,7 @@ export class CommandDesk {
     try {
       const delivered = this.#options.deliver(posted.tenantId, executionId, command);
       if (!delivered) return { again: true };
-      await delivered;
-      return { done: true };
+      return { done: true, answer: (await delivered) ?? null };
     } catch (error) {
       if (error instanceof AppError) return error.reason === "STORAGE_UNAVAILABLE" ? { again: true } : errorToJson(error);
       this.#options.log.error({ executionId, kind: command.kind, error: messageOf(error) }, "a command broke an invariant");
@@ -152,7 +154,7 @@ function errorToJson({ reason, message, metadata, violations, retryAfterMs }: Ap
 }
 
 function readAnswer(answer: JsonObject): DeskAnswer {
-  if (answer["done"] === true) return { kind: "done" };
+  if (answer["done"] === true) return { kind: "done", answer: isJsonObject(answer["answer"]) ? answer["answer"] : undefined };
   if (answer["again"] === true) return { kind: "again" };
   const { reason, message, metadata, violations, retryAfterMs } = answer as unknown as {
     reason: string;

@@ -8,6 +8,7 @@
 
 import type { Caller } from "../base/caller.ts";
 import { AppError, messageOf } from "../base/errors.ts";
+import type { JsonObject } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
 import { applyCommand, type ControlCommand } from "../domain/control-command.ts";
 import type { CompiledRevision } from "../domain/definition.ts";
@@ -115,12 +116,13 @@ export class Engine {
 
   /**
    * Hands a command to an execution, wherever it stands: driven here, parked, or driven by another replica, which is asked
-   * through its inbox. Executions change hands meanwhile, so that is tried again for a short while.
+   * through its inbox. Executions change hands meanwhile, so that is tried again for a short while. Resolves with the
+   * command's answer, where its rule gives one.
    */
-  async control(caller: Caller, executionId: string, command: ControlCommand): Promise<void> {
+  async control(caller: Caller, executionId: string, command: ControlCommand): Promise<JsonObject | undefined> {
     const { clock } = this.#options.services;
     const { tenantId } = caller;
-    const give = (run: ExecutionRun): Promise<void> => giveTo(run, command);
+    const give = (run: ExecutionRun): Given["promise"] => giveTo(run, command);
     for (let attempt = 1; ; attempt++) {
       const run = this.#runs.get(keyOf(tenantId, executionId));
       try {
@@ -131,7 +133,7 @@ export class Engine {
         if (!(error instanceof AppError) || error.reason !== "STORAGE_UNAVAILABLE" || attempt >= controlAttemptsMax) throw error;
       }
       const elsewhere = run ? undefined : await this.#options.desk?.ask(tenantId, executionId, command);
-      if (elsewhere?.kind === "done") return;
+      if (elsewhere?.kind === "done") return elsewhere.answer;
       if (elsewhere?.kind === "refused") throw elsewhere.error;
       if (attempt >= controlAttemptsMax) {
         throw new AppError("STORAGE_UNAVAILABLE", "another replica drives this execution; try again", { retryAfterMs: 500 });
@@ -141,7 +143,7 @@ export class Engine {
   }
 
   /** Hands a command to an execution that is driven here; undefined when it is not. */
-  deliver(tenantId: string, executionId: string, command: ControlCommand): Promise<void> | undefined {
+  deliver(tenantId: string, executionId: string, command: ControlCommand): Given["promise"] | undefined {
     const run = this.#runs.get(keyOf(tenantId, executionId));
     return run && giveTo(run, command);
   }
@@ -151,7 +153,7 @@ export class Engine {
    * be let go of again at once. Answers undefined when it is driven elsewhere. That an execution ended meanwhile is for
    * the command's rule to say, hence `ended` from the second attempt on.
    */
-  async #take(tenantId: string, executionId: string, ended: boolean, give: (run: ExecutionRun) => Promise<void>): Promise<Given | undefined> {
+  async #take(tenantId: string, executionId: string, ended: boolean, give: (run: ExecutionRun) => Given["promise"]): Promise<Given | undefined> {
     const claimed = this.#options.leases.held ? await this.#options.store.claimOne(tenantId, executionId, ended) : undefined;
     if (!claimed) return undefined;
     let given: Given | undefined;
@@ -278,13 +280,13 @@ export class Engine {
   }
 }
 
-function giveTo(run: ExecutionRun, command: ControlCommand): Promise<void> {
+function giveTo(run: ExecutionRun, command: ControlCommand): Given["promise"] {
   return run.control((state, revision, now) => applyCommand({ state, revision, now }, command));
 }
 
 /** A promise that is not to be awaited by the function that hands it over. */
 interface Given {
-  readonly promise: Promise<void>;
+  readonly promise: Promise<JsonObject | undefined>;
 }
 
 /** Tenants are claimed for in turns; several rounds a second are made while anything is due. */

@@ -12,9 +12,11 @@
  * append is refused (fence, sequence), this object forgets everything: its folded state is ahead of the ledger.
  */
 import { AppError } from "../base/errors.ts";
+import type { JsonObject } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
 import type { Command } from "../domain/command.ts";
 import { operationKey } from "../domain/command.ts";
+import { Answered } from "../domain/control-command.ts";
 import { decide } from "../domain/decide.ts";
 import type { CompiledRevision } from "../domain/definition.ts";
 import type { ExecutionEvent, NewEvent } from "../domain/events.ts";
@@ -42,8 +44,8 @@ export interface RunEnvironment extends StepEnvironment {
 /** Why the drive ended. `parked` and `ended` are durable; after `lost` another replica or a later claim goes on. */
 export type RunEnd = "ended" | "parked" | "lost";
 
-/** A caller's command: the events it makes, or why it is refused; it sees the state all earlier events led to. */
-export type Control = (state: ExecutionState, revision: CompiledRevision, now: number) => NewEvent[] | AppError;
+/** A caller's command: the events it makes, with an answer where it has one, or why it is refused; it sees the state all earlier events led to. */
+export type Control = (state: ExecutionState, revision: CompiledRevision, now: number) => readonly NewEvent[] | Answered | AppError;
 
 /** Events one turn may hold before it is written: bounds the time the event loop is kept and the size of an append. */
 const eventsPerTurnMax = 100;
@@ -118,16 +120,17 @@ export class ExecutionRun {
     return new Promise((resolve) => this.#afterCommit.push(resolve));
   }
 
-  /** Hands a command in; resolves when its events are durable, rejects with the refusal. */
-  control(command: Control): Promise<void> {
+  /** Hands a command in; resolves with its answer when its events are durable, rejects with the refusal. */
+  control(command: Control): Promise<JsonObject | undefined> {
     return new Promise((resolve, reject) => {
       const drop = (): void => reject(lostError());
       if (this.#over) return drop();
       const take = (): void => {
-        const events = command(this.#state, this.#revision, this.#environment.now());
-        if (events instanceof AppError) return reject(events);
+        const made = command(this.#state, this.#revision, this.#environment.now());
+        if (made instanceof AppError) return reject(made);
+        const { events, answer } = made instanceof Answered ? made : { events: made, answer: undefined };
         this.#fold(events);
-        this.#afterCommit.push((outcome) => (outcome.kind === "committed" ? resolve() : drop()));
+        this.#afterCommit.push((outcome) => (outcome.kind === "committed" ? resolve(answer) : drop()));
       };
       this.#inbox.push({ take, drop });
       this.#wakeUp();

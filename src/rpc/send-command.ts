@@ -2,7 +2,8 @@
 import type { Execution } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import type { Caller } from "../base/caller.ts";
 import { AppError } from "../base/errors.ts";
-import { applyCommand, type ControlCommand } from "../domain/control-command.ts";
+import type { JsonObject } from "../base/json.ts";
+import { type ControlCommand, previewCommand } from "../domain/control-command.ts";
 import type { CompiledRevision } from "../domain/definition.ts";
 import { applyEvent } from "../domain/execution.ts";
 import type { ExecutionState } from "../domain/execution-state.ts";
@@ -12,6 +13,8 @@ import { executionNotFound, readExecutionMessage, resolveExecutionId } from "./r
 import { executionFromState } from "./wire/execution.ts";
 
 export interface Applied {
+  /** What the command's rule answered; undefined for previews and commands without one. */
+  readonly answer?: JsonObject | undefined;
   readonly executionId: string;
   readonly execution: Execution;
   /** As it would be; absent when the command was carried out. */
@@ -39,14 +42,14 @@ export async function sendCommand(
       metadata: { executionId: record.id, state: record.state.toUpperCase() },
     });
   }
-  await parts.engine.control(caller, record.id, command);
-  return { executionId: record.id, execution: await readExecutionMessage(parts, caller, record.id, true) };
+  const answer = await parts.engine.control(caller, record.id, command);
+  return { answer, executionId: record.id, execution: await readExecutionMessage(parts, caller, record.id, true) };
 }
 
 async function previewOf(parts: RpcParts, caller: Caller, executionId: string, command: ControlCommand): Promise<Applied> {
   const loaded = await loadExecution(parts, caller, executionId);
   const { state } = loaded;
-  const events = applyCommand({ ...loaded, now: parts.clock.now() }, command);
+  const events = previewCommand({ ...loaded, now: parts.clock.now() }, command);
   if (events instanceof AppError) throw events;
   for (const event of events) applyEvent(state, { ...event, sequence: state.sequence + 1 });
   return { executionId, execution: executionFromState(state), preview: loaded };

@@ -1,7 +1,7 @@
 /** Runs that are given commands: shared by the tests of the control rules. */
-import type { AppError } from "../../src/base/errors.ts";
+import { AppError } from "../../src/base/errors.ts";
 import type { Json, JsonObject } from "../../src/base/json.ts";
-import { applyCommand, type ControlCommand } from "../../src/domain/control-command.ts";
+import { type ControlCommand, previewCommand } from "../../src/domain/control-command.ts";
 import type { CompiledRevision } from "../../src/domain/definition.ts";
 import type { ExecutionState } from "../../src/domain/execution-state.ts";
 import { compile, type Order, type Script, type Simulated, type Simulation, simulate, simulationStartAt } from "./simulate.ts";
@@ -17,7 +17,7 @@ export const halt = { on_error: { action: "ON_ERROR_ACTION_HALT" } };
 
 export const order = (command: ControlCommand, when: Order["when"] = () => true): Order => ({
   when,
-  command: (state, revision, now) => applyCommand({ state, revision, now }, command),
+  command: (state, revision, now) => previewCommand({ state, revision, now }, command),
 });
 /** Nothing of a step is known yet, it waits, and so on. */
 export const stands = (path: string, status: string) => (state: ExecutionState) => state.steps.get(path)?.status === status;
@@ -34,7 +34,7 @@ export const called = ({ calls }: Simulated): string[] => calls.map(({ operation
 export const types = ({ ledger }: Simulated): string[] => ledger.map(({ type, stepPath }) => (stepPath === "" ? type : `${type} ${stepPath}`));
 export const refused = ({ refusals }: Simulated): (string | undefined)[] => refusals.map(({ reason }) => reason);
 export const refusal = (state: ExecutionState, revision: CompiledRevision, command: ControlCommand): AppError => {
-  const answer = applyCommand({ state, revision, now: simulationStartAt }, command);
-  if (Array.isArray(answer)) throw new Error("it was not refused");
+  const answer = previewCommand({ state, revision, now: simulationStartAt }, command);
+  if (!(answer instanceof AppError)) throw new Error("it was not refused");
   return answer;
 };

@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { JsonObject } from "../../src/base/json.ts";
-import { applyCommand, type ControlCommand } from "../../src/domain/control-command.ts";
+import { type ControlCommand, previewCommand } from "../../src/domain/control-command.ts";
 import type { ExecutionEvent } from "../../src/domain/events.ts";
 import { foldExecution } from "../../src/domain/execution.ts";
 import { isTerminal } from "../../src/domain/states.ts";
@@ -116,7 +116,7 @@ function play({ definition, script, commands }: Case): Simulated {
   const revision = compile(definition);
   const orderOf = (wish: ControlCommand, when: Order["when"]): Order => ({
     when,
-    command: (state, own, now) => applyCommand({ state, revision: own, now }, wish),
+    command: (state, own, now) => previewCommand({ state, revision: own, now }, wish),
   });
   let left = [...commands].sort((a, b) => a.from - b.from);
   let simulated = simulate(revision, { script, orders: left.map(({ from, command: wish }) => orderOf(wish, (state) => state.sequence >= from)) });

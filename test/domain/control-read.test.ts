@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { AppError } from "../../src/base/errors.ts";
 import type { Json, JsonObject } from "../../src/base/json.ts";
 import { attemptsOf } from "../../src/domain/attempts.ts";
-import { applyCommand, type ControlCommand } from "../../src/domain/control-command.ts";
+import { type ControlCommand, previewCommand } from "../../src/domain/control-command.ts";
 import { placesAround, rootNameOf, stepAt } from "../../src/domain/control-paths.ts";
 import { previewCompensation } from "../../src/domain/control-preview.ts";
 import { copyResults, type RerunSource } from "../../src/domain/control-rerun.ts";
@@ -32,7 +32,7 @@ const wait = (name: string, duration = "3600s"): JsonObject => ({ name, delay: {
 const once = { retry_policy: { maximum_attempts: 1 } };
 const order = (command: ControlCommand, when: Order["when"]): Order => ({
   when,
-  command: (state, revision, now) => applyCommand({ state, revision, now }, command),
+  command: (state, revision, now) => previewCommand({ state, revision, now }, command),
 });
 const noOwner = { owner: undefined };
 

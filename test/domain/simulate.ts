@@ -2,7 +2,7 @@
  * The domain's rules driven on a virtual clock: decide, carry out, fold, settle, as the engine does, but without an engine,
  * a database or a real wait. What effects answer is told by a script; the run is its ledger.
  */
-import type { AppError } from "../../src/base/errors.ts";
+import { AppError } from "../../src/base/errors.ts";
 import type { JsonObject } from "../../src/base/json.ts";
 import { silentLog } from "../../src/base/log.ts";
 import { type Command, operationKey } from "../../src/domain/command.ts";
@@ -28,7 +28,7 @@ export const identity = { executionId: "exe_00000000000000000000000001", tenantI
 /** A caller's command, handed in as soon as `when` holds. */
 export interface Order {
   readonly when: (state: ExecutionState, now: number) => boolean;
-  readonly command: (state: ExecutionState, revision: CompiledRevision, now: number) => NewEvent[] | AppError;
+  readonly command: (state: ExecutionState, revision: CompiledRevision, now: number) => readonly NewEvent[] | AppError;
 }
 
 /** Each breaks one rule on purpose, to show that the properties notice. */
@@ -143,8 +143,8 @@ class Simulator {
     this.#orders = this.#orders.filter((order) => !due.includes(order));
     for (const order of due) {
       const events = order.command(this.#state, this.#revision, this.#now);
-      if (Array.isArray(events)) this.#fold(events);
-      else this.#refusals.push(events);
+      if (events instanceof AppError) this.#refusals.push(events);
+      else this.#fold(events);
     }
   }
 
