@@ -290,6 +290,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     tenantFeeds: new TenantFeeds({ repository: createTenantNewsRepository(database), progress, news, clock, now: () => leases.now(), log }),
     stepTypes: savedStepTypes,
     pageTokenKey: secrets.pageTokenKey,
+    taskTokenKey: secrets.taskTokenKey,
     clock,
     log,
   };

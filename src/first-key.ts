@@ -14,6 +14,7 @@ import type { KeyRepository } from "./store/key-repository.ts";
 export interface ServerSecrets {
   readonly pepper: Uint8Array;
   readonly pageTokenKey: Uint8Array;
+  readonly taskTokenKey: Uint8Array;
 }
 
 /** Throws one sentence when nothing is configured and there is no data folder to keep a generated one. */
@@ -21,7 +22,7 @@ export async function readSecrets(config: Config, embedded: boolean): Promise<Se
   if (config.masterKey === undefined && !embedded) throw new Error("Set PAWF_MASTER_KEY: with DATABASE_URL the server keeps no secret of its own.");
   const master = config.masterKey ?? (await keptText(config, "master.key", () => randomBytes(32).toString("base64url")));
   const derive = (purpose: string): Uint8Array => createHash("sha256").update(`${purpose}\n${master}`).digest();
-  return { pepper: derive("api key pepper"), pageTokenKey: derive("page token") };
+  return { pepper: derive("api key pepper"), pageTokenKey: derive("page token"), taskTokenKey: derive("task token") };
 }
 
 /** The key of tenant `default`: configured, or generated once and kept. Undefined when others manage the keys. */

@@ -51,6 +51,6 @@ export function parseId(kind: IdKind, id: string): string | undefined {
   return hexToUuid(value.toString(16).padStart(32, "0"));
 }
 
-function hexToUuid(hex: string): string {
+export function hexToUuid(hex: string): string {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }

@@ -16,6 +16,10 @@ export type Command =
   | { readonly kind: "complete" }
   /** Abort an attempt in flight; its outcome still counts. */
   | { readonly kind: "abort"; readonly path: string; readonly failure: Failure }
+  /** The report that was awaited has not come in its time: settle the attempt as one with an unknown outcome. */
+  | { readonly kind: "expire"; readonly step: Step; readonly path: string; readonly operation: "action" | "compensate" }
+  /** Take back an operation whose report is awaited, if nobody has taken it yet; else tell whoever carries it out. */
+  | { readonly kind: "recall"; readonly path: string; readonly operation: "action" | "compensate"; readonly attempt: number }
   /** Nothing is due before this moment. */
   | { readonly kind: "wait"; readonly until: number };
 

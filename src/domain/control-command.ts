@@ -9,8 +9,10 @@
  */
 import { AppError } from "../base/errors.ts";
 import type { Json, JsonObject } from "../base/json.ts";
+import { Answered } from "./answered.ts";
 import { type CancelRequest, type ControlRequest, cancelExecution, terminateExecution } from "./control.ts";
 import { pauseExecution, resumeExecution } from "./control-pause.ts";
+import { reportOutcome } from "./control-report.ts";
 import { type RetryRequest, retryExecution } from "./control-retry.ts";
 import { completeStep, failStep, type StepRequest, skipStep } from "./control-step.ts";
 import { updateVariables } from "./control-variables.ts";
@@ -18,6 +20,7 @@ import type { CompiledRevision } from "./definition.ts";
 import type { NewEvent } from "./events.ts";
 import type { ExecutionState } from "./execution-state.ts";
 import type { Failure } from "./failure.ts";
+import type { ReportRequest } from "./reported-outcome.ts";
 
 export type ControlCommand =
   | ({ readonly kind: "cancel" } & CancelRequest)
@@ -28,18 +31,11 @@ export type ControlCommand =
   | ({ readonly kind: "skip_step"; readonly result?: Json } & StepRequest)
   | ({ readonly kind: "complete_step"; readonly result: Json } & StepRequest)
   | ({ readonly kind: "fail_step"; readonly failure: Failure } & StepRequest)
-  | ({ readonly kind: "update_variables"; readonly variables: JsonObject } & ControlRequest);
+  | ({ readonly kind: "update_variables"; readonly variables: JsonObject } & ControlRequest)
+  /** What became of an operation that is carried out elsewhere. */
+  | ({ readonly kind: "report" } & ReportRequest);
 
-/** What a command did where its asker has to know more than that it was done: the events, and an answer that is stored as JSON. */
-export class Answered {
-  readonly events: readonly NewEvent[];
-  readonly answer: JsonObject;
-
-  constructor(events: readonly NewEvent[], answer: JsonObject) {
-    this.events = events;
-    this.answer = answer;
-  }
-}
+export { Answered } from "./answered.ts";
 
 /** What the command is applied to: a state that all earlier events led to, and the revision it runs. */
 export interface CommandContext {
@@ -71,6 +67,8 @@ export function applyCommand(context: CommandContext, command: ControlCommand): 
       return failStep(context, command);
     case "update_variables":
       return updateVariables(state, now, command);
+    case "report":
+      return reportOutcome(context, command);
     default:
       return unknownCommand(command);
   }

@@ -4,6 +4,7 @@
  */
 import type { JsonObject } from "../base/json.ts";
 import type { Expression, Template } from "./expressions/expression.ts";
+import type { ReportedFrom } from "./reported.ts";
 import type { SecretSlots } from "./secret-slots.ts";
 import type { CompensationKind } from "./states.ts";
 import type { StepNature } from "./step-type.ts";
@@ -46,6 +47,8 @@ export interface Step {
   readonly at: string;
   readonly type: string;
   readonly nature: StepNature;
+  /** Its outcome is reported from outside; undefined: this process carries it out. */
+  readonly reportedFrom: ReportedFrom | undefined;
   /** Its result is merged into the execution's variables. */
   readonly setsVariables: boolean;
   /** The step whose catch this one is part of: it sees that failure as `error`. */
@@ -133,6 +136,10 @@ export interface RetryPolicy {
 }
 
 export interface Timeouts {
+  /** Wait for a worker; undefined means no bound. */
+  readonly scheduleToStartMs: number | undefined;
+  /** Longest silence of one attempt that is reported from outside; undefined: only its time counts. */
+  readonly heartbeatMs: number | undefined;
   /** One attempt. */
   readonly startToCloseMs: number;
   /** All attempts together; undefined means no bound. */

@@ -9,6 +9,7 @@
  */
 import type { Json, JsonObject } from "../base/json.ts";
 import type { Failure } from "./failure.ts";
+import type { ReportTerms } from "./reported.ts";
 import type { EndReason, ExecutionStatus, SagaStatus, TerminalExecutionStatus } from "./states.ts";
 
 export type Outcome = "failed" | "unknown";
@@ -75,8 +76,18 @@ export interface EventPayloads {
     readonly deadlineAt?: number;
     /** Name of the case a conditional chose. */
     readonly branch?: string;
+    /** Its outcome is reported from outside. */
+    readonly reported?: ReportTerms;
   };
-  step_progressed: { readonly percent?: number; readonly message?: string; readonly details?: Json };
+  step_progressed: {
+    readonly percent?: number;
+    readonly message?: string;
+    readonly details?: Json;
+    /** The action unless told. */
+    readonly operation?: "compensate" | "confirm";
+    /** The next sign of life comes within so many milliseconds. */
+    readonly heartbeatMs?: number;
+  };
   step_succeeded: {
     readonly result: Json;
     /** When a step without `step_started` began, if that was before this event's moment. */
@@ -85,6 +96,8 @@ export interface EventPayloads {
     readonly exports?: JsonObject;
     /** The execution this result was copied from: evidence, not an effect of this run, so this run never undoes it. */
     readonly copiedFrom?: string;
+    /** Evidence that came after the step was decided: it changes what is undone, not what was decided. */
+    readonly late?: boolean;
   };
   step_failed: {
     readonly failure: Failure;
@@ -98,11 +111,21 @@ export interface EventPayloads {
     /** An operator's word that the action had no effect, whatever attempts before left open. */
     readonly surely?: boolean;
     readonly copiedFrom?: string;
+    /** Told from outside, not concluded from silence. */
+    readonly reported?: boolean;
+    readonly mayRunUntil?: number;
   };
-  step_retry_scheduled: { readonly failure: Failure; readonly outcome: Outcome; readonly nextAttemptAt: number };
+  step_retry_scheduled: {
+    readonly failure: Failure;
+    readonly outcome: Outcome;
+    readonly nextAttemptAt: number;
+    readonly reported?: boolean;
+    /** The attempt was given up in silence and may go on until then: no undo before it. */
+    readonly mayRunUntil?: number;
+  };
   /** `result` is what expressions see; null unless an operator gave one. */
   step_skipped: { readonly reason: string; readonly result?: Json };
-  step_canceled: { readonly reason: string; readonly outcome?: Outcome };
+  step_canceled: { readonly reason: string; readonly outcome?: Outcome; readonly mayRunUntil?: number };
   /** A timer or an event is awaited; the execution may leave memory. */
   step_waiting: { readonly wakeAt?: number; readonly awaiting?: string; readonly startedAt?: number; readonly input?: Json };
   event_received: { readonly eventType: string; readonly data: Json; readonly dedupId?: string };
@@ -116,6 +139,7 @@ export interface EventPayloads {
     /** The action's outcome is unknown: the undo has to cope with "nothing there". */
     readonly mayNotHaveRun?: boolean;
     readonly generation?: number;
+    readonly reported?: ReportTerms;
   };
   compensation_succeeded: { readonly result?: Json; readonly nothingToUndo?: boolean };
   compensation_retry_scheduled: { readonly failure: Failure; readonly outcome: Outcome; readonly nextAttemptAt: number };
@@ -128,7 +152,7 @@ export interface EventPayloads {
     readonly nextAttemptAt?: number;
   };
 
-  confirmation_started: { readonly input?: Json; readonly idempotencyKey?: string; readonly deadlineAt?: number };
+  confirmation_started: { readonly input?: Json; readonly idempotencyKey?: string; readonly deadlineAt?: number; readonly reported?: ReportTerms };
   confirmation_succeeded: { readonly result?: Json };
   confirmation_retry_scheduled: { readonly failure: Failure; readonly outcome: Outcome; readonly nextAttemptAt: number };
   confirmation_failed: { readonly failure: Failure; readonly outcome: Outcome; readonly exhausted?: boolean };

@@ -55,6 +55,7 @@ function reopenRun(state: ExecutionState, path: string, status: "pending" | "run
     endedAt: undefined,
     wakeAt: undefined,
     failure: undefined,
+    report: undefined,
     handled: false,
     caughtBy: undefined,
     leftUnknown: before.leftUnknown || before.action === "unknown",

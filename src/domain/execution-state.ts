@@ -2,6 +2,7 @@
 import type { Json, JsonObject } from "../base/json.ts";
 import type { EventPayloads } from "./events.ts";
 import type { Failure } from "./failure.ts";
+import type { ReportWait } from "./reported.ts";
 import type { EndReason, ExecutionStatus, OperationStatus, SagaStatus, StepStatus } from "./states.ts";
 
 export interface ExecutionIdentity {
@@ -36,6 +37,14 @@ export interface StepRun {
   leftUnknown: boolean;
   /** Sequence of the event that ended the action; the undo order is the reverse of it. */
   outcomeSequence: number;
+  /** Set while the open attempt's outcome is awaited from outside. */
+  report: ReportWait | undefined;
+  /** Failures that were reported, by attempt: a repeat gets the same answer. */
+  failuresReported: ReadonlyMap<number, Failure> | undefined;
+  /** Attempts whose later report contradicted what had been decided. */
+  contradictedBy: readonly number[];
+  /** A given up attempt may go on until then. */
+  mayRunUntil: number | undefined;
   undo: UndoRun | undefined;
 }
 
@@ -48,6 +57,8 @@ export interface UndoRun {
   wakeAt: number | undefined;
   endedAt: number | undefined;
   failure: Failure | undefined;
+  /** Set while the open attempt's outcome is awaited from outside. */
+  report: ReportWait | undefined;
 }
 
 export interface ExecutionState extends ExecutionIdentity {

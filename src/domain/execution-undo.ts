@@ -1,6 +1,7 @@
 /** The undo half of the fold: what compensation and confirmation events mean for one step. */
 import type { ExecutionEvent } from "./events.ts";
 import type { StepRun, UndoRun } from "./execution-state.ts";
+import { waitFor } from "./reported.ts";
 
 export type UndoEvent = Extract<ExecutionEvent, { type: `compensation_${string}` | `confirmation_${string}` }>;
 
@@ -12,11 +13,13 @@ export function applyUndoEvent(run: StepRun, event: UndoEvent): void {
       undo.attempt = event.attempt;
       undo.wakeAt = undefined;
       undo.endedAt = undefined;
+      undo.report = event.payload.reported && waitFor(event.payload.reported, event.attempt, event.at, event.payload.deadlineAt);
       run.status = "compensating";
       return;
     }
     case "compensation_succeeded": {
       const undo = undoOf(run, event.at);
+      undo.report = undefined;
       undo.status = event.payload.nothingToUndo ? "nothing_to_undo" : "succeeded";
       undo.endedAt = event.at;
       undo.wakeAt = undefined;
@@ -26,6 +29,7 @@ export function applyUndoEvent(run: StepRun, event: UndoEvent): void {
     }
     case "compensation_retry_scheduled": {
       const undo = undoOf(run, event.at);
+      undo.report = undefined;
       undo.status = event.payload.outcome;
       undo.failure = event.payload.failure;
       undo.wakeAt = event.payload.nextAttemptAt;
@@ -33,6 +37,7 @@ export function applyUndoEvent(run: StepRun, event: UndoEvent): void {
     }
     case "compensation_failed": {
       const undo = undoOf(run, event.at);
+      undo.report = undefined;
       undo.status = event.payload.exhausted ? "exhausted" : event.payload.outcome;
       undo.failure = event.payload.failure;
       undo.endedAt = event.at;
@@ -52,6 +57,15 @@ export function applyUndoEvent(run: StepRun, event: UndoEvent): void {
 }
 
 function undoOf(run: StepRun, at: number): UndoRun {
-  run.undo ??= { status: "none", attempt: 0, attemptsBefore: 0, firstStartedAt: at, wakeAt: undefined, endedAt: undefined, failure: undefined };
+  run.undo ??= {
+    status: "none",
+    attempt: 0,
+    attemptsBefore: 0,
+    firstStartedAt: at,
+    wakeAt: undefined,
+    endedAt: undefined,
+    failure: undefined,
+    report: undefined,
+  };
   return run.undo;
 }

@@ -13,6 +13,7 @@ import { applyReopened } from "./execution-reopened.ts";
 import { type ExecutionIdentity, type ExecutionState, emptyExecution, type StepRun } from "./execution-state.ts";
 import { applyUndoEvent } from "./execution-undo.ts";
 import type { Failure } from "./failure.ts";
+import { heardOf, waitFor } from "./reported.ts";
 import type { OperationStatus, SagaStatus, StepStatus } from "./states.ts";
 
 /** Folds a ledger from its first event. */
@@ -81,8 +82,12 @@ export function applyEvent(state: ExecutionState, event: ExecutionEvent): void {
     case "event_received":
     case "step_enlisted":
     case "operator_acted":
-    case "anomaly":
       return;
+    case "anomaly": {
+      const run = state.steps.get(event.stepPath);
+      if (run && event.payload.kind === "contradictory_report") run.contradictedBy = [...run.contradictedBy, event.attempt];
+      return;
+    }
     default:
       event satisfies never;
   }
@@ -97,7 +102,9 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
     case "step_started":
       // Sent by a process that died, and now sent again.
       if (run.action === "dispatched") run.leftUnknown = true;
-      run.status = "running";
+      run.report = event.payload.reported && waitFor(event.payload.reported, event.attempt, event.at, event.payload.deadlineAt);
+      // Nobody has taken it yet.
+      run.status = run.report?.from === "queue" ? "queued" : "running";
       run.begun = true;
       run.action = "dispatched";
       run.startedAt = event.at;
@@ -114,6 +121,11 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
       run.input ??= event.payload.input;
       break;
     case "step_succeeded":
+      if (event.payload.late) {
+        run.action = "succeeded";
+        run.result = event.payload.result;
+        break;
+      }
       finish(run, event, "completed", event.payload.copiedFrom === undefined ? "succeeded" : "skipped", event.payload.startedAt);
       run.result = event.payload.result;
       run.failure = undefined;
@@ -133,6 +145,7 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
       run.handled = event.payload.handled === true;
       run.caughtBy = event.payload.caughtBy;
       run.input ??= event.payload.input;
+      noteFailure(run, event);
       break;
     case "step_retry_scheduled":
       run.status = "retrying";
@@ -140,6 +153,8 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
       run.action = event.payload.outcome;
       run.failure = event.payload.failure;
       run.wakeAt = event.payload.nextAttemptAt;
+      run.report = undefined;
+      noteFailure(run, event);
       break;
     case "step_skipped":
       // What may have had an effect before it was left out still has to be undone.
@@ -149,14 +164,39 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
       break;
     case "step_canceled":
       finish(run, event, "canceled", run.leftUnknown ? "unknown" : (event.payload.outcome ?? run.action), run.startedAt);
+      run.mayRunUntil = later(run.mayRunUntil, event.payload.mayRunUntil);
       break;
     case "step_progressed":
+      applyProgress(run, event);
+      break;
     case "step_enlisted":
       return;
     default:
       event satisfies never;
   }
   showToExpressions(state, run);
+}
+
+function applyProgress(run: StepRun, { at, payload }: Extract<StepEvent, { type: "step_progressed" }>): void {
+  const wait = payload.operation === undefined ? run.report : payload.operation === "compensate" ? run.undo?.report : undefined;
+  if (!wait) return;
+  heardOf(wait, at, payload.heartbeatMs);
+  if (wait === run.report) {
+    run.status = "running";
+    run.action = "in_progress";
+  } else if (run.undo) {
+    run.undo.status = "in_progress";
+  }
+}
+
+function noteFailure(run: StepRun, event: Extract<StepEvent, { type: "step_failed" | "step_retry_scheduled" }>): void {
+  const { reported, failure, mayRunUntil } = event.payload;
+  if (reported) run.failuresReported = new Map([...(run.failuresReported ?? []), [event.attempt, failure]]);
+  run.mayRunUntil = later(run.mayRunUntil, mayRunUntil);
+}
+
+function later(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined || b === undefined ? (a ?? b) : Math.max(a, b);
 }
 
 function finish(run: StepRun, event: StepEvent, status: StepStatus, action: OperationStatus, startedAt: number | undefined): void {
@@ -166,6 +206,7 @@ function finish(run: StepRun, event: StepEvent, status: StepStatus, action: Oper
   run.firstStartedAt ??= run.startedAt;
   run.endedAt = event.at;
   run.wakeAt = undefined;
+  run.report = undefined;
   run.outcomeSequence = event.sequence;
 }
 
@@ -248,6 +289,10 @@ function runAt(state: ExecutionState, path: string): StepRun {
     action: "none",
     leftUnknown: false,
     outcomeSequence: 0,
+    report: undefined,
+    failuresReported: undefined,
+    contradictedBy: [],
+    mayRunUntil: undefined,
     undo: undefined,
   };
   state.steps.set(path, run);

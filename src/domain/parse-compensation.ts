@@ -34,7 +34,12 @@ export function parseCompensation(value: Json | undefined, path: string, context
   if (!step && kind === "COMPENSATION_KIND_COMPENSATABLE") {
     report.violation(`${path}.step`, "COMPENSATION_INVALID", "a COMPENSATABLE step names how it is undone; set compensation.step");
   }
-  const timeouts = { startToCloseMs: step?.timeouts.startToCloseMs ?? undoStartToCloseMs, scheduleToCloseMs: undoBudgetMs };
+  const timeouts = {
+    scheduleToStartMs: step?.timeouts.scheduleToStartMs,
+    heartbeatMs: step?.timeouts.heartbeatMs,
+    startToCloseMs: step?.timeouts.startToCloseMs ?? undoStartToCloseMs,
+    scheduleToCloseMs: undoBudgetMs,
+  };
   const name = isJsonObject(source) && typeof source["name"] === "string" ? source["name"] : "";
   return {
     step,

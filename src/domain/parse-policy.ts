@@ -37,7 +37,18 @@ export function parseTimeouts(value: Json | undefined, base: Timeouts, startToCl
   if (startToCloseMs <= 0 || startToCloseMs > startToCloseMsMax) {
     report.violation(`${path}.start_to_close`, "LIMIT_EXCEEDED", `must be above 0 and at most ${startToCloseMsMax / 1000} s for this step type`);
   }
-  return { startToCloseMs, scheduleToCloseMs: durationOf(value["schedule_to_close"]) ?? base.scheduleToCloseMs };
+  return {
+    scheduleToStartMs: positiveOr(value["schedule_to_start"], base.scheduleToStartMs),
+    heartbeatMs: positiveOr(value["heartbeat"], base.heartbeatMs),
+    startToCloseMs,
+    scheduleToCloseMs: durationOf(value["schedule_to_close"]) ?? base.scheduleToCloseMs,
+  };
+}
+
+/** Zero switches a bound off. */
+function positiveOr(value: Json | undefined, otherwise: number | undefined): number | undefined {
+  const durationMs = durationOf(value);
+  return durationMs === undefined ? otherwise : durationMs > 0 ? durationMs : undefined;
 }
 
 function numberOr(value: Json | undefined, otherwise: number): number {

@@ -34,7 +34,7 @@ export interface StepContext {
 }
 
 /** Fields of a step that are not its kind. */
-export const commonFields: ReadonlySet<string> = new Set([
+const commonFields: ReadonlySet<string> = new Set([
   "name",
   "display_name",
   "description",
@@ -92,6 +92,7 @@ export function parseStep(source: JsonObject, path: string, context: StepContext
     at: path,
     type,
     nature: spec.nature,
+    reportedFrom: spec.reportedFrom,
     setsVariables: spec.setsVariables === true,
     catchOf: context.catchOf,
     config: compileStepConfig(spec, leafConfig(spec, config), at, report),
@@ -142,7 +143,20 @@ function leafConfig(spec: StepTypeSpec, config: JsonObject): JsonObject {
 /** The definition's defaults hold where the step's type allows them; only its own timeouts are refused when too long. */
 function timeoutsOf(source: JsonObject, spec: StepTypeSpec, path: string, context: StepContext): Step["timeouts"] {
   const shared = isJsonObject(context.source["default_timeouts"]) ? context.source["default_timeouts"] : {};
+  const own = isJsonObject(source["timeouts"]) ? source["timeouts"] : {};
+  if (spec.reportedFrom !== "queue" && own["schedule_to_start"] !== undefined) {
+    context.report.violation(
+      `${path}.timeouts.schedule_to_start`,
+      "VALIDATION_FAILED",
+      `only a worker_task waits for a worker; remove it from this ${spec.type}`,
+    );
+  }
+  if (spec.reportedFrom === undefined && own["heartbeat"] !== undefined) {
+    context.report.violation(`${path}.timeouts.heartbeat`, "VALIDATION_FAILED", `nobody sends heartbeats for ${spec.type}; use start_to_close`);
+  }
   const base = {
+    scheduleToStartMs: spec.reportedFrom === "queue" ? durationOf(shared["schedule_to_start"]) : undefined,
+    heartbeatMs: spec.reportedFrom === undefined ? undefined : durationOf(shared["heartbeat"]),
     startToCloseMs: Math.min(durationOf(shared["start_to_close"]) ?? spec.startToCloseMs, spec.startToCloseMsMax),
     scheduleToCloseMs: durationOf(shared["schedule_to_close"]),
   };

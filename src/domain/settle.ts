@@ -46,7 +46,12 @@ export function settleAction(context: SettleContext, target: AttemptTarget, outc
   // A result that is refused came from an action that did happen.
   const effect = outcome.kind === "failed" ? outcome.outcome : step.nature === "effect" ? "unknown" : "failed";
   // Aborted by its block, by a cancel or at the end of the execution's time: it is over, whatever a policy says.
-  if (turned || cause.name === "CANCELED") return [{ type: "step_canceled", at, stepPath, attempt, payload: { reason: cause.name, outcome: effect } }];
+  const told = outcome.kind === "failed" ? evidenceOf(outcome) : {};
+  if (turned || cause.name === "CANCELED") {
+    const { mayRunUntil } = told;
+    const payload = { reason: cause.name, outcome: effect, ...(mayRunUntil === undefined ? {} : { mayRunUntil }) };
+    return [{ type: "step_canceled", at, stepPath, attempt, payload }];
+  }
   const decision = decideRetry(step.kind === "retriable" ? { ...step.retry, maximumAttempts: 0 } : step.retry, {
     failure: cause,
     attempt: attempt - (state.steps.get(stepPath)?.attemptsBefore ?? 0),
@@ -56,19 +61,35 @@ export function settleAction(context: SettleContext, target: AttemptTarget, outc
     random,
     condition: retryCondition(context, target, cause),
   });
-  if (decision.kind === "give_up") return [failedEvent(context, target, cause, effect)];
-  return [{ type: "step_retry_scheduled", at, stepPath, attempt, payload: { failure: cause, outcome: effect, nextAttemptAt: decision.at } }];
+  if (decision.kind === "give_up") return [failedEvent(context, target, cause, effect, told)];
+  return [{ type: "step_retry_scheduled", at, stepPath, attempt, payload: { failure: cause, outcome: effect, nextAttemptAt: decision.at, ...told } }];
+}
+
+/** What the ledger keeps of how a failure became known. */
+interface FailureEvidence {
+  readonly reported?: boolean;
+  readonly mayRunUntil?: number;
+}
+
+function evidenceOf({ reported, mayRunUntil }: Extract<StepOutcome, { kind: "failed" }>): FailureEvidence {
+  return { ...(reported ? { reported } : {}), ...(mayRunUntil === undefined ? {} : { mayRunUntil }) };
 }
 
 /** The final failure of a step, with how its own declarations take it: the first catch that matches, else on_error. */
-export function failedEvent(context: SettleContext, target: AttemptTarget, cause: Failure, outcome: "failed" | "unknown"): NewEvent {
+export function failedEvent(
+  context: SettleContext,
+  target: AttemptTarget,
+  cause: Failure,
+  outcome: "failed" | "unknown",
+  told: FailureEvidence = {},
+): NewEvent {
   const { step, path: stepPath, attempt } = target;
   const caughtBy = step.catches.findIndex((candidate) => {
     if (candidate.errors.length > 0 && !candidate.errors.some((pattern) => matchesErrorName(pattern, cause.name))) return false;
     return candidate.when === undefined || holds(context, target, candidate.when, cause);
   });
   const handled = caughtBy >= 0 ? { handled: true, caughtBy } : step.onError === "continue" ? { handled: true } : {};
-  return { type: "step_failed", at: context.now, stepPath, attempt, payload: { failure: { stepPath, ...cause }, outcome, ...handled } };
+  return { type: "step_failed", at: context.now, stepPath, attempt, payload: { failure: { stepPath, ...cause }, outcome, ...handled, ...told } };
 }
 
 /** Events of an undo's outcome: done, tried again, or stuck. */
@@ -80,7 +101,7 @@ export function settleUndo(context: SettleContext, target: AttemptTarget, outcom
   // 410 Gone on an undo: there is nothing left to take back.
   const gone = outcome.kind === "failed" && outcome.failure.name === "HTTP.410";
   if (outcome.kind === "succeeded" || gone) {
-    const payload = outcome.kind === "succeeded" ? { result: outcome.result } : { nothingToUndo: true };
+    const payload = outcome.kind === "succeeded" && outcome.nothingToUndo !== true ? { result: outcome.result } : { nothingToUndo: true };
     const events: NewEvent[] = [{ type: "compensation_succeeded", at, stepPath, attempt, payload }];
     if (state.saga === "stuck") events.push(sagaEvent(at, { state: state.turn ? "compensating" : "running" }));
     return events;

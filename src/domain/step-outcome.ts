@@ -3,7 +3,12 @@ import type { Json } from "../base/json.ts";
 import type { Failure } from "./failure.ts";
 
 export type StepOutcome =
-  | { readonly kind: "succeeded"; readonly result: Json }
+  | {
+      readonly kind: "succeeded";
+      readonly result: Json;
+      /** An undo that found nothing to take back. */
+      readonly nothingToUndo?: boolean;
+    }
   | {
       readonly kind: "failed";
       readonly failure: Failure;
@@ -11,6 +16,10 @@ export type StepOutcome =
       readonly outcome: "failed" | "unknown";
       /** Delay the other side asked for (Retry-After). */
       readonly retryAfterMs?: number;
+      /** It was told from outside, not concluded from silence. */
+      readonly reported?: boolean;
+      /** Given up in silence: it may go on until then (milliseconds since the epoch), so no undo begins before. */
+      readonly mayRunUntil?: number;
     }
   /** Come back at that moment (milliseconds since the epoch); only for steps of nature `wait`. */
   | { readonly kind: "waiting"; readonly wakeAt: number };

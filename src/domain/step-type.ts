@@ -4,6 +4,7 @@
  */
 import type { ErrorReason } from "../base/errors.ts";
 import type { JsonObject } from "../base/json.ts";
+import type { ReportedFrom } from "./reported.ts";
 import type { CompensationKind } from "./states.ts";
 
 /**
@@ -34,6 +35,11 @@ export interface StepTypeSpec {
   readonly fields: Readonly<Record<string, FieldRule>>;
   /** Where its SecretRef fields stand: `auth.bearer`, or `secret_headers.*` for every member of a map. */
   readonly secretRefs?: readonly string[];
+  /**
+   * Nothing in this process carries it out: a worker that takes its task (`queue`), or whoever was handed the token
+   * (`caller`), reports the outcome. Only for effects.
+   */
+  readonly reportedFrom?: ReportedFrom;
   /** Its result is merged into the execution's variables. */
   readonly setsVariables?: boolean;
   /** Time one attempt may take when the definition says nothing, in milliseconds. */

@@ -13,6 +13,7 @@ import type { Definition, Step } from "./definition.ts";
 import type { EventPayloads, NewEvent } from "./events.ts";
 import type { ExecutionState, StepRun } from "./execution-state.ts";
 import { type Failure, failure } from "./failure.ts";
+import { expiryOf, type ReportWait } from "./reported.ts";
 import type { EndReason, TerminalExecutionStatus } from "./states.ts";
 
 interface Turn {
@@ -104,10 +105,22 @@ function stuckWithoutOutput(definition: Definition, state: ExecutionState, now: 
 function undoCommand(step: Step, run: StepRun, inFlight: InFlight, now: number): Command | undefined {
   if (inFlight.has(operationKey(run.path, "action")) || inFlight.has(operationKey(run.path, "compensate"))) return undefined;
   const undo = run.undo;
+  // The action was given up in silence: it may still be having its effect, unless the participant sorts that out itself.
+  const quietAt = step.compensation?.barrier ? undefined : run.mayRunUntil;
+  if (!undo && quietAt !== undefined && quietAt > now) return { kind: "wait", until: quietAt };
+  if (run.report) return awaitReport(step, run.path, "action", run.report, now);
+  if (undo?.report) return awaitReport(step, run.path, "compensate", undo.report, now);
   if (!undo || undo.status === "none") return { kind: "undo", step, path: run.path, attempt: 1 };
   if (undo.endedAt !== undefined && undo.wakeAt === undefined) return undefined;
   if (undo.wakeAt !== undefined && undo.wakeAt > now) return { kind: "wait", until: undo.wakeAt };
   return { kind: "undo", step, path: run.path, attempt: undo.attempt + 1 };
+}
+
+/** Somebody outside has it. An action that nobody has taken yet is taken back; an undo is wanted, so it stays. */
+function awaitReport(step: Step, path: string, operation: "action" | "compensate", wait: ReportWait, now: number): Command | undefined {
+  const until = expiryOf(wait);
+  if (until === undefined) return operation === "action" ? { kind: "recall", path, operation, attempt: wait.attempt } : undefined;
+  return until > now ? { kind: "wait", until } : { kind: "expire", step, path, operation };
 }
 
 /** The one terminal event of an opening. */

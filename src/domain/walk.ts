@@ -12,6 +12,7 @@ import type { CompiledRevision, Step } from "./definition.ts";
 import type { NewEvent } from "./events.ts";
 import type { ExecutionState, StepRun } from "./execution-state.ts";
 import { failure } from "./failure.ts";
+import { expiryOf } from "./reported.ts";
 import { failedEvent, settleAction } from "./settle.ts";
 
 const done: Position = { kind: "done" };
@@ -74,14 +75,16 @@ export class Walk implements BlockWalk {
         return run.caughtBy === undefined ? done : this.sequence(step.catches[run.caughtBy]?.steps ?? [], prefix);
       case "running":
         if (step.block) return this.#block(step, run, prefix);
+        if (run.report) return this.#awaitReport(step, run);
         return this.inFlight.has(operationKey(path, "action")) ? blocked : this.#act(step, path, run.attempt + 1);
       case "retrying":
         return this.#due(run.wakeAt) ? this.#act(step, path, run.attempt + 1) : blocked;
       case "waiting":
         if (!this.#due(run.wakeAt)) return blocked;
         return this.finish(step, run, { wake_time: new Date(run.wakeAt ?? this.now).toISOString() });
-      case "pending":
       case "queued":
+        return run.report ? this.#awaitReport(step, run) : this.#act(step, path, run.attempt + 1);
+      case "pending":
         return this.#act(step, path, run.attempt + 1);
       case "compensating":
       case "compensated":
@@ -116,6 +119,18 @@ export class Walk implements BlockWalk {
       this.commands.push({ kind: "act", step, path, attempt });
     }
     return blocked;
+  }
+
+  /** Somebody outside has it: nothing to do until the report, or until its time or the silence is too long. */
+  #awaitReport(step: Step, run: StepRun): Position {
+    const wait = run.report;
+    if (!wait || this.#isOpenUntil(expiryOf(wait))) return blocked;
+    this.commands.push({ kind: "expire", step, path: run.path, operation: "action" });
+    return blocked;
+  }
+
+  #isOpenUntil(moment: number | undefined): boolean {
+    return moment === undefined || !this.#due(moment);
   }
 
   #due(moment: number | undefined): boolean {

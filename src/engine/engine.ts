@@ -10,7 +10,7 @@ import type { Caller } from "../base/caller.ts";
 import { AppError, messageOf } from "../base/errors.ts";
 import type { JsonObject } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
-import { applyCommand, type ControlCommand } from "../domain/control-command.ts";
+import { Answered, applyCommand, type ControlCommand } from "../domain/control-command.ts";
 import type { CompiledRevision } from "../domain/definition.ts";
 import type { NewEvent } from "../domain/events.ts";
 import { foldExecution } from "../domain/execution.ts";
@@ -128,7 +128,8 @@ export class Engine {
       try {
         const answer = run ? { promise: give(run) } : await this.#take(tenantId, executionId, attempt > 1 || command.kind === "retry", give);
         if (answer) return await answer.promise;
-        await this.#refuseEnded(tenantId, executionId, command);
+        const ended = await this.#askEnded(tenantId, executionId, command);
+        if (ended) return ended;
       } catch (error) {
         if (!(error instanceof AppError) || error.reason !== "STORAGE_UNAVAILABLE" || attempt >= controlAttemptsMax) throw error;
       }
@@ -164,15 +165,19 @@ export class Engine {
     return given;
   }
 
-  /** Throws when the execution does not exist, or has ended and the command is refused for that. */
-  async #refuseEnded(tenantId: string, executionId: string, command: ControlCommand): Promise<void> {
+  /**
+   * Throws when the execution does not exist, or has ended and the command is refused for that. Answers where nothing has to be
+   * written for the answer.
+   */
+  async #askEnded(tenantId: string, executionId: string, command: ControlCommand): Promise<JsonObject | undefined> {
     const ledger = (await this.#options.store.loadLedgers(tenantId, [executionId])).get(executionId);
     if (!ledger) throw new AppError("EXECUTION_NOT_FOUND", `execution ${executionId} does not exist`, { metadata: { executionId } });
     const state = foldExecution({ tenantId, executionId }, ledger);
-    if (!isTerminal(state.status) || !state.info) return;
+    if (!isTerminal(state.status) || !state.info) return undefined;
     const revision = await this.#options.definitions.get(tenantId, state.info.workflowId, state.info.revision);
     const refused = applyCommand({ state, revision, now: this.#options.now() }, command);
     if (refused instanceof AppError) throw refused;
+    return refused instanceof Answered && refused.events.length === 0 ? refused.answer : undefined;
   }
 
   async #claimForever(): Promise<void> {

@@ -11,12 +11,13 @@
  * which effects may have been sent, and whoever claims the execution sends them again with the same idempotency key. If the
  * append is refused (fence, sequence), this object forgets everything: its folded state is ahead of the ledger.
  */
-import { AppError } from "../base/errors.ts";
+import { AppError, messageOf } from "../base/errors.ts";
 import type { JsonObject } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
+import { Answered } from "../domain/answered.ts";
 import type { Command } from "../domain/command.ts";
 import { operationKey } from "../domain/command.ts";
-import { Answered } from "../domain/control-command.ts";
+import { reportOutcome } from "../domain/control-report.ts";
 import { decide } from "../domain/decide.ts";
 import type { CompiledRevision } from "../domain/definition.ts";
 import type { ExecutionEvent, NewEvent } from "../domain/events.ts";
@@ -26,10 +27,11 @@ import { type Failure, failure } from "../domain/failure.ts";
 import { executionRow } from "../domain/projection.ts";
 import { settleAction, settleUndo } from "../domain/settle.ts";
 import { isTerminal } from "../domain/states.ts";
+import { type OperationRef, taskIdOf } from "../domain/task-token.ts";
 import type { AppendOutcome, AppendRequest, Journal, StartRow } from "../store/journal.ts";
 import { type Attempt, carryOut, type StepEnvironment } from "./run-step.ts";
 import { type DriveTelemetry, type EngineTelemetry, silentTelemetry } from "./telemetry.ts";
-import { endEvents, startEvents, stepEvents, undoEvents } from "./turn.ts";
+import { endEvents, expiryEvents, startEvents, stepEvents, undoEvents } from "./turn.ts";
 
 export interface RunEnvironment extends StepEnvironment {
   readonly journal: Journal;
@@ -39,6 +41,11 @@ export interface RunEnvironment extends StepEnvironment {
   readonly random: () => number;
   /** Absent: nothing is counted or recorded. */
   readonly telemetry?: EngineTelemetry;
+  /**
+   * Takes back the task of an attempt that nobody has taken, and tells its worker otherwise. True: nobody had it. Absent: there
+   * are no task queues.
+   */
+  readonly recallTask?: (tenantId: string, taskId: string) => Promise<boolean>;
 }
 
 /** Why the drive ended. `parked` and `ended` are durable; after `lost` another replica or a later claim goes on. */
@@ -80,6 +87,10 @@ export class ExecutionRun {
   readonly #inbox: News[] = [];
   #turn: ExecutionEvent[] = [];
   #effects: Attempt[] = [];
+  /** Attempts that were asked back, and how many answers are awaited. */
+  readonly #recalled = new Set<string>();
+  #recalls: OperationRef[] = [];
+  #recallsOpen = 0;
   #start: StartRow | undefined;
   #afterCommit: ((outcome: AppendOutcome) => void)[] = [];
   #wakeUp: () => void = () => undefined;
@@ -202,6 +213,10 @@ export class ExecutionRun {
         return this.#fold(endEvents(this.#environment, this.#state, this.#revision));
       case "abort":
         return this.#inFlight.get(operationKey(command.path, "action"))?.abort(command.failure);
+      case "expire":
+        return this.#fold(expiryEvents(this.#environment, this.#state, this.#revision, command));
+      case "recall":
+        return this.#recall(command);
       case "act":
       case "undo": {
         const turn = (kind === "act" ? stepEvents : undoEvents)(this.#environment, this.#state, this.#revision, command);
@@ -234,7 +249,7 @@ export class ExecutionRun {
   /** Ended, or nothing happens here for long enough that parking pays. */
   #mayRelease(until: number): boolean {
     if (isTerminal(this.#state.status)) return true;
-    if (this.#inFlight.size > 0 || this.#inbox.length > 0) return false;
+    if (this.#inFlight.size > 0 || this.#inbox.length > 0 || this.#recallsOpen > 0) return false;
     if (this.#parking || this.#isForeign()) return true;
     return until - this.#environment.now() > limits.parkAfterMs;
   }
@@ -281,6 +296,34 @@ export class ExecutionRun {
 
   #send(): void {
     for (const attempt of this.#effects.splice(0)) void this.#attempt(attempt);
+    for (const ref of this.#recalls.splice(0)) void this.#askBack(ref);
+  }
+
+  /** Once per attempt and drive; whoever drives it next asks again, which changes nothing. */
+  #recall({ path, operation, attempt }: Extract<Command, { kind: "recall" }>): void {
+    const ref = { executionId: this.executionId, path, operation, generation: 0, attempt };
+    const taskId = taskIdOf(ref);
+    if (this.#recalled.has(taskId)) return;
+    this.#recalled.add(taskId);
+    this.#recallsOpen += 1;
+    this.#recalls.push(ref);
+  }
+
+  async #askBack(ref: OperationRef): Promise<void> {
+    const { recallTask, services, now } = this.#environment;
+    const isOurs = await recallTask?.(this.#state.tenantId, taskIdOf(ref)).catch((error: unknown) => {
+      services.log.warn({ executionId: this.executionId, error: messageOf(error) }, "a task could not be asked back; it ends by its report or its time");
+      return false;
+    });
+    const take = (): void => {
+      this.#recallsOpen -= 1;
+      if (!isOurs) return;
+      const context = { revision: this.#revision, state: this.#state, now: now() };
+      const answer = reportOutcome(context, { ...ref, outcome: { kind: "recalled" }, random: 0 });
+      if (!(answer instanceof AppError)) this.#fold(answer.events);
+    };
+    this.#inbox.push({ take, drop: () => undefined });
+    this.#wakeUp();
   }
 
   async #attempt(attempt: Attempt): Promise<void> {

@@ -12,6 +12,7 @@ import { evaluateExpression } from "../domain/expressions/evaluate-expression.ts
 import { renderTemplate } from "../domain/expressions/render-template.ts";
 import { type Failure, failure } from "../domain/failure.ts";
 import { findSchemaFault } from "../domain/json-schema.ts";
+import { expired, type ReportTerms } from "../domain/reported.ts";
 import { scopeOf } from "../domain/scope.ts";
 import { failedEvent, settleAction, settleUndo } from "../domain/settle.ts";
 import { type Attempt, carryOutNow, prepareAttempt, type StepEnvironment } from "./run-step.ts";
@@ -25,6 +26,8 @@ export interface StepTurn {
   readonly events: readonly NewEvent[];
   /** To be sent once the events are durable. */
   readonly effect?: Attempt;
+  /** Its outcome is reported from outside: nothing is sent from here. */
+  readonly reported?: Attempt;
 }
 
 interface Target {
@@ -91,6 +94,11 @@ export function stepEvents(environment: TurnEnvironment, state: ExecutionState, 
   const prior = prepared.value;
   if (step.nature !== "effect") return { events: settleAction(context, target, carryOutNow(environment, state, prior), environment.random()) };
   const input = isFirst ? { input: prior.config } : {};
+  const terms = reportTerms(prior);
+  if (terms) {
+    const payload = { ...input, idempotencyKey: prior.idempotencyKey, ...deadlineOf(prior, terms), reported: terms };
+    return { events: [{ type: "step_started", at: context.now, stepPath, attempt, payload }], reported: prior };
+  }
   const payload = { ...input, idempotencyKey: prior.idempotencyKey, deadlineAt: prior.deadlineAt };
   return { events: [{ type: "step_started", at: context.now, stepPath, attempt, payload }], effect: prior };
 }
@@ -108,11 +116,40 @@ export function undoEvents(environment: TurnEnvironment, state: ExecutionState, 
   }
   const prior = prepared.value;
   const input = attempt === 1 ? { input: prior.config } : {};
-  const payload = { ...input, ...mayNotHaveRun, idempotencyKey: prior.idempotencyKey, deadlineAt: prior.deadlineAt };
+  const terms = reportTerms(prior);
+  const deadline = terms ? { ...deadlineOf(prior, terms), reported: terms } : { deadlineAt: prior.deadlineAt };
+  const payload = { ...input, ...mayNotHaveRun, idempotencyKey: prior.idempotencyKey, ...deadline };
   const started: NewEvent = { type: "compensation_started", at, stepPath, attempt, payload };
+  if (terms) return { events: [started], reported: prior };
   if (prior.leaf.nature === "effect") return { events: [started], effect: prior };
   const outcome = carryOutNow(environment, state, prior);
   return { events: [started, ...settleUndo({ revision, state, now: at }, target, outcome, environment.random())] };
+}
+
+/** Nobody reported in time. */
+export function expiryEvents(
+  environment: TurnEnvironment,
+  state: ExecutionState,
+  revision: CompiledRevision,
+  { step, path, operation }: { readonly step: Step; readonly path: string; readonly operation: "action" | "compensate" },
+): NewEvent[] {
+  const run = state.steps.get(path);
+  const wait = operation === "action" ? run?.report : run?.undo?.report;
+  if (!wait) return [];
+  const settle = operation === "action" ? settleAction : settleUndo;
+  return settle({ revision, state, now: environment.now() }, { step, path, attempt: wait.attempt }, expired(wait), environment.random());
+}
+
+function reportTerms({ step, leaf, operation }: Attempt): ReportTerms | undefined {
+  const { reportedFrom } = leaf;
+  if (!reportedFrom) return undefined;
+  const { startToCloseMs, heartbeatMs } = operation === "action" ? step.timeouts : (step.compensation?.timeouts ?? step.timeouts);
+  return { from: reportedFrom, closeMs: startToCloseMs, ...(heartbeatMs === undefined ? {} : { heartbeatMs }) };
+}
+
+/** A task's time begins when a worker takes it. */
+function deadlineOf(prior: Attempt, terms: ReportTerms): { deadlineAt?: number } {
+  return terms.from === "queue" ? {} : { deadlineAt: prior.deadlineAt };
 }
 
 function notBoolean(what: string): Failure {

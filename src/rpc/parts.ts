@@ -25,6 +25,8 @@ export interface RpcParts {
   readonly stepTypes: StepTypes;
   /** Key of the MACs in page tokens. */
   readonly pageTokenKey: Uint8Array;
+  /** Seals and opens the tokens that reports come with. */
+  readonly taskTokenKey: Uint8Array;
   readonly clock: Clock;
   readonly log: Log;
 }

@@ -16,7 +16,7 @@ import { isTerminal } from "../../src/domain/states.ts";
 import type { StepOutcome } from "../../src/domain/step-outcome.ts";
 import { undoList } from "../../src/domain/undo.ts";
 import type { Attempt } from "../../src/engine/run-step.ts";
-import { endEvents, startEvents, stepEvents, type TurnEnvironment, undoEvents } from "../../src/engine/turn.ts";
+import { endEvents, expiryEvents, startEvents, stepEvents, type TurnEnvironment, undoEvents } from "../../src/engine/turn.ts";
 import { handlers, replyTo, type Script, unclear } from "./simulated-steps.ts";
 
 export { compile, fails, type Script, succeeds, unclear } from "./simulated-steps.ts";
@@ -171,6 +171,10 @@ class Simulator {
         return this.#fold(endEvents(this.#environment, this.#state, this.#revision));
       case "abort":
         return this.#abort(command.path);
+      case "expire":
+        return this.#fold(expiryEvents(this.#environment, this.#state, this.#revision, command));
+      case "recall":
+        return;
     }
     const turn = (command.kind === "act" ? stepEvents : undoEvents)(this.#environment, this.#state, this.#revision, command);
     this.#fold(turn.events);

@@ -51,7 +51,10 @@ const value: StepHandler = {
   startToCloseMsMax: 900_000,
   run: ({ config }) => ({ kind: "succeeded", result: config["value"] ?? null }),
 };
-export const handlers: ReadonlyMap<string, StepHandler> = new Map([...stepHandlers, ["call", call], ["value", value]]);
+/** Effects whose outcome is reported: by a worker that takes the task, or by whoever was handed the token. */
+const pull: StepHandler = { ...call, type: "pull", reportedFrom: "queue" };
+const ask: StepHandler = { ...call, type: "ask", reportedFrom: "caller" };
+export const handlers: ReadonlyMap<string, StepHandler> = new Map([...stepHandlers, ["call", call], ["value", value], ["pull", pull], ["ask", ask]]);
 
 export function compile(definition: JsonObject, params: JsonObject = {}): CompiledRevision {
   const parsed = parseDefinition(definition, new Map([...handlers, ...blockTypes.map((type) => [type.type, type] as const)]));

@@ -2,6 +2,7 @@
 import { operationKey } from "../command.ts";
 import type { StepRun } from "../execution-state.ts";
 import { failure } from "../failure.ts";
+import { expired, expiryOf, type ReportWait } from "../reported.ts";
 import type { BlockWalk } from "./block-walk.ts";
 
 /**
@@ -17,6 +18,10 @@ export function cancelRegion(walk: BlockWalk, belongs: (path: string) => boolean
       walk.commands.push({ kind: "abort", path: run.path, failure: failure("CANCELED", reason) });
       continue;
     }
+    if (run.report) {
+      awaitEnd(walk, run, run.report, reason);
+      continue;
+    }
     // Sent by a process that died: nobody will tell, so it may have had its effect.
     const outcome = run.status === "running" && run.action === "dispatched" ? "unknown" : run.action === "unknown" ? "unknown" : undefined;
     walk.record({ type: "step_canceled", at: walk.now, stepPath: run.path, attempt: run.attempt, payload: { reason, ...(outcome ? { outcome } : {}) } });
@@ -24,6 +29,19 @@ export function cancelRegion(walk: BlockWalk, belongs: (path: string) => boolean
   return pending;
 }
 
+/** Somebody outside may be at it right now: it ends by its report, by being taken back untaken, or when its time is over. */
+function awaitEnd(walk: BlockWalk, run: StepRun, wait: ReportWait, reason: string): void {
+  const until = expiryOf(wait);
+  if (until === undefined || until > walk.now) {
+    if (until !== undefined) walk.commands.push({ kind: "wait", until });
+    walk.commands.push({ kind: "recall", path: run.path, operation: "action", attempt: wait.attempt });
+    return;
+  }
+  const { outcome, mayRunUntil } = expired(wait);
+  const payload = { reason, outcome, ...(mayRunUntil === undefined ? {} : { mayRunUntil }) };
+  walk.record({ type: "step_canceled", at: walk.now, stepPath: run.path, attempt: wait.attempt, payload });
+}
+
 function isOpen(run: StepRun): boolean {
-  return run.status === "running" || run.status === "retrying" || run.status === "waiting";
+  return run.status === "running" || run.status === "retrying" || run.status === "waiting" || (run.status === "queued" && run.report !== undefined);
 }

@@ -5,9 +5,10 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ExecutionEventSchema } from "#gen/pyairtable/workflow/v1/event_pb.js";
 import type { EventPayloads, NewEvent } from "../../domain/events.ts";
+import type { ReportTerms } from "../../domain/reported.ts";
 import { endReasonWords, executionStateWords, operationStateWords, sagaStateWords } from "./enums.ts";
 import { failureToMessage } from "./failure.ts";
-import { timestampOf } from "./time.ts";
+import { durationOf, timestampOf } from "./time.ts";
 import { valueFromJson } from "./value.ts";
 
 export type EventPayloadMessage = NonNullable<MessageInitShape<typeof ExecutionEventSchema>["payload"]>;
@@ -40,11 +41,11 @@ export function eventPayload({ type, payload }: NewEvent): EventPayloadMessage {
     case "step_started":
       return { case: "stepStarted", value: { ...started(payload), branch: payload.branch } };
     case "step_progressed":
-      return { case: "stepProgressed", value: { percent: payload.percent, message: payload.message, details: valueFromJson(payload.details) } };
+      return { case: "stepProgressed", value: progressed(payload) };
     case "step_succeeded":
       return {
         case: "stepSucceeded",
-        value: { result: valueFromJson(payload.result), ...rodeAlong(payload), exports: payload.exports, copiedFrom: payload.copiedFrom },
+        value: { result: valueFromJson(payload.result), ...rodeAlong(payload), exports: payload.exports, copiedFrom: payload.copiedFrom, late: payload.late },
       };
     case "step_failed":
       return {
@@ -56,14 +57,26 @@ export function eventPayload({ type, payload }: NewEvent): EventPayloadMessage {
           caughtBy: payload.caughtBy,
           surely: payload.surely,
           copiedFrom: payload.copiedFrom,
+          reported: payload.reported,
+          mayRunUntilTime: timestampOf(payload.mayRunUntil),
         },
       };
     case "step_retry_scheduled":
-      return { case: "stepRetryScheduled", value: retry(payload) };
+      return {
+        case: "stepRetryScheduled",
+        value: { ...retry(payload), reported: payload.reported, mayRunUntilTime: timestampOf(payload.mayRunUntil) },
+      };
     case "step_skipped":
       return { case: "stepSkipped", value: { reason: payload.reason, result: valueFromJson(payload.result) } };
     case "step_canceled":
-      return { case: "stepCanceled", value: { reason: payload.reason, outcome: payload.outcome && operationStateWords.valueOf(payload.outcome) } };
+      return {
+        case: "stepCanceled",
+        value: {
+          reason: payload.reason,
+          outcome: payload.outcome && operationStateWords.valueOf(payload.outcome),
+          mayRunUntilTime: timestampOf(payload.mayRunUntil),
+        },
+      };
     case "step_waiting":
       return { case: "stepWaiting", value: { wakeTime: timestampOf(payload.wakeAt), awaiting: payload.awaiting, ...rodeAlong(payload) } };
     case "event_received":
@@ -136,8 +149,16 @@ function sagaState(payload: EventPayloads["saga_state_changed"]) {
   };
 }
 
-function started({ input, idempotencyKey, deadlineAt }: EventPayloads["confirmation_started"]) {
-  return { input: valueFromJson(input), idempotencyKey, deadlineTime: timestampOf(deadlineAt) };
+function started({ input, idempotencyKey, deadlineAt, reported }: EventPayloads["confirmation_started"]) {
+  return { input: valueFromJson(input), idempotencyKey, deadlineTime: timestampOf(deadlineAt), reported: reported && termsOf(reported) };
+}
+
+function termsOf({ from, closeMs, heartbeatMs }: ReportTerms) {
+  return { from, startToClose: durationOf(closeMs), heartbeat: durationOf(heartbeatMs) };
+}
+
+function progressed({ percent, message, details, operation, heartbeatMs }: EventPayloads["step_progressed"]) {
+  return { percent, message, details: valueFromJson(details), operation, heartbeatInterval: durationOf(heartbeatMs) };
 }
 
 /** Start and input that an end brings along when no start stands in the ledger (pure steps). */
@@ -149,6 +170,6 @@ function failed({ failure, outcome }: Pick<EventPayloads["step_failed"], "failur
   return { failure: failureToMessage(failure), outcome: operationStateWords.valueOf(outcome) };
 }
 
-function retry(payload: EventPayloads["step_retry_scheduled"]) {
+function retry(payload: EventPayloads["compensation_retry_scheduled"]) {
   return { ...failed(payload), nextAttemptTime: timestampOf(payload.nextAttemptAt) };
 }

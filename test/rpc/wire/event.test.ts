@@ -9,7 +9,8 @@ import { eventToMessage } from "../../../src/rpc/wire/event.ts";
 const failure: Failure = { name: "HTTP.503", message: "busy", details: { status: 503 }, stepPath: "charge", cause: { name: "NETWORK", message: "reset" } };
 const at = 1_900_000_000_123;
 const again = { failure, outcome: "unknown", nextAttemptAt: at } as const;
-const start = { input: { url: "x" }, idempotencyKey: "k", deadlineAt: at };
+const told = { reported: true, mayRunUntil: at };
+const start = { input: { url: "x" }, idempotencyKey: "k", deadlineAt: at, reported: { from: "queue", closeMs: 300_000, heartbeatMs: 10_000 } } as const;
 
 /** A payload with every field, per type. */
 const full: { readonly [Type in EventType]: Required<EventPayloads[Type]> } = {
@@ -44,12 +45,12 @@ const full: { readonly [Type in EventType]: Required<EventPayloads[Type]> } = {
   },
   execution_reopened: { from: "timed_out", reason: "r", actor: "key_1", steps: ["a"], blocks: ["b"], timeoutAt: at, revision: 2, input: { a: 1 } },
   step_started: { ...start, branch: "else" },
-  step_progressed: { percent: 0, message: "m", details: false },
-  step_succeeded: { result: null, startedAt: at, input: "i", exports: { n: 2 }, copiedFrom: "exe_3" },
-  step_failed: { failure, outcome: "failed", handled: true, caughtBy: 0, startedAt: at, input: [], surely: true, copiedFrom: "exe_3" },
-  step_retry_scheduled: again,
+  step_progressed: { percent: 0, message: "m", details: false, operation: "compensate", heartbeatMs: 5_000 },
+  step_succeeded: { result: null, startedAt: at, input: "i", exports: { n: 2 }, copiedFrom: "exe_3", late: true },
+  step_failed: { failure, outcome: "failed", handled: true, caughtBy: 0, startedAt: at, input: [], surely: true, copiedFrom: "exe_3", ...told },
+  step_retry_scheduled: { ...again, ...told },
   step_skipped: { reason: "r", result: 1 },
-  step_canceled: { reason: "r", outcome: "unknown" },
+  step_canceled: { reason: "r", outcome: "unknown", mayRunUntil: at },
   step_waiting: { wakeAt: at, awaiting: "paid", startedAt: at, input: {} },
   event_received: { eventType: "paid", data: 0, dedupId: "d" },
   variables_set: { variables: { n: null }, actor: "key_1" },

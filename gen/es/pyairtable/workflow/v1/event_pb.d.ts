@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
-import type { Timestamp, Value } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp, Value } from "@bufbuild/protobuf/wkt";
 import type { EndReason, ExecutionState, OperationState, SagaState } from "./execution_pb.js";
 import type { Failure } from "./failure_pb.js";
 
@@ -704,6 +704,13 @@ export declare type StepStarted = Message<"pyairtable.workflow.v1.StepStarted"> 
    * @generated from field: optional string branch = 4;
    */
   branch?: string | undefined;
+
+  /**
+   * Its outcome is reported from outside, by a worker or by the caller of a self-driven step.
+   *
+   * @generated from field: pyairtable.workflow.v1.ReportTerms reported = 5;
+   */
+  reported?: ReportTerms | undefined;
 };
 
 /**
@@ -711,6 +718,40 @@ export declare type StepStarted = Message<"pyairtable.workflow.v1.StepStarted"> 
  * Use `create(StepStartedSchema)` to create a new message.
  */
 export declare const StepStartedSchema: GenMessage<StepStarted>;
+
+/**
+ * How an attempt is watched whose outcome is reported from outside.
+ *
+ * @generated from message pyairtable.workflow.v1.ReportTerms
+ */
+export declare type ReportTerms = Message<"pyairtable.workflow.v1.ReportTerms"> & {
+  /**
+   * "queue": a worker takes it, and its time begins then. "caller": whoever was handed the token acts at once.
+   *
+   * @generated from field: string from = 1;
+   */
+  from: string;
+
+  /**
+   * Time of one attempt.
+   *
+   * @generated from field: google.protobuf.Duration start_to_close = 2;
+   */
+  startToClose?: Duration | undefined;
+
+  /**
+   * Longest silence; unset = only the time of the attempt counts.
+   *
+   * @generated from field: google.protobuf.Duration heartbeat = 3;
+   */
+  heartbeat?: Duration | undefined;
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.ReportTerms.
+ * Use `create(ReportTermsSchema)` to create a new message.
+ */
+export declare const ReportTermsSchema: GenMessage<ReportTerms>;
 
 /**
  * Progress of a step.
@@ -738,6 +779,20 @@ export declare type StepProgressed = Message<"pyairtable.workflow.v1.StepProgres
    * @generated from field: google.protobuf.Value details = 3;
    */
   details?: Value | undefined;
+
+  /**
+   * "compensate" or "confirm"; unset = the action.
+   *
+   * @generated from field: optional string operation = 4;
+   */
+  operation?: string | undefined;
+
+  /**
+   * How often it said it would report from now on.
+   *
+   * @generated from field: google.protobuf.Duration heartbeat_interval = 5;
+   */
+  heartbeatInterval?: Duration | undefined;
 };
 
 /**
@@ -787,6 +842,13 @@ export declare type StepSucceeded = Message<"pyairtable.workflow.v1.StepSucceede
    * @generated from field: optional string copied_from = 5;
    */
   copiedFrom?: string | undefined;
+
+  /**
+   * Evidence that came after the step was decided: it changes what is undone, not what was decided.
+   *
+   * @generated from field: optional bool late = 6;
+   */
+  late?: boolean | undefined;
 };
 
 /**
@@ -856,6 +918,20 @@ export declare type StepFailed = Message<"pyairtable.workflow.v1.StepFailed"> & 
    * @generated from field: optional string copied_from = 8;
    */
   copiedFrom?: string | undefined;
+
+  /**
+   * It was reported from outside, not concluded from silence.
+   *
+   * @generated from field: optional bool reported = 9;
+   */
+  reported?: boolean | undefined;
+
+  /**
+   * The attempt was given up in silence and may go on until then; no undo begins before.
+   *
+   * @generated from field: google.protobuf.Timestamp may_run_until_time = 10;
+   */
+  mayRunUntilTime?: Timestamp | undefined;
 };
 
 /**
@@ -890,6 +966,20 @@ export declare type StepRetryScheduled = Message<"pyairtable.workflow.v1.StepRet
    * @generated from field: google.protobuf.Timestamp next_attempt_time = 3;
    */
   nextAttemptTime?: Timestamp | undefined;
+
+  /**
+   * It was reported from outside, not concluded from silence.
+   *
+   * @generated from field: optional bool reported = 4;
+   */
+  reported?: boolean | undefined;
+
+  /**
+   * The attempt was given up in silence and may go on until then; no undo begins before.
+   *
+   * @generated from field: google.protobuf.Timestamp may_run_until_time = 5;
+   */
+  mayRunUntilTime?: Timestamp | undefined;
 };
 
 /**
@@ -944,6 +1034,13 @@ export declare type StepCanceled = Message<"pyairtable.workflow.v1.StepCanceled"
    * @generated from field: optional pyairtable.workflow.v1.OperationState outcome = 2;
    */
   outcome?: OperationState | undefined;
+
+  /**
+   * The attempt was given up in silence and may go on until then; no undo begins before.
+   *
+   * @generated from field: google.protobuf.Timestamp may_run_until_time = 3;
+   */
+  mayRunUntilTime?: Timestamp | undefined;
 };
 
 /**
@@ -1121,6 +1218,13 @@ export declare type CompensationStarted = Message<"pyairtable.workflow.v1.Compen
    * @generated from field: optional int32 generation = 5;
    */
   generation?: number | undefined;
+
+  /**
+   * Its outcome is reported from outside, by a worker or by the caller of a self-driven step.
+   *
+   * @generated from field: pyairtable.workflow.v1.ReportTerms reported = 6;
+   */
+  reported?: ReportTerms | undefined;
 };
 
 /**
@@ -1257,6 +1361,13 @@ export declare type ConfirmationStarted = Message<"pyairtable.workflow.v1.Confir
    * @generated from field: google.protobuf.Timestamp deadline_time = 3;
    */
   deadlineTime?: Timestamp | undefined;
+
+  /**
+   * Its outcome is reported from outside, by a worker or by the caller of a self-driven step.
+   *
+   * @generated from field: pyairtable.workflow.v1.ReportTerms reported = 4;
+   */
+  reported?: ReportTerms | undefined;
 };
 
 /**

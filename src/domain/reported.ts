@@ -1,0 +1,88 @@
+/**
+ * Operations whose outcome is reported from outside: by a worker that took a task, or by a service that acts by itself and
+ * tells. Nothing in this process carries them out, so the execution can leave memory until the report or the silence.
+ *
+ * `queue`: a task waits for a worker. Its timers begin when it is taken, so they stand with the task (a row, database time)
+ * and arrive here as a report that says "expired". `caller`: whoever was handed the token acts at once; the timers run from
+ * the dispatch and stand in the ledger.
+ */
+import { type Failure, failure } from "./failure.ts";
+import type { StepOutcome } from "./step-outcome.ts";
+
+export type ReportedFrom = "queue" | "caller";
+
+/** What an operation was dispatched with; part of its `…_started` event. */
+export interface ReportTerms {
+  readonly from: ReportedFrom;
+  /** Time of one attempt (start_to_close), in milliseconds. */
+  readonly closeMs: number;
+  /** Longest silence, in milliseconds; absent: only the deadline counts. */
+  readonly heartbeatMs?: number;
+}
+
+/** An open attempt whose report is awaited. */
+export interface ReportWait {
+  readonly from: ReportedFrom;
+  readonly attempt: number;
+  readonly closeMs: number;
+  /** End of the attempt; undefined while its timers stand with the task. */
+  readonly deadlineAt: number | undefined;
+  heartbeatMs: number | undefined;
+  /** Silence until then ends the attempt; undefined when only the deadline counts. */
+  silentAt: number | undefined;
+}
+
+export function waitFor(terms: ReportTerms, attempt: number, at: number, deadlineAt: number | undefined): ReportWait {
+  const { from, closeMs, heartbeatMs } = terms;
+  const timed = from === "caller";
+  return {
+    from,
+    attempt,
+    closeMs,
+    deadlineAt: timed ? (deadlineAt ?? at + closeMs) : undefined,
+    heartbeatMs,
+    silentAt: timed && heartbeatMs !== undefined ? at + heartbeatMs : undefined,
+  };
+}
+
+/** It was heard of at `at`: silence counts anew. An interval it names is the one that counts; three silent ones are too many. */
+export function heardOf(wait: ReportWait, at: number, intervalMs: number | undefined): void {
+  if (intervalMs !== undefined) wait.heartbeatMs = 3 * intervalMs;
+  if (wait.from === "caller" && wait.heartbeatMs !== undefined) wait.silentAt = at + wait.heartbeatMs;
+}
+
+/** When the attempt is given up if nobody reports; undefined while its timers stand with the task. */
+export function expiryOf({ deadlineAt, silentAt }: ReportWait): number | undefined {
+  if (deadlineAt === undefined) return undefined;
+  return Math.min(deadlineAt, silentAt ?? deadlineAt);
+}
+
+export type ExpiryName = "TIMEOUT.SCHEDULE_TO_START" | "TIMEOUT.START_TO_CLOSE" | "TIMEOUT.HEARTBEAT";
+
+/** What an attempt comes to that nobody reported: perhaps it had its effect, perhaps it is having it right now. */
+export function expired(wait: ReportWait): Extract<StepOutcome, { kind: "failed" }> {
+  const { deadlineAt, silentAt, closeMs } = wait;
+  const silent = silentAt !== undefined && (deadlineAt === undefined || silentAt < deadlineAt);
+  return expiredOutcome(silent ? "TIMEOUT.HEARTBEAT" : "TIMEOUT.START_TO_CLOSE", deadlineAt ?? 0, closeMs);
+}
+
+export function expiredOutcome(name: ExpiryName, deadlineAt: number, closeMs: number): Extract<StepOutcome, { kind: "failed" }> {
+  // Nobody had taken it: surely no effect.
+  if (name === "TIMEOUT.SCHEDULE_TO_START") return { kind: "failed", outcome: "failed", failure: failureOf(name) };
+  return { kind: "failed", outcome: "unknown", failure: failureOf(name), mayRunUntil: deadlineAt + graceMs(closeMs) };
+}
+
+/** Rule R7: an action whose end is not known may go on for as long again as it was given. */
+function graceMs(closeMs: number): number {
+  return Math.max(closeMs, 5_000);
+}
+
+const sentences: Record<ExpiryName, string> = {
+  "TIMEOUT.SCHEDULE_TO_START": "no worker took the task in time",
+  "TIMEOUT.START_TO_CLOSE": "no outcome was reported in time",
+  "TIMEOUT.HEARTBEAT": "nothing was heard of it for too long",
+};
+
+function failureOf(name: ExpiryName): Failure {
+  return failure(name, sentences[name]);
+}
