@@ -48,6 +48,9 @@ export interface RunEnvironment extends StepEnvironment {
   readonly recallTask?: (tenantId: string, taskId: string) => Promise<boolean>;
 }
 
+/** Why a timer is no longer needed. Without a reason an abort makes an exception with its stack, which costs more than the rest. */
+const settled = "settled";
+
 /** Why the drive ended. `parked` and `ended` are durable; after `lost` another replica or a later claim goes on. */
 export type RunEnd = "ended" | "parked" | "lost";
 
@@ -337,7 +340,7 @@ export class ExecutionRun {
     const observed = this.#telemetry?.attempt(attempt);
     const outcome = await carryOut(this.#environment, this.#state, attempt, controller.signal, observed?.traceparent);
     observed?.end(outcome);
-    done.abort();
+    done.abort(settled);
     const take = (): void => {
       this.#inFlight.delete(key);
       const context = { revision: this.#revision, state: this.#state, now: now() };
@@ -356,12 +359,11 @@ export class ExecutionRun {
     const waits: Promise<void>[] = [new Promise((resolve) => (this.#wakeUp = resolve))];
     if (Number.isFinite(until)) waits.push(this.#environment.sleep(Math.max(0, until - this.#environment.now()), timer.signal));
     await Promise.race(waits);
-    timer.abort();
+    timer.abort(settled);
   }
 
   #end(how: RunEnd): RunEnd {
     this.#over = true;
-    for (const controller of this.#inFlight.values()) controller.abort(failure("CANCELED", "the execution is over here"));
     // Nobody waits for them any more: the execution was ended hard, or it is another replica's.
     for (const controller of this.#inFlight.values()) controller.abort(failure("CANCELED", "the execution is no longer driven here"));
     this.#telemetry?.end(how);

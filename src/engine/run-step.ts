@@ -119,7 +119,7 @@ export async function carryOut(
     services.log.error({ executionId: state.executionId, step: attempt.path, type: attempt.leaf.type, error: messageOf(error) }, "a step handler threw");
     return { kind: "failed", failure: failure("INTERNAL", `step type ${attempt.leaf.type} failed unexpectedly`), outcome: "unknown" };
   } finally {
-    answered.abort();
+    answered.abort("answered");
   }
 }
 

@@ -8,7 +8,8 @@
  * A row of an execution that this replica does not own any more is left alone (`coalesce` keeps the planner from looking
  * for it by owner). The batch is never joined to itself; the one membership test (`started`) is a hashed subplan. Array
  * parameters keep a text, and so its prepared plan, the same for every batch size. Parts that a batch does not have are
- * left out of the text: each costs its start-up even without rows, and most batches only add events.
+ * left out of the text: each costs its start-up even without rows. A batch of events alone is a plain insert (one event: 1.25
+ * raw commits instead of 1.4).
  */
 import type { ClientBase } from "pg";
 import { type BatchRows, type Part, partColumns, parts } from "./batch-parts.ts";
@@ -22,13 +23,19 @@ export interface BatchAnswer {
 /** Writes one batch in its own transaction; durable when it resolves. Throws what PostgreSQL throws: then nothing was written. */
 export async function appendBatch(client: ClientBase, replicaId: string, epoch: number, batch: BatchRows): Promise<BatchAnswer> {
   const present = parts.filter((part) => batch[part].length > 0);
-  const { rows } = await client.query<{ fence: number; started: string[] }>({
+  const { rows, rowCount } = await client.query<{ fence: number; started: string[] }>({
     name: `append ${present.join(" ")}`,
     text: textOf(present),
     values: [replicaId, epoch, ...present.flatMap((part) => columnsOf(part, batch))],
   });
+  if (isEventsOnly(present)) return { fenced: rowCount === 0, started: [] };
   const row = rows[0];
   return { fenced: row?.fence !== 1, started: row?.started ?? [] };
+}
+
+/** Most batches between a start and an end: the insert itself is the statement, and the number of its rows is the fence's answer. */
+function isEventsOnly(present: readonly Part[]): boolean {
+  return present.length === 1 && present[0] === "events";
 }
 
 function columnsOf(part: Part, batch: BatchRows): unknown[][] {
@@ -58,10 +65,9 @@ function compose(present: readonly Part[]): string {
     sources.set(part, (alias) => `unnest(${arrays}) as ${alias} (${columns.map(([name]) => name).join(", ")})`);
   }
   const hasStarts = sources.has("starts");
-  const expressions = [
-    "fence as materialized (select id from replicas where id = $1 and epoch = $2 and expire_time > clock_timestamp() for key share)",
-    ...present.flatMap((part) => statements[part](sources.get(part) as Source, hasStarts)),
-  ];
+  const fence = "fence as materialized (select id from replicas where id = $1 and epoch = $2 and expire_time > clock_timestamp() for key share)";
+  if (isEventsOnly(present)) return `with ${fence}\n${insertEvents(sources.get("events") as Source, false)}`;
+  const expressions = [fence, ...present.flatMap((part) => statements[part](sources.get(part) as Source, hasStarts))];
   const started = hasStarts ? "array(select id::text from started)" : "'{}'::text[]";
   return `with ${expressions.join(",\n")}\nselect (select count(*) from fence)::int as fence, ${started} as started`;
 }
@@ -113,10 +119,11 @@ const statements: Record<Part, (source: Source, hasStarts: boolean) => string[]>
         expire_time timestamptz)
       where i.tenant_id = c.tenant_id and i.id = c.id and (i.state, i.paused, i.end_reason) is distinct from (r.saga, r.paused, r.end_reason))`,
   ],
-  events: (source, hasStarts) => [
-    `ledger as (
-      insert into execution_events (tenant_id, execution_id, sequence, type, step_path, attempt, at, payload)
-      select v.tenant_id, v.execution_id, v.sequence, v.type, v.step_path, v.attempt, v.at, v.payload::json
-      from fence f, ${source("v")} ${unlessExisting("v", hasStarts)})`,
-  ],
+  events: (source, hasStarts) => [`ledger as (${insertEvents(source, hasStarts)})`],
 };
+
+function insertEvents(source: Source, hasStarts: boolean): string {
+  return `insert into execution_events (tenant_id, execution_id, sequence, type, step_path, attempt, at, payload)
+      select v.tenant_id, v.execution_id, v.sequence, v.type, v.step_path, v.attempt, v.at, v.payload::json
+      from fence f, ${source("v")} ${unlessExisting("v", hasStarts)}`;
+}
