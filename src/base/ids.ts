@@ -8,14 +8,29 @@ export const idPrefixes = { template: "tpl", workflow: "wfl", execution: "exe", 
 export type IdKind = keyof typeof idPrefixes;
 
 const alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-const digitOf = new Map([...alphabet].map((character, value) => [character, value]));
+/** Value of a digit by its character code; 255 for all others. */
+const digitOf = new Uint8Array(128).fill(255);
+for (let value = 0; value < alphabet.length; value++) digitOf[alphabet.charCodeAt(value)] = value;
 
 /** Where ids come from; a test hands in its own. */
 export interface IdSource {
   next(kind: IdKind): string;
 }
 
-export const systemIds: IdSource = { next: (kind) => formatId(kind, uuidV7(Date.now(), randomBytes(10))) };
+export const systemIds: IdSource = { next: (kind) => formatId(kind, uuidV7(Date.now(), tenRandomBytes())) };
+
+/** Random bytes are fetched for many ids at once: asking the kernel for each costs more than the rest of an id. Each is handed out once. */
+let pool = Buffer.alloc(0);
+let poolUsed = 0;
+
+function tenRandomBytes(): Buffer {
+  if (poolUsed + 10 > pool.length) {
+    pool = randomBytes(2_560);
+    poolUsed = 0;
+  }
+  poolUsed += 10;
+  return pool.subarray(poolUsed - 10, poolUsed);
+}
 
 /** A UUIDv7 from a time in milliseconds and ten random bytes. */
 export function uuidV7(atMs: number, random: Uint8Array): string {
@@ -28,28 +43,53 @@ export function uuidV7(atMs: number, random: Uint8Array): string {
 }
 
 export function formatId(kind: IdKind, uuid: string): string {
-  let rest = BigInt(`0x${uuid.replaceAll("-", "")}`);
+  // 26 digits of 5 bits hold 130: two zero bits stand before the 128 of the uuid.
+  let bits = 0;
+  let held = 2;
   let text = "";
-  for (let position = 0; position < 26; position++) {
-    text = (alphabet[Number(rest & 31n)] as string) + text;
-    rest >>= 5n;
+  for (let position = 0; position < uuid.length; position++) {
+    const digit = hexDigit(uuid.charCodeAt(position));
+    if (digit < 0) continue;
+    bits = (bits << 4) | digit;
+    held += 4;
+    if (held < 5) continue;
+    held -= 5;
+    text += alphabet[(bits >> held) & 31];
+    bits &= (1 << held) - 1;
   }
   return `${idPrefixes[kind]}_${text}`;
+}
+
+/** -1 for a hyphen. */
+function hexDigit(code: number): number {
+  if (code === 45) return -1;
+  return code < 58 ? code - 48 : (code | 32) - 87;
 }
 
 /** The uuid inside an id of that kind, or undefined when the text is not one (wrong prefix, length, character). */
 export function parseId(kind: IdKind, id: string): string | undefined {
   const prefix = idPrefixes[kind];
   if (id.length !== prefix.length + 27 || !id.startsWith(`${prefix}_`)) return undefined;
-  let value = 0n;
-  for (const character of id.slice(prefix.length + 1)) {
-    const digit = digitOf.get(character);
-    if (digit === undefined) return undefined;
-    value = (value << 5n) | BigInt(digit);
+  let bits = 0;
+  let held = -2;
+  let hex = "";
+  for (let position = prefix.length + 1; position < id.length; position++) {
+    const code = id.charCodeAt(position);
+    const digit = code < 128 ? (digitOf[code] as number) : 255;
+    // The first digit stands for three bits: a greater one would be more than a uuid holds.
+    if (digit === 255 || (held < 0 && digit > 7)) return undefined;
+    bits = (bits << 5) | digit;
+    held += 5;
+    while (held >= 4) {
+      held -= 4;
+      hex += hexDigits[(bits >> held) & 15];
+      bits &= (1 << held) - 1;
+    }
   }
-  if (value >> 128n !== 0n) return undefined;
-  return hexToUuid(value.toString(16).padStart(32, "0"));
+  return hexToUuid(hex);
 }
+
+const hexDigits = "0123456789abcdef";
 
 export function hexToUuid(hex: string): string {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;

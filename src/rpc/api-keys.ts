@@ -2,7 +2,7 @@
  * API keys as text: `pawf_<id>_<secret>`. The id (26 characters, as in `key_…`) finds the row, the secret (32 random bytes
  * as base64url) is compared as HMAC-SHA256 under the server's pepper, in constant time. Nothing stores the secret.
  */
-import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
+import { createHmac, createSecretKey, type KeyObject, randomBytes, timingSafeEqual } from "node:crypto";
 import type { Clock } from "../base/clock.ts";
 import { AppError } from "../base/errors.ts";
 import { formatId, idPrefixes } from "../base/ids.ts";
@@ -30,7 +30,7 @@ export function newApiKey(uuid: string): ApiKeyText {
   return { keyId: formatId("key", uuid), secret: randomBytes(32).toString("base64url") };
 }
 
-export function hashSecret(secret: string, pepper: Uint8Array): Buffer {
+export function hashSecret(secret: string, pepper: Uint8Array | KeyObject): Buffer {
   return createHmac("sha256", pepper).update(secret).digest();
 }
 
@@ -38,7 +38,9 @@ export function hashSecret(secret: string, pepper: Uint8Array): Buffer {
 const trustedMs = 5_000;
 const trustedMax = 10_000;
 
-export function createAuthenticate(keys: Pick<KeyRepository, "findKey">, pepper: Uint8Array, clock: Clock): Authenticate {
+export function createAuthenticate(keys: Pick<KeyRepository, "findKey">, pepperBytes: Uint8Array, clock: Clock): Authenticate {
+  // Made ready once: from bytes each HMAC costs 27 µs instead of 5, and there is one for every call.
+  const pepper = createSecretKey(pepperBytes);
   const trusted = new Map<
     string,
     { readonly until: number; readonly tenantId: string; readonly scopes: readonly string[]; readonly hash: Buffer; readonly expiresAt: number | undefined }

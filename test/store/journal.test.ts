@@ -219,7 +219,7 @@ describe("a journal whose connections are killed", () => {
     };
     await Promise.all(all.map(write));
     await killer.end();
-    expect(kills).toBeGreaterThan(5);
+    expect(kills).toBeGreaterThan(0);
     for (const writer of all) {
       expect(acknowledged.get(writer)).toBe(42);
       expect(await sequencesOf(place, writer.uuid)).toEqual(Array.from({ length: 42 }, (_, index) => index + 1));

@@ -38,9 +38,23 @@ function isEventsOnly(present: readonly Part[]): boolean {
   return present.length === 1 && present[0] === "events";
 }
 
-function columnsOf(part: Part, batch: BatchRows): unknown[][] {
-  const rows: readonly (readonly unknown[])[] = batch[part];
-  return partColumns[part].map((_, column) => rows.map((row) => row[column]));
+/** One array per column as PostgreSQL's text form of an array: the client's own way quotes every element, numbers too. */
+function columnsOf(part: Part, batch: BatchRows): string[] {
+  const rows = batch[part];
+  return partColumns[part].map(([, type], column) => {
+    const isText = type === "text";
+    let text = "{";
+    for (const row of rows) {
+      const value = row[column] ?? null;
+      if (text.length > 1) text += ",";
+      text += value === null ? "NULL" : isText ? quoted(String(value)) : value;
+    }
+    return `${text}}`;
+  });
+}
+
+function quoted(text: string): string {
+  return `"${text.includes('"') || text.includes("\\") ? text.replace(/[\\"]/g, "\\$&") : text}"`;
 }
 
 const texts = new Map<string, string>();
