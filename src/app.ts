@@ -51,6 +51,7 @@ import { watchRpcs } from "./rpc/watch-rpcs.ts";
 import { workflowRpcs } from "./rpc/workflow-rpcs.ts";
 import { withUrlCheck } from "./steps/egress/check-urls.ts";
 import { createHttpEgress } from "./steps/egress/http-egress.ts";
+import { createGrpcEgress } from "./steps/grpc-client/create-grpc-egress.ts";
 import { stepHandlers } from "./steps/registry.ts";
 import { BatchedJournal } from "./store/batched-journal.ts";
 import { type BuiltInTemplate, storeBuiltIns } from "./store/built-in-templates.ts";
@@ -145,8 +146,12 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
   await storeBuiltIns(database, builtIns);
   const egress = createHttpEgress({ allow: config.egressAllow, forbiddenPorts: config.port === 0 ? [] : [config.port], log, clock });
   onStop(() => egress.close());
+  const grpcEgress = createGrpcEgress({ rules: egress.rules, log, clock });
+  onStop(async () => grpcEgress.close());
   const stepTypes: StepTypes = new Map([...stepHandlers, ...blockTypes.map((type) => [type.type, type] as const)]);
-  const savedStepTypes: StepTypes = new Map([...stepTypes].map(([name, type]) => [name, withUrlCheck(type, (target) => egress.refuses(target))]));
+  const savedStepTypes: StepTypes = new Map(
+    [...stepTypes].map(([name, type]) => [name, withUrlCheck(type, (target) => (name === "grpc_call" ? grpcEgress : egress).refuses(target))]),
+  );
 
   // The engine.
   const replicaId = randomUUID();
@@ -213,7 +218,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
   });
   const engine = new Engine({
     handlers: stepHandlers,
-    services: { http: egress, clock, log },
+    services: { http: egress, grpc: grpcEgress, clock, log },
     journal,
     publish: (executionId, events, tenantId) => progress.publish(tenantId, executionId, events),
     now: () => leases.now(),

@@ -10,6 +10,7 @@ import type { Result } from "../base/result.ts";
 import type { Failure } from "../domain/failure.ts";
 import type { StepOutcome } from "../domain/step-outcome.ts";
 import type { StepTypeSpec } from "../domain/step-type.ts";
+import type { GrpcEgress } from "./grpc-egress.ts";
 
 export type { StepOutcome } from "../domain/step-outcome.ts";
 
@@ -66,6 +67,7 @@ export interface AttemptSecrets {
 
 export interface StepServices {
   readonly http: HttpEgress;
+  readonly grpc: GrpcEgress;
   readonly clock: Clock;
   readonly log: Log;
 }

@@ -104,7 +104,8 @@ class Simulator {
     const random = simulation.random ?? (() => 0);
     const clock = { now: () => this.#now, monotonic: () => 0, sleep: () => Promise.resolve() };
     const http = { request: () => Promise.reject(new Error("no network here")) };
-    this.#environment = { handlers, services: { http, clock, log: silentLog }, now: () => this.#now, monotonic: () => 0, random };
+    const grpc = { call: http.request, exchange: http.request };
+    this.#environment = { handlers, services: { http, grpc, clock, log: silentLog }, now: () => this.#now, monotonic: () => 0, random };
     if (simulation.sabotage === "resume_forgets_a_success") this.#forgetASuccess();
   }
 

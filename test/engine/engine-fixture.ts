@@ -179,9 +179,10 @@ async function openEngine(name: string, { place, database, definitions: stored, 
   };
   const skew = { ms: 0 };
   const http = { request: () => Promise.reject(new Error("no network here")) };
+  const grpc = { call: http.request, exchange: http.request };
   const engine: Engine = new Engine({
     handlers,
-    services: { http, clock, log: silentLog },
+    services: { http, grpc, clock, log: silentLog },
     journal: watched,
     publish: tell,
     now: () => leases.now() + skew.ms,

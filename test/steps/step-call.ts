@@ -10,6 +10,8 @@ import { Report } from "../../src/domain/report.ts";
 import { compileStepConfig } from "../../src/domain/step-config.ts";
 import { attemptSecrets } from "../../src/engine/attempt-secrets.ts";
 import { createHttpEgress } from "../../src/steps/egress/http-egress.ts";
+import { createGrpcEgress } from "../../src/steps/grpc-client/create-grpc-egress.ts";
+import type { GrpcEgress } from "../../src/steps/grpc-egress.ts";
 import type { AttemptSecrets, HttpEgress, StepCall, StepHandler, StepOutcome, StepServices } from "../../src/steps/step-handler.ts";
 
 /** 2026-03-01T12:00:00Z */
@@ -75,8 +77,23 @@ const noHttp: HttpEgress = {
   request: async () => ({ kind: "failed", outcome: "failed", failure: failure("LIMIT.EGRESS", "this test opens no connections") }),
 };
 
-export function servicesOf(http: HttpEgress = noHttp): StepServices {
-  return { http, clock: systemClock, log: silentLog };
+const noGrpc: GrpcEgress = {
+  call: async () => ({ kind: "failed", outcome: "failed", failure: failure("LIMIT.EGRESS", "this test opens no connections") }),
+  exchange: async () => ({ kind: "failed", outcome: "failed", failure: failure("LIMIT.EGRESS", "this test opens no connections") }),
+};
+
+export function servicesOf(http: HttpEgress = noHttp, grpc: GrpcEgress = noGrpc): StepServices {
+  return { http, grpc, clock: systemClock, log: silentLog };
+}
+
+/** A gRPC client that may reach this machine only. Close it with `using`. */
+export function localGrpc({
+  allow = ["127.0.0.1:*"],
+  ...options
+}: Partial<Parameters<typeof createGrpcEgress>[0]> & { allow?: string[] } = {}): ReturnType<typeof createGrpcEgress> & Disposable {
+  const { rules } = createHttpEgress({ allow, log: silentLog, clock: systemClock });
+  const egress = createGrpcEgress({ rules, log: silentLog, clock: systemClock, ...options });
+  return { ...egress, [Symbol.dispose]: () => egress.close() };
 }
 
 /** An egress that may reach this machine only. Close it with `await using`. */

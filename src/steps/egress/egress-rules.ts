@@ -24,6 +24,8 @@ export interface EgressRules {
   refusalOf(url: URL): string | undefined;
   /** The address if a connection to it is allowed. `address` is what `hostname` resolved to, or the literal itself. */
   admits(hostname: string, port: number, address: Address): boolean;
+  /** Whether an entry of the operator opens it, not merely that it is public. */
+  isNamed(hostname: string, port: number, address: Address): boolean;
   /** Whether one of these addresses is a forbidden target. Separate because forbidden names must be looked up too. */
   isForbidden(hostname: string, port: number, addresses: readonly Address[]): Promise<boolean>;
 }
@@ -73,6 +75,7 @@ export function createEgressRules(options: EgressRuleOptions, lookUp: LookUp): E
     admits(hostname, port, address) {
       return allowsByEntry(hostname, port, address) || (ports.has(port) && isGlobalUnicast(address));
     },
+    isNamed: allowsByEntry,
     async isForbidden(hostname, port, addresses) {
       if (ownPorts.has(port) && addresses.some(isOfThisMachine)) return true;
       for (const target of forbidden) {

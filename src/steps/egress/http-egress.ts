@@ -36,6 +36,8 @@ export interface HttpEgressOptions {
 
 /** An egress that holds connections and has to be closed. */
 export interface ClosableHttpEgress extends HttpEgress {
+  /** What it may reach; the gRPC client goes by the same. */
+  readonly rules: EgressRules;
   /** Whether a request to this URL is refused whatever its name resolves to. */
   refuses(url: URL): boolean;
   /** Ends all connections; requests under way fail with unknown outcome. May be called twice. */
@@ -66,6 +68,7 @@ export function createHttpEgress(options: HttpEgressOptions): ClosableHttpEgress
   });
 
   return {
+    rules,
     async request(request) {
       const startedAt = clock.monotonic();
       const outcome = await follow(agent, rules, log, request);

@@ -1,0 +1,86 @@
+/**
+ * `grpc_call`: one call of a gRPC method, unary or server streaming, JSON in and out. The result is the response message, or
+ * the list of messages of a stream. What a status means for the saga is read after the table of saga.md §7; whether the
+ * call is repeated is decided by the failure's name alone.
+ */
+import type { Json, JsonObject } from "../base/json.ts";
+import { failure } from "../domain/failure.ts";
+import { failedWith, integerField, isSet, objectField, textField } from "./config-fields.ts";
+import { parseGrpcTarget } from "./grpc-client/grpc-target.ts";
+import type { GrpcStatus } from "./grpc-egress.ts";
+import { metadataOf, metadataProblem } from "./grpc-metadata.ts";
+import { type Report, reportLater } from "./http-request-check.ts";
+import type { StepCall, StepHandler, StepOutcome } from "./step-handler.ts";
+
+const messagesMax = 1_000;
+
+/** With `plain_codes` a service promises that these leave no effect. */
+const plainCodes = new Set(["ABORTED", "FAILED_PRECONDITION", "INVALID_ARGUMENT"]);
+
+export const grpcCall: StepHandler = {
+  type: "grpc_call",
+  nature: "effect",
+  fields: { target: { as: "template" }, request: { as: "template" }, metadata: { as: "template" } },
+  startToCloseMs: 30_000,
+  startToCloseMsMax: 15 * 60_000,
+  check: checkGrpcCall,
+
+  async run(call, services) {
+    const { config } = call;
+    const [target, service, method] = ["target", "service", "method"].map((name) => textField(config, name));
+    if (target === undefined || service === undefined || method === undefined) {
+      return failedWith(failure("EXPRESSION", "target, service or method is empty or not text"));
+    }
+    const metadata = metadataOf(call, objectField(config, "metadata"));
+    if (!metadata.ok) return failedWith(metadata.fault);
+    const outcome = await services.grpc.call({
+      tenantId: call.tenantId,
+      target,
+      plaintext: config["plaintext"] === true,
+      service,
+      method,
+      request: objectField(config, "request") ?? {},
+      metadata: metadata.value,
+      messagesMax: integerField(config, "max_messages") ?? 1,
+      timeoutMs: call.deadlineAt - call.now(),
+      signal: call.signal,
+    });
+    return outcome.kind === "refused" ? readStatus(call, `${service}/${method}`, outcome.status) : outcome;
+  },
+};
+
+/** The failure of a status that is not OK. */
+function readStatus(call: StepCall, method: string, status: GrpcStatus): StepOutcome {
+  const { code, codeName, message, details, retryAfterMs } = status;
+  const isPlain = status.isGrpc && call.config["plain_codes"] === true && plainCodes.has(codeName);
+  const isRefusal = status.isGrpc && codeName === "RESOURCE_EXHAUSTED"; // a quota speaks before the service acts
+  const shown: Json = { code, message, ...(details.length > 0 ? { details: [...details] } : {}) };
+  return {
+    kind: "failed",
+    outcome: isPlain || isRefusal ? "failed" : "unknown",
+    failure: failure(`GRPC.${codeName}`, `${method} answered ${codeName}${message === "" ? "" : `: ${message.slice(0, 500)}`}`, shown),
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+  };
+}
+
+function checkGrpcCall(config: JsonObject, report: Report): void {
+  const target = textField(config, "target");
+  if (target === undefined) report("target", "VALIDATION_FAILED", "give the target as dns:///host:port");
+  else if (!target.includes("{{")) {
+    const parsed = parseGrpcTarget(target, config["plaintext"] === true);
+    if (!parsed.ok) report("target", "VALIDATION_FAILED", parsed.fault);
+  }
+  for (const [key, value] of Object.entries(objectField(config, "metadata") ?? {})) {
+    const isLiteral = typeof value === "string" && !value.includes("{{");
+    const problem = metadataProblem(key, isLiteral ? value : "");
+    if (problem) report(`metadata.${key}`, "VALIDATION_FAILED", problem);
+  }
+  const messages = integerField(config, "max_messages") ?? 1;
+  if (messages < 0 || messages > messagesMax) report("max_messages", "LIMIT_EXCEEDED", `must be at most ${messagesMax}`);
+  if (config["participant"] === true) reportLater(report, "participant", "calling a SagaParticipant");
+  else if (textField(config, "service") === undefined || textField(config, "method") === undefined) {
+    report("service", "VALIDATION_FAILED", "give the full name of the service and the method");
+  }
+  if (isSet(config, "bearer")) reportLater(report, "bearer", "a bearer token from a secret");
+  if (textField(config, "descriptor_blob_id") !== undefined) reportLater(report, "descriptor_blob_id", "an uploaded descriptor set");
+}
