@@ -4,8 +4,9 @@
  * call is repeated is decided by the failure's name alone.
  */
 import type { Json, JsonObject } from "../base/json.ts";
-import { failure } from "../domain/failure.ts";
-import { failedWith, integerField, isSet, objectField, textField } from "./config-fields.ts";
+import { fail, ok, type Result } from "../base/result.ts";
+import { type Failure, failure } from "../domain/failure.ts";
+import { failedWith, integerField, objectField, textField } from "./config-fields.ts";
 import { parseGrpcTarget } from "./grpc-client/grpc-target.ts";
 import type { GrpcStatus } from "./grpc-egress.ts";
 import { metadataOf, metadataProblem } from "./grpc-metadata.ts";
@@ -13,6 +14,7 @@ import { type Report, reportLater } from "./http-request-check.ts";
 import type { StepCall, StepHandler, StepOutcome } from "./step-handler.ts";
 
 const messagesMax = 1_000;
+const messageCharactersMax = 2_000;
 
 /** With `plain_codes` a service promises that these leave no effect. */
 const plainCodes = new Set(["ABORTED", "FAILED_PRECONDITION", "INVALID_ARGUMENT"]);
@@ -21,6 +23,7 @@ export const grpcCall: StepHandler = {
   type: "grpc_call",
   nature: "effect",
   fields: { target: { as: "template" }, request: { as: "template" }, metadata: { as: "template" } },
+  secretRefs: ["bearer"],
   startToCloseMs: 30_000,
   startToCloseMsMax: 15 * 60_000,
   check: checkGrpcCall,
@@ -33,6 +36,8 @@ export const grpcCall: StepHandler = {
     }
     const metadata = metadataOf(call, objectField(config, "metadata"));
     if (!metadata.ok) return failedWith(metadata.fault);
+    const bearer = await readBearer(call);
+    if (!bearer.ok) return failedWith(bearer.fault);
     const outcome = await services.grpc.call({
       tenantId: call.tenantId,
       target,
@@ -40,7 +45,7 @@ export const grpcCall: StepHandler = {
       service,
       method,
       request: objectField(config, "request") ?? {},
-      metadata: metadata.value,
+      metadata: { ...metadata.value, ...bearer.value },
       messagesMax: integerField(config, "max_messages") ?? 1,
       timeoutMs: call.deadlineAt - call.now(),
       signal: call.signal,
@@ -49,16 +54,25 @@ export const grpcCall: StepHandler = {
   },
 };
 
+async function readBearer(call: StepCall): Promise<Result<Record<string, string>, Failure>> {
+  const slot = textField(objectField(call.config, "bearer") ?? {}, "slot");
+  const secret = slot === undefined ? ok(undefined) : await call.secrets.resolve(slot);
+  if (!secret.ok || secret.value === undefined) return secret.ok ? ok({}) : secret;
+  if (!/^[\u0021-\u007e]+$/.test(secret.value)) return fail(failure("SECRET.INVALID", `the secret of slot "${slot}" cannot be sent as a bearer token`));
+  return ok({ authorization: `Bearer ${secret.value}` });
+}
+
 /** The failure of a status that is not OK. */
 function readStatus(call: StepCall, method: string, status: GrpcStatus): StepOutcome {
-  const { code, codeName, message, details, retryAfterMs } = status;
+  const { code, codeName, details, retryAfterMs } = status;
+  const message = call.secrets.mask(status.message).slice(0, messageCharactersMax);
   const isPlain = status.isGrpc && call.config["plain_codes"] === true && plainCodes.has(codeName);
   const isRefusal = status.isGrpc && codeName === "RESOURCE_EXHAUSTED"; // a quota speaks before the service acts
   const shown: Json = { code, message, ...(details.length > 0 ? { details: [...details] } : {}) };
   return {
     kind: "failed",
     outcome: isPlain || isRefusal ? "failed" : "unknown",
-    failure: failure(`GRPC.${codeName}`, `${method} answered ${codeName}${message === "" ? "" : `: ${message.slice(0, 500)}`}`, shown),
+    failure: failure(`GRPC.${codeName}`, `${method} answered ${codeName}${message === "" ? "" : `: ${message}`}`, shown),
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   };
 }
@@ -81,6 +95,8 @@ function checkGrpcCall(config: JsonObject, report: Report): void {
   else if (textField(config, "service") === undefined || textField(config, "method") === undefined) {
     report("service", "VALIDATION_FAILED", "give the full name of the service and the method");
   }
-  if (isSet(config, "bearer")) reportLater(report, "bearer", "a bearer token from a secret");
+  if (objectField(config, "bearer") && Object.hasOwn(objectField(config, "metadata") ?? {}, "authorization")) {
+    report("metadata.authorization", "VALIDATION_FAILED", "stands beside bearer; give one credential");
+  }
   if (textField(config, "descriptor_blob_id") !== undefined) reportLater(report, "descriptor_blob_id", "an uploaded descriptor set");
 }

@@ -54,6 +54,7 @@ export interface GrpcStatus {
   readonly code: number;
   /** `UNAVAILABLE` … */
   readonly codeName: string;
+  /** Not cut: at most the 16 KiB of a header block. */
   readonly message: string;
   /** Details of google.rpc.Status as proto JSON, those that are known. */
   readonly details: readonly Json[];

@@ -6,7 +6,6 @@ import { setVariables } from "../../src/steps/set-variables.ts";
 import { attemptOf, failureIn, problemsOf, resultIn, servicesOf } from "./step-call.ts";
 
 test("every handler is listed under its own type", () => {
-  expect([...stepHandlers.keys()].sort()).toEqual(["data_transform", "delay", "fail", "file_process", "http_request", "log", "notification", "set_variables"]);
   for (const [type, handler] of stepHandlers) expect(handler.type).toBe(type);
 });
 

@@ -33,7 +33,6 @@ export type CodeName = (typeof codeNames)[number];
 /** What a status may bring into an event, in bytes of JSON. */
 const detailBytesMax = 8 * 1024;
 const detailsMax = 16;
-const messageCharactersMax = 2_000;
 
 const registry = createRegistry(details.file_google_rpc_error_details);
 
@@ -81,13 +80,12 @@ function first(value: string | string[] | number | undefined): string | undefine
   return Array.isArray(value) ? value[0] : value === undefined ? undefined : String(value);
 }
 
-/** Percent-encoded UTF-8; what cannot be decoded is shown as it came. */
+/** Percent-encoded UTF-8, never longer than the header block; what cannot be decoded is shown as it came. */
 function decodeMessage(text: string): string {
-  const bounded = text.slice(0, messageCharactersMax * 3);
   try {
-    return decodeURIComponent(bounded).slice(0, messageCharactersMax).toWellFormed();
+    return decodeURIComponent(text).toWellFormed();
   } catch {
-    return bounded.slice(0, messageCharactersMax).toWellFormed();
+    return text.toWellFormed();
   }
 }
 

@@ -9,7 +9,7 @@ import { grpcCall } from "../../../src/steps/grpc-call.ts";
 import { wellKnownFiles } from "../../../src/steps/grpc-client/service-types.ts";
 import type { GrpcEgress } from "../../../src/steps/grpc-egress.ts";
 import type { StepCall, StepOutcome } from "../../../src/steps/step-handler.ts";
-import { attemptOf, failureIn, localGrpc, problemsOf, resultIn, servicesOf, testNow } from "../step-call.ts";
+import { attemptOf, failureIn, localGrpc, problemsOf, resultIn, secretsOf, servicesOf, testNow } from "../step-call.ts";
 import { certificate, privateKey } from "./certificate.ts";
 
 let warehouse: Warehouse;
@@ -67,6 +67,16 @@ describe("a call", () => {
       traceparent,
     });
     for (const key of ["none", "saga-token", "x-tenant-id", "baggage"]) expect(seen).not.toHaveProperty(key);
+  });
+
+  test("sends a bearer token from a secret, which no answer may bring back", async () => {
+    const secrets = secretsOf({ token: "s3cret-token", odd: "line\nbreak" });
+    await run({ request: { sku: "a" }, bearer: { slot: "token" } }, { secrets });
+    expect(warehouse.seen.at(-1)).toMatchObject({ authorization: "Bearer s3cret-token" });
+    const echoed = failureIn(await run({ request: { sku: "gone s3cret-token" }, bearer: { slot: "token" } }, { secrets }));
+    expect(JSON.stringify(echoed)).not.toContain("s3cret-token");
+    expect(await failedAs(run({ request: {}, bearer: { slot: "odd" } }, { secrets }))).toBe("SECRET.INVALID failed");
+    expect(await failedAs(run({ request: {}, bearer: { slot: "none" } }, { secrets }))).toBe("SECRET.MISSING failed");
   });
 
   test("collects a stream that has no end up to max_messages, and cancels the rest", async () => {
@@ -199,6 +209,7 @@ describe("what is refused at save", () => {
     ],
     ["metadata with a line break", { metadata: { a: "x\r\ny: z" } }, ["metadata.a: VALIDATION_FAILED"]],
     ["binary metadata that is not base64", { metadata: { "a-bin": "%%" } }, ["metadata.a-bin: VALIDATION_FAILED"]],
+    ["two credentials", { bearer: { slot: "a" }, metadata: { authorization: "Bearer x" } }, ["metadata.authorization: VALIDATION_FAILED"]],
     ["too many messages", { max_messages: 1_001 }, ["max_messages: LIMIT_EXCEEDED"]],
     ["no method", { method: "" }, ["service: VALIDATION_FAILED"]],
     ["a participant, for now", { participant: true }, ["participant: VALIDATION_FAILED"]],
