@@ -34,7 +34,7 @@ export interface StepContext {
 }
 
 /** Fields of a step that are not its kind. */
-const commonFields: ReadonlySet<string> = new Set([
+export const commonFields: ReadonlySet<string> = new Set([
   "name",
   "display_name",
   "description",

@@ -10,12 +10,15 @@ import { joinPath } from "../compile-field.ts";
 import { foldParams } from "../expressions/fold-params.ts";
 import { findSchemaFaults, findSchemaProblem, type SchemaFault } from "../json-schema.ts";
 import { applyDefaults } from "./apply-defaults.ts";
+import { applyOverrides } from "./apply-overrides.ts";
 
 export interface TemplateContent {
   /** JSON Schema (2020-12) of an object; empty accepts any parameters. */
   readonly parametersSchema: JsonObject;
   /** Proto JSON of a WorkflowDefinition; its strings may read `params`. */
   readonly definition: JsonObject;
+  /** By parameter, over the defaults of the schema. */
+  readonly parameterDefaults?: JsonObject;
 }
 
 export interface Instance {
@@ -25,16 +28,24 @@ export interface Instance {
   readonly parameters: JsonObject;
 }
 
-/** Violations lead with `parameters` (PARAMETERS_INVALID) or, for a schema that is none, `template.parameters_schema`. */
-export function instantiate({ parametersSchema, definition }: TemplateContent, given: JsonObject): Result<Instance, readonly FieldViolation[]> {
+/**
+ * `overrides` are changes beyond the template (proto JSON of StepOverride); they come before the folding, so they may read
+ * `params` like the template. Violations lead with `parameters` (PARAMETERS_INVALID), `overrides` (OVERRIDE_INVALID) or, for a
+ * schema that is none, `template.parameters_schema`.
+ */
+export function instantiate(template: TemplateContent, given: JsonObject, overrides: readonly Json[] = []): Result<Instance, readonly FieldViolation[]> {
+  const { parametersSchema, parameterDefaults = {} } = template;
   const problem = findSchemaProblem(parametersSchema);
   if (problem !== undefined) return fail([{ field: "template.parameters_schema", reason: "SCHEMA_INVALID", description: problem }]);
   const fault = findJsonFault(given);
   if (fault) return fail([invalid(fault.path, fault.problem)]);
-  const parameters = applyDefaults(parametersSchema, given) as JsonObject;
+  const filled = Object.fromEntries([...Object.entries(structuredClone(parameterDefaults)), ...Object.entries(given)]);
+  const parameters = applyDefaults(parametersSchema, filled) as JsonObject;
   const checked = check(parametersSchema, parameters);
   if (!checked.ok) return checked;
-  const folded = foldParams(definition, parameters);
+  const definition = applyOverrides(template.definition, overrides);
+  if (!definition.ok) return definition;
+  const folded = foldParams(definition.value, parameters);
   if (folded.ok) return ok({ definition: folded.value as JsonObject, parameters });
   return fail(folded.fault.map(({ path, problem }) => invalid("", `they do not fit the template at ${joinPath("definition", path)}: ${problem}`)));
 }
