@@ -10,17 +10,17 @@
  * - the connection breaks during the commit: nobody knows whether it happened. The ledger is read on a new connection: an
  *   append whose last event stands there was committed, the others are written again.
  */
-import { Client, type ClientConfig } from "pg";
+import type { Client, ClientConfig } from "pg";
 import { Batcher } from "../base/batcher.ts";
 import type { Clock } from "../base/clock.ts";
 import { AppError, messageOf } from "../base/errors.ts";
-import { parseId } from "../base/ids.ts";
 import { limits } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
 import { rowsOf } from "./batch-rows.ts";
 import type { AppendOutcome, AppendRequest, Fence, Journal } from "./journal.ts";
+import { JournalConnections, outcomeOf, reconnectAttemptsMax, refusal, sqlState, unavailable } from "./journal-connections.ts";
 import { appendBatch } from "./sql/append-batch.ts";
-import { findCommitted } from "./sql/find-committed.ts";
+import { findCommitted, lastEventOf } from "./sql/find-committed.ts";
 
 export interface BatchedJournalOptions {
   readonly connection: ClientConfig;
@@ -45,15 +45,6 @@ export interface JournalObserver {
 
 /** Two flights overlap one batch's fsync with the next one's work; a third only makes batches smaller. */
 const flightsMaxDefault = 2;
-const reconnectPauseMs = 100;
-/** After it an append that cannot reach the database fails instead of waiting on. */
-const reconnectAttemptsMax = 100;
-
-/**
- * The planner, left to itself, scans the big tables while their statistics are young (measured: 43,000 → 2,000 steps/s),
- * and plans anew on every call. On the writer's connections only.
- */
-const planGuard = "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c plan_cache_mode=force_generic_plan";
 
 interface Item extends AppendRequest {
   readonly key: string;
@@ -68,10 +59,11 @@ interface Item extends AppendRequest {
 export class BatchedJournal implements Journal {
   readonly #options: BatchedJournalOptions;
   readonly #batcher: Batcher<Item, AppendOutcome>;
-  readonly #idle: Client[] = [];
+  readonly #connections: JournalConnections;
 
   constructor(options: BatchedJournalOptions) {
     this.#options = options;
+    this.#connections = new JournalConnections(options.connection, options.clock);
     this.#batcher = new Batcher({
       flush: (items) => this.#flush(items),
       flightsMax: options.flightsMax ?? flightsMaxDefault,
@@ -99,18 +91,18 @@ export class BatchedJournal implements Journal {
 
   async stop(): Promise<void> {
     await this.#batcher.stop();
-    await Promise.all(this.#idle.splice(0).map((client) => client.end()));
+    await this.#connections.close();
   }
 
   async #flush(items: readonly Item[]): Promise<readonly AppendOutcome[]> {
     for (let attempt = 1; ; attempt++) {
-      const client = await this.#connect();
+      const client = await this.#connections.take();
       try {
         const outcomes = await this.#write(client, items);
-        this.#idle.push(client);
+        this.#connections.giveBack(client);
         return outcomes;
       } catch (error) {
-        void client.end().catch(() => undefined);
+        this.#connections.drop(client);
         if (error instanceof AppError) throw error;
         if (attempt >= reconnectAttemptsMax) throw unavailable(error);
         this.#options.log.warn({ attempt, error: messageOf(error) }, "the journal lost its connection during a write; it looks what was committed");
@@ -146,7 +138,7 @@ export class BatchedJournal implements Journal {
         this.#options.clock.monotonic() - sentAt,
       );
       const started = new Set(answer.started);
-      return items.map((item) => (item.start && !started.has(parseId("execution", item.executionId) ?? "") ? { kind: "exists" } : { kind: "committed" }));
+      return items.map((item) => outcomeOf(item, started));
     } catch (error) {
       const state = sqlState(error);
       if (state === undefined) throw error;
@@ -165,58 +157,15 @@ export class BatchedJournal implements Journal {
   /** Items of a flush with unknown outcome that are surely not in the ledger. The question's own connection may break, too. */
   async #uncommitted(items: readonly Item[]): Promise<readonly Item[]> {
     for (let attempt = 1; ; attempt++) {
-      const client = await this.#connect();
+      const client = await this.#connections.take();
       try {
         const committed = await findCommitted(client, items.map(lastEventOf));
-        this.#idle.push(client);
+        this.#connections.giveBack(client);
         return items.filter((_, index) => !committed.has(index));
       } catch (error) {
-        void client.end().catch(() => undefined);
+        this.#connections.drop(client);
         if (attempt >= reconnectAttemptsMax || sqlState(error) !== undefined) throw unavailable(error);
       }
     }
   }
-
-  async #connect(): Promise<Client> {
-    const idle = this.#idle.pop();
-    if (idle) return idle;
-    for (let attempt = 1; ; attempt++) {
-      const client = new Client({ ...this.#options.connection, options: planGuard, application_name: "pawf-journal", keepAlive: true });
-      // A connection that breaks while idle emits an error; the next write finds out and connects again.
-      client.on("error", () => {
-        const index = this.#idle.indexOf(client);
-        if (index >= 0) this.#idle.splice(index, 1);
-      });
-      try {
-        await client.connect();
-        return client;
-      } catch (error) {
-        void client.end().catch(() => undefined);
-        if (attempt >= reconnectAttemptsMax) throw unavailable(error);
-        await this.#options.clock.sleep(reconnectPauseMs);
-      }
-    }
-  }
-}
-
-function lastEventOf(item: Item): { tenantId: string; executionId: string; sequence: number; type: string } {
-  const last = item.events.at(-1);
-  return { tenantId: item.tenantId, executionId: item.executionId, sequence: last?.sequence ?? 0, type: last?.type ?? "" };
-}
-
-/** The SQLSTATE of an error that left the connection usable; undefined for broken connections and shutdowns. */
-function sqlState(error: unknown): string | undefined {
-  const code = (error as { code?: unknown }).code;
-  if (typeof code !== "string" || !/^[0-9A-Z]{5}$/.test(code)) return undefined;
-  const broken = code.startsWith("08") || code.startsWith("57P") || code.startsWith("53") || code.startsWith("58");
-  return broken ? undefined : code;
-}
-
-function refusal(state: string, error: unknown): AppendOutcome {
-  if (state === "23505") return { kind: "conflict" };
-  return { kind: "refused", message: `PostgreSQL refuses a value (${state}): ${messageOf(error)}` };
-}
-
-function unavailable(cause: unknown): AppError {
-  return new AppError("STORAGE_UNAVAILABLE", "the database cannot be reached; try again", { retryAfterMs: 1_000, cause });
 }

@@ -9,7 +9,8 @@ import { applyEvent } from "../../src/domain/execution.ts";
 import { type ExecutionState, emptyExecution } from "../../src/domain/execution-state.ts";
 import { executionRow } from "../../src/domain/projection.ts";
 import { BatchedJournal, type BatchedJournalOptions } from "../../src/store/batched-journal.ts";
-import type { AppendRequest, Fence, StartRow } from "../../src/store/journal.ts";
+import type { AppendRequest, Fence, Journal, StartRow } from "../../src/store/journal.ts";
+import { PlainJournal } from "../../src/store/plain-journal.ts";
 import { ReplicaLease } from "../../src/store/replica-lease.ts";
 import { createMigratedDatabase, type TestDatabase } from "../support/postgres.ts";
 import { risingIds } from "./open-store.ts";
@@ -46,28 +47,25 @@ export async function connect(place: Place): Promise<Client> {
 
 export interface Replica extends AsyncDisposable {
   readonly lease: ReplicaLease;
-  readonly journal: BatchedJournal;
+  readonly journal: Journal;
   fence: Fence;
   readonly fenced: { times: number };
 }
 
-export async function openReplica(place: Place, options: { leaseMs?: number; journal?: Partial<BatchedJournalOptions> } = {}): Promise<Replica> {
+export async function openReplica(
+  place: Place,
+  options: { leaseMs?: number; plain?: boolean; journal?: Partial<BatchedJournalOptions> } = {},
+): Promise<Replica> {
   const connection = place.database.connection;
   const lease = new ReplicaLease({ replicaId: randomUUID(), connection, leaseMs: options.leaseMs ?? 60_000 });
   const { epoch } = await lease.register("test");
   const fenced = { times: 0 };
+  const shared = { connection, clock: systemClock, fence: () => replica.fence, onFenced: () => void fenced.times++ };
   const replica: Replica = {
     lease,
     fence: { replicaId: lease.replicaId, epoch },
     fenced,
-    journal: new BatchedJournal({
-      connection,
-      clock: systemClock,
-      log: silentLog,
-      fence: () => replica.fence,
-      onFenced: () => void fenced.times++,
-      ...options.journal,
-    }),
+    journal: options.plain ? new PlainJournal(shared) : new BatchedJournal({ ...shared, log: silentLog, ...options.journal }),
     [Symbol.asyncDispose]: async () => {
       await replica.journal.stop();
       await lease.close();

@@ -4,6 +4,7 @@
  */
 import type { ClientBase } from "pg";
 import { parseId } from "../../base/ids.ts";
+import type { AppendRequest } from "../journal.ts";
 
 export interface ExpectedEvent {
   readonly tenantId: string;
@@ -31,4 +32,10 @@ export async function findCommitted(client: ClientBase, expected: readonly Expec
     ],
   });
   return new Set(rows.map((row) => row.index));
+}
+
+/** The event by which an append is recognised; one without events is simply written again. */
+export function lastEventOf({ tenantId, executionId, events }: AppendRequest): ExpectedEvent {
+  const last = events.at(-1);
+  return { tenantId, executionId, sequence: last?.sequence ?? 0, type: last?.type ?? "" };
 }
