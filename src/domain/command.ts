@@ -10,6 +10,8 @@ export type Command =
   | { readonly kind: "act"; readonly step: Step; readonly path: string; readonly attempt: number }
   /** Carry out one attempt of a step's undo. */
   | { readonly kind: "undo"; readonly step: Step; readonly path: string; readonly attempt: number }
+  /** Carry out one attempt of a step's confirmation. */
+  | { readonly kind: "confirm"; readonly step: Step; readonly path: string; readonly attempt: number }
   /** A rule's own event: nothing has to be carried out. */
   | { readonly kind: "record"; readonly event: NewEvent }
   /** Evaluate the outputs and record a successful end. */
@@ -17,15 +19,17 @@ export type Command =
   /** Abort an attempt in flight; its outcome still counts. */
   | { readonly kind: "abort"; readonly path: string; readonly failure: Failure }
   /** The report that was awaited has not come in its time: settle the attempt as one with an unknown outcome. */
-  | { readonly kind: "expire"; readonly step: Step; readonly path: string; readonly operation: "action" | "compensate" }
+  | { readonly kind: "expire"; readonly step: Step; readonly path: string; readonly operation: OperationKind }
   /** Take back an operation whose report is awaited, if nobody has taken it yet; else tell whoever carries it out. */
-  | { readonly kind: "recall"; readonly path: string; readonly operation: "action" | "compensate"; readonly attempt: number }
+  | { readonly kind: "recall"; readonly path: string; readonly operation: OperationKind; readonly attempt: number }
   /** Nothing is due before this moment. */
   | { readonly kind: "wait"; readonly until: number };
+
+export type OperationKind = "action" | "compensate" | "confirm";
 
 /** Attempts that this process has sent and not heard of, by `operationKey`. */
 export type InFlight = { has(key: string): boolean };
 
-export function operationKey(path: string, operation: "action" | "compensate"): string {
+export function operationKey(path: string, operation: OperationKind): string {
   return `${path}#${operation}`;
 }

@@ -14,7 +14,7 @@ import type { StepRun } from "./execution-state.ts";
 import { contradiction, lateSuccess } from "./late-success.ts";
 import { expiredOutcome } from "./reported.ts";
 import { already, isTurned, type ReportDecision, type ReportedOutcome, type ReportRequest, recordedOf, staleToken } from "./reported-outcome.ts";
-import { type SettleContext, settleAction, settleUndo } from "./settle.ts";
+import { type SettleContext, settleAction, settleConfirm, settleUndo } from "./settle.ts";
 import { isTerminal } from "./states.ts";
 import type { StepOutcome } from "./step-outcome.ts";
 
@@ -32,7 +32,7 @@ export function reportOutcome(context: SettleContext, request: ReportRequest): A
     case "compensate":
       return request.attempt > (run.undo?.attempt ?? 0) ? unknownToken() : ofUndo(report);
     case "confirm":
-      return unknownToken();
+      return request.attempt > (run.confirm?.attempt ?? 0) ? unknownToken() : ofConfirm(report);
     default:
       return request.operation satisfies never;
   }
@@ -69,18 +69,31 @@ function ofUndo(report: Report): Answered | AppError {
   const { state, run, request } = report;
   const { outcome, attempt } = request;
   const { undo } = run;
-  const done = undo?.status === "succeeded" || undo?.status === "nothing_to_undo" || undo?.status === "resolved";
-  if (done) return already(state, { kind: "succeeded", result: null, ...(undo.status === "nothing_to_undo" ? { nothingToUndo: true } : {}) });
+  // The same attempt of an undo that a late success made worthless.
+  const done =
+    request.generation < (undo?.generation ?? 0) || undo?.status === "succeeded" || undo?.status === "nothing_to_undo" || undo?.status === "resolved";
+  if (done) return already(state, { kind: "succeeded", result: null, ...(undo?.status === "nothing_to_undo" ? { nothingToUndo: true } : {}) });
   if (isTerminal(state.status)) return staleToken(report);
   if (outcome.kind === "succeeded") return settled(report, outcome, "CONTINUE");
   if (undo?.report?.attempt !== attempt || outcome.kind === "recalled") return staleToken(report);
   return outcome.kind === "in_progress" ? progressed(report, "CONTINUE") : settled(report, outcome, "CONTINUE");
 }
 
+function ofConfirm(report: Report): Answered | AppError {
+  const { state, run, request } = report;
+  const { outcome, attempt } = request;
+  const { confirm } = run;
+  if (confirm?.status === "succeeded" || confirm?.status === "resolved") return already(state, { kind: "succeeded", result: null });
+  if (isTerminal(state.status)) return staleToken(report);
+  if (outcome.kind === "succeeded") return settled(report, outcome, "CONTINUE");
+  if (confirm?.report?.attempt !== attempt || outcome.kind === "recalled") return staleToken(report);
+  return outcome.kind === "in_progress" ? progressed(report, "CONTINUE") : settled(report, outcome, "CONTINUE");
+}
+
 /** The operation is over, or tried again: what any outcome means is said once, in `settle.ts`. */
 function settled(report: Report, told: Exclude<ReportedOutcome, { kind: "in_progress" | "recalled" }>, decision: ReportDecision): Answered {
   const { request, step } = report;
-  const settle = request.operation === "action" ? settleAction : settleUndo;
+  const settle = { action: settleAction, compensate: settleUndo, confirm: settleConfirm }[request.operation];
   const target = { step, path: request.path, attempt: request.attempt };
   return new Answered(settle(report, target, outcomeOf(told), request.random), { decision });
 }

@@ -15,6 +15,7 @@ import type { CompiledRevision, Definition } from "./definition.ts";
 import type { NewEvent } from "./events.ts";
 import type { ExecutionState, StepRun } from "./execution-state.ts";
 import { type Failure, failure } from "./failure.ts";
+import { decideClosing, isOursToEnd, walkAll } from "./saga-walk.ts";
 import { isTerminal } from "./states.ts";
 import { decideEnd, decideUndo } from "./undo.ts";
 import { Walk } from "./walk.ts";
@@ -27,24 +28,41 @@ export function decide(revision: CompiledRevision, state: ExecutionState, inFlig
     return state.paused ? commands.filter(({ kind }) => kind === "record") : commands;
   }
   const timeoutAt = state.info?.timeoutAt;
+  if (state.saga === "initializing" && !state.cancel) return decidePrepared(state, now);
   const walk = new Walk(revision, state, inFlight, now);
-  if (state.cancel && !state.pastPivot) return decideTurn(walk, "canceled", failure("CANCELED", state.cancel.reason ?? "canceled by a caller"));
+  if (state.cancel && !state.pastPivot) {
+    return decideTurn(walk, state.cancel.endReason ?? "canceled", failure("CANCELED", state.cancel.reason ?? "canceled by a caller"));
+  }
   if (timeoutAt !== undefined && now >= timeoutAt && !state.pastPivot) {
     return decideTurn(walk, "timeout", failure("TIMEOUT.EXECUTION", "the execution's time is over"));
   }
   // Past the point of no return the execution's time no longer ends it.
   if (state.paused) return waitUntil(state.pastPivot ? undefined : timeoutAt);
+  // It was never submitted; an operator or its starter has to say.
+  if (state.saga === "stuck" && state.startedAt === undefined && state.info?.saga?.prepared) return [];
   const startAt = state.info?.startAt;
   if (state.startedAt === undefined) {
     return startAt !== undefined && now < startAt ? waitUntil(Math.min(startAt, timeoutAt ?? startAt)) : [{ kind: "start" }];
   }
-  // Stuck on the undo of a loser: its slow retry goes on. Otherwise an operator has to decide.
-  if (state.saga === "stuck" && ![...state.steps.values()].some((run) => run.undo?.status === "exhausted")) return [];
-  const position = walk.sequence(definition.steps, "");
-  if (position.kind === "done") return [{ kind: "complete" }];
+  // Stuck on the undo of a loser or on a confirmation: its slow retry goes on. Otherwise an operator has to decide.
+  if (state.saga === "stuck" && ![...state.steps.values()].some(({ undo, confirm }) => undo?.status === "exhausted" || confirm?.status === "exhausted"))
+    return [];
+  const position = walkAll(walk);
   if (position.kind === "failed") return [...walk.commands, ...decideFailed(definition, state, position.run, now)];
+  if (position.kind === "done") {
+    const closing = decideClosing(walk);
+    if (closing.length > 0) return closing;
+  }
   if (timeoutAt !== undefined && !state.pastPivot) walk.commands.push({ kind: "wait", until: timeoutAt });
   return walk.commands;
+}
+
+/** Not submitted: nothing begins. When its time is over nobody knows whether its starter has committed, so nobody guesses. */
+function decidePrepared(state: ExecutionState, now: number): Command[] {
+  const timeoutAt = state.info?.timeoutAt;
+  if (timeoutAt === undefined || now < timeoutAt) return waitUntil(timeoutAt);
+  const cause = failure("TIMEOUT.EXECUTION", "the saga was not submitted in its time; submit or abort it");
+  return [{ kind: "record", event: { type: "saga_state_changed", at: now, stepPath: "", attempt: 0, payload: { state: "stuck", failure: cause } } }];
 }
 
 function waitUntil(moment: number | undefined): Command[] {
@@ -68,14 +86,16 @@ export function failExecution(definition: Definition, state: ExecutionState, cau
   return turn(definition, state, now, "step_failed", cause, stepPath);
 }
 
+type TurnReason = "canceled" | "timeout" | "aborted" | "checkback_no";
+
 /** Cancel or timeout: what runs is ended first, because no undo may start while its action may still run. */
-function decideTurn(walk: Walk, reason: "canceled" | "timeout", cause: Failure): Command[] {
+function decideTurn(walk: Walk, reason: TurnReason, cause: Failure): Command[] {
   const { state, now } = walk;
-  const graceUntil = reason === "canceled" ? state.cancel?.graceUntil : undefined;
+  const graceUntil = reason !== "timeout" ? state.cancel?.graceUntil : undefined;
   if (graceUntil !== undefined && now < graceUntil && [...state.steps.keys()].some((path) => walk.inFlight.has(operationKey(path, "action")))) {
     return waitUntil(graceUntil);
   }
-  if (cancelRegion(walk, () => true, cause.name)) return walk.commands;
+  if (cancelRegion(walk, isOursToEnd(walk), cause.name)) return walk.commands;
   // A point of no return that was reached with an unknown outcome: turning back would be a guess.
   const unknownPivot = [...state.steps.values()].find(
     (run) => run.action === "unknown" && walk.revision.definition.stepsByName.get(run.name)?.kind === "pivot",
@@ -90,7 +110,7 @@ function turn(
   definition: Definition,
   state: ExecutionState,
   now: number,
-  reason: "step_failed" | "canceled" | "timeout",
+  reason: TurnReason | "step_failed",
   cause: Failure,
   stepPath: string | undefined,
 ): NewEvent {

@@ -25,6 +25,15 @@ export interface Definition {
   readonly undoOrder: UndoOrder;
   readonly haltOnStuck: boolean;
   readonly durability: "effect_barriers" | "every_step";
+  /** Steps that joined the execution while it ran (see `saga-definition.ts`); absent where none did. */
+  readonly joined?: Joined;
+}
+
+export interface Joined {
+  /** One after the other; the steps of one stage run together. */
+  readonly stages: readonly (readonly Step[])[];
+  /** Carried out by their callers, beside everything else. */
+  readonly selfDriven: readonly Step[];
 }
 
 /** A workflow revision ready to run: what is fixed for it and does not stand in the ledger. */
@@ -62,6 +71,8 @@ export interface Step {
   /** Undefined: an effect that declares nothing; it is listed as standing when the saga turns back. */
   readonly kind: CompensationKind | undefined;
   readonly compensation: Compensation | undefined;
+  /** Makes the action final once the saga can no longer turn back; only steps of sagas have one. */
+  readonly confirmation?: Step;
   readonly exports: ReadonlyMap<string, Expression>;
   readonly idempotencyKey: Template | undefined;
   readonly resultSchema: JsonObject | undefined;

@@ -14,6 +14,18 @@ import type { EndReason, ExecutionStatus, SagaStatus, TerminalExecutionStatus } 
 
 export type Outcome = "failed" | "unknown";
 
+/** What a standalone saga was started with, beside its steps. */
+export interface SagaTerms {
+  /** Completes by itself when all steps are done. */
+  readonly autoComplete?: boolean;
+  /** Begins only after SubmitSaga, or when its starter says that it has committed. */
+  readonly prepared?: boolean;
+  /** CompensationPolicy as the contract's JSON. */
+  readonly compensationPolicy?: JsonObject;
+  /** Endpoint that is asked whether the starter has committed and hears of the end, as the contract's JSON. */
+  readonly checkBack?: JsonObject;
+}
+
 export interface EventPayloads {
   execution_created: {
     readonly workflowId: string;
@@ -31,6 +43,8 @@ export interface EventPayloads {
     readonly traceparent?: string;
     readonly parentExecutionId?: string;
     readonly rerunOf?: string;
+    /** A standalone saga: its steps come from `step_enlisted`. */
+    readonly saga?: SagaTerms;
   };
   execution_started: { readonly variables?: JsonObject };
   execution_paused: { readonly actor: string; readonly reason?: string };
@@ -41,6 +55,8 @@ export interface EventPayloads {
     readonly compensate?: boolean;
     /** Attempts in flight are left alone until then. */
     readonly graceUntil?: number;
+    /** Why it turns back; `canceled` unless said. */
+    readonly endReason?: "aborted" | "checkback_no";
   };
   execution_ended: {
     readonly state: TerminalExecutionStatus;
@@ -67,6 +83,8 @@ export interface EventPayloads {
     readonly revision?: number;
     /** Replaces the input from here on. */
     readonly input?: Json;
+    /** Path of a step whose late success proves that something is left to undo: it goes on backwards. */
+    readonly evidence?: string;
   };
 
   step_started: {
@@ -130,6 +148,7 @@ export interface EventPayloads {
   step_waiting: { readonly wakeAt?: number; readonly awaiting?: string; readonly startedAt?: number; readonly input?: Json };
   event_received: { readonly eventType: string; readonly data: Json; readonly dedupId?: string };
   variables_set: { readonly variables: JsonObject; readonly actor?: string };
+  /** `step` is a SagaStep as the contract's JSON, everything its undo needs included. */
   step_enlisted: { readonly step: JsonObject; readonly selfDriven?: boolean };
 
   compensation_started: {
@@ -141,7 +160,8 @@ export interface EventPayloads {
     readonly generation?: number;
     readonly reported?: ReportTerms;
   };
-  compensation_succeeded: { readonly result?: Json; readonly nothingToUndo?: boolean };
+  /** `resolved`: an operator's word that the effect is gone. */
+  compensation_succeeded: { readonly result?: Json; readonly nothingToUndo?: boolean; readonly resolved?: boolean };
   compensation_retry_scheduled: { readonly failure: Failure; readonly outcome: Outcome; readonly nextAttemptAt: number };
   compensation_failed: {
     readonly failure: Failure;
@@ -150,14 +170,31 @@ export interface EventPayloads {
     readonly exhausted?: boolean;
     /** Slow retry that goes on while stuck. */
     readonly nextAttemptAt?: number;
+    /** An operator's word that the effect stays. */
+    readonly abandoned?: boolean;
   };
 
   confirmation_started: { readonly input?: Json; readonly idempotencyKey?: string; readonly deadlineAt?: number; readonly reported?: ReportTerms };
-  confirmation_succeeded: { readonly result?: Json };
+  confirmation_succeeded: { readonly result?: Json; readonly resolved?: boolean };
   confirmation_retry_scheduled: { readonly failure: Failure; readonly outcome: Outcome; readonly nextAttemptAt: number };
-  confirmation_failed: { readonly failure: Failure; readonly outcome: Outcome; readonly exhausted?: boolean };
+  confirmation_failed: {
+    readonly failure: Failure;
+    readonly outcome: Outcome;
+    readonly exhausted?: boolean;
+    readonly nextAttemptAt?: number;
+    readonly abandoned?: boolean;
+  };
 
-  saga_state_changed: { readonly state: SagaStatus; readonly endReason?: EndReason; readonly failure?: Failure; readonly stepPath?: string };
+  saga_state_changed: {
+    readonly state: SagaStatus;
+    readonly endReason?: EndReason;
+    readonly failure?: Failure;
+    readonly stepPath?: string;
+    /** Later end of its time. */
+    readonly timeoutAt?: number;
+    /** No more steps come: it completes when those it has are done. */
+    readonly completeWhenIdle?: boolean;
+  };
   operator_acted: { readonly actor: string; readonly action: string; readonly reason?: string; readonly stepPath?: string; readonly result?: Json };
   anomaly: { readonly kind: string; readonly message: string; readonly details?: Json };
 }

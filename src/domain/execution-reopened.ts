@@ -3,7 +3,7 @@
  * tried again with a fresh budget, and what attempts before may have done to the world stays on record.
  */
 import type { EventPayloads } from "./events.ts";
-import type { ExecutionState, StepRun } from "./execution-state.ts";
+import type { ExecutionState, StepRun, UndoRun } from "./execution-state.ts";
 
 /** Answers with the runs it changed. */
 export function applyReopened(state: ExecutionState, payload: EventPayloads["execution_reopened"], at: number): readonly StepRun[] {
@@ -14,15 +14,19 @@ export function applyReopened(state: ExecutionState, payload: EventPayloads["exe
   state.failure = undefined;
   state.failedStep = undefined;
   state.standingEffects = [];
-  // A saga that is stuck on its way back stays on its way back.
-  if (payload.from !== "stuck") state.turn = undefined;
+  // A saga that is stuck on its way back stays on its way back, and proof of a late success sends it there again.
+  if (payload.from !== "stuck" && payload.evidence === undefined) state.turn = undefined;
   if (!state.turn) state.cancel = undefined;
   reopenInfo(state, payload, hadEnded);
   // Nothing has run: the start values of the variables may have been what failed, so it starts once more.
   if (state.steps.size === 0) state.startedAt = undefined;
-  state.saga = state.turn ? "compensating" : state.pastPivot ? "completing" : "running";
+  const isPrepared = state.info?.saga?.prepared === true && payload.from === "stuck" && state.startedAt === undefined;
+  state.saga = isPrepared ? "initializing" : state.turn ? "compensating" : state.pastPivot ? "completing" : "running";
   state.status = state.turn ? "compensating" : state.startedAt === undefined ? "pending" : "running";
-  for (const run of state.steps.values()) if (run.undo?.status === "exhausted") tryUndoAgain(run.undo, at);
+  for (const { undo, confirm } of state.steps.values()) {
+    if (undo?.status === "exhausted") tryAgain(undo, at);
+    if (confirm?.status === "exhausted") tryAgain(confirm, at);
+  }
   return [
     ...(payload.steps ?? []).flatMap((path) => reopenRun(state, path, "pending")),
     ...(payload.blocks ?? []).flatMap((path) => reopenRun(state, path, "running")),
@@ -73,7 +77,7 @@ function reopenRun(state: ExecutionState, path: string, status: "pending" | "run
   return [run];
 }
 
-function tryUndoAgain(undo: NonNullable<StepRun["undo"]>, at: number): void {
+function tryAgain(undo: UndoRun, at: number): void {
   undo.status = "pending";
   undo.attemptsBefore = undo.attempt;
   undo.firstStartedAt = at;

@@ -46,8 +46,11 @@ export interface StepRun {
   /** A given up attempt may go on until then. */
   mayRunUntil: number | undefined;
   undo: UndoRun | undefined;
+  /** Its confirmation, once one is due. */
+  confirm: UndoRun | undefined;
 }
 
+/** The run of a compensation or of a confirmation. */
 export interface UndoRun {
   status: OperationStatus;
   attempt: number;
@@ -59,6 +62,19 @@ export interface UndoRun {
   failure: Failure | undefined;
   /** Set while the open attempt's outcome is awaited from outside. */
   report: ReportWait | undefined;
+  /** How often proof of a late success made another undo necessary; names the keys of its calls. */
+  generation: number;
+  /** An operator decided that the effect stays. */
+  abandoned: boolean;
+  /** Proof of a late success came while it was under way. */
+  isOutrun: boolean;
+}
+
+/** A step that joined by StartSaga or EnlistStep, as the contract's SagaStep in JSON. */
+export interface EnlistedStep {
+  readonly name: string;
+  readonly step: JsonObject;
+  readonly selfDriven: boolean;
 }
 
 export interface ExecutionState extends ExecutionIdentity {
@@ -72,6 +88,10 @@ export interface ExecutionState extends ExecutionIdentity {
   startedAt: number | undefined;
   endedAt: number | undefined;
   variables: JsonObject;
+  /** Steps that joined, in their order; a new list with each change. */
+  enlisted: readonly EnlistedStep[];
+  /** The saga was told that no more steps come. */
+  completeWhenIdle: boolean;
   readonly steps: Map<string, StepRun>;
   /** Why the saga turned back: set once per opening. */
   turn: { readonly reason: EndReason; readonly failure: Failure | undefined; readonly stepPath: string | undefined } | undefined;
@@ -105,6 +125,8 @@ export function emptyExecution(identity: ExecutionIdentity): ExecutionState {
     startedAt: undefined,
     endedAt: undefined,
     variables: {},
+    enlisted: [],
+    completeWhenIdle: false,
     steps: new Map(),
     turn: undefined,
     pastPivot: false,

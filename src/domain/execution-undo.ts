@@ -7,57 +7,102 @@ export type UndoEvent = Extract<ExecutionEvent, { type: `compensation_${string}`
 
 export function applyUndoEvent(run: StepRun, event: UndoEvent): void {
   switch (event.type) {
-    case "compensation_started": {
-      const undo = undoOf(run, event.at);
-      undo.status = "dispatched";
-      undo.attempt = event.attempt;
-      undo.wakeAt = undefined;
-      undo.endedAt = undefined;
-      undo.report = event.payload.reported && waitFor(event.payload.reported, event.attempt, event.at, event.payload.deadlineAt);
+    case "compensation_started":
+      begin((run.undo ??= newRun(event.at)), event);
+      run.undo.generation = event.payload.generation ?? run.undo.generation;
       run.status = "compensating";
       return;
-    }
     case "compensation_succeeded": {
-      const undo = undoOf(run, event.at);
-      undo.report = undefined;
-      undo.status = event.payload.nothingToUndo ? "nothing_to_undo" : "succeeded";
-      undo.endedAt = event.at;
-      undo.wakeAt = undefined;
-      undo.failure = undefined;
+      const undo = (run.undo ??= newRun(event.at));
+      const { nothingToUndo, resolved } = event.payload;
+      succeed(undo, event.at, resolved ? "resolved" : nothingToUndo ? "nothing_to_undo" : "succeeded");
       run.status = "compensated";
+      if (undo.isOutrun) undoOnceMore(run);
       return;
     }
-    case "compensation_retry_scheduled": {
-      const undo = undoOf(run, event.at);
-      undo.report = undefined;
-      undo.status = event.payload.outcome;
-      undo.failure = event.payload.failure;
-      undo.wakeAt = event.payload.nextAttemptAt;
+    case "compensation_retry_scheduled":
+      schedule((run.undo ??= newRun(event.at)), event);
       return;
-    }
     case "compensation_failed": {
-      const undo = undoOf(run, event.at);
-      undo.report = undefined;
-      undo.status = event.payload.exhausted ? "exhausted" : event.payload.outcome;
-      undo.failure = event.payload.failure;
-      undo.endedAt = event.at;
-      undo.wakeAt = event.payload.nextAttemptAt;
+      const undo = (run.undo ??= newRun(event.at));
+      giveUp(undo, event);
       run.status = "compensation_failed";
       return;
     }
     case "confirmation_started":
+      begin((run.confirm ??= newRun(event.at)), event);
+      return;
     case "confirmation_succeeded":
+      succeed((run.confirm ??= newRun(event.at)), event.at, event.payload.resolved ? "resolved" : "succeeded");
+      return;
     case "confirmation_retry_scheduled":
+      schedule((run.confirm ??= newRun(event.at)), event);
+      return;
     case "confirmation_failed":
-      // Confirmations belong to standalone sagas; executions of workflows make none.
+      giveUp((run.confirm ??= newRun(event.at)), event);
       return;
     default:
       event satisfies never;
   }
 }
 
-function undoOf(run: StepRun, at: number): UndoRun {
-  run.undo ??= {
+/**
+ * The action turned out to have had its effect after all. An undo that was done, or is under way without knowing of it, is
+ * done once more, under keys of its own: the participant must not take it for a repeat.
+ */
+export function undoOnceMore(run: StepRun): void {
+  const { undo } = run;
+  if (!undo || undo.attempt === 0 || undo.abandoned) return;
+  if (undo.endedAt === undefined) {
+    undo.isOutrun = true;
+    return;
+  }
+  undo.generation += 1;
+  undo.status = "none";
+  undo.attemptsBefore = undo.attempt;
+  undo.endedAt = undefined;
+  undo.wakeAt = undefined;
+  undo.failure = undefined;
+  undo.isOutrun = false;
+  run.status = "completed";
+}
+
+function begin(undo: UndoRun, event: Extract<UndoEvent, { type: `${string}_started` }>): void {
+  // The budget of another undo counts from its own first attempt.
+  if (undo.status === "none") undo.firstStartedAt = event.at;
+  undo.status = "dispatched";
+  undo.attempt = event.attempt;
+  undo.wakeAt = undefined;
+  undo.endedAt = undefined;
+  undo.report = event.payload.reported && waitFor(event.payload.reported, event.attempt, event.at, event.payload.deadlineAt);
+}
+
+function succeed(undo: UndoRun, at: number, status: "resolved" | "nothing_to_undo" | "succeeded"): void {
+  undo.report = undefined;
+  undo.status = status;
+  undo.endedAt = at;
+  undo.wakeAt = undefined;
+  undo.failure = undefined;
+}
+
+function schedule(undo: UndoRun, { payload }: Extract<UndoEvent, { type: `${string}_retry_scheduled` }>): void {
+  undo.report = undefined;
+  undo.status = payload.outcome;
+  undo.failure = payload.failure;
+  undo.wakeAt = payload.nextAttemptAt;
+}
+
+function giveUp(undo: UndoRun, { payload, at }: Extract<UndoEvent, { type: `${string}_failed` }>): void {
+  undo.report = undefined;
+  undo.status = payload.abandoned ? "skipped" : payload.exhausted ? "exhausted" : payload.outcome;
+  undo.abandoned = payload.abandoned === true;
+  undo.failure = payload.failure;
+  undo.endedAt = at;
+  undo.wakeAt = payload.nextAttemptAt;
+}
+
+function newRun(at: number): UndoRun {
+  return {
     status: "none",
     attempt: 0,
     attemptsBefore: 0,
@@ -66,6 +111,8 @@ function undoOf(run: StepRun, at: number): UndoRun {
     endedAt: undefined,
     failure: undefined,
     report: undefined,
+    generation: 0,
+    abandoned: false,
+    isOutrun: false,
   };
-  return run.undo;
 }

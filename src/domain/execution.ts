@@ -7,13 +7,14 @@
  * would make recovery quadratic. It reads nothing but its two arguments.
  */
 import { invariant } from "../base/errors.ts";
-import type { JsonObject } from "../base/json.ts";
+import { isJsonObject, type JsonObject } from "../base/json.ts";
 import type { EventPayloads, ExecutionEvent } from "./events.ts";
 import { applyReopened } from "./execution-reopened.ts";
 import { type ExecutionIdentity, type ExecutionState, emptyExecution, type StepRun } from "./execution-state.ts";
-import { applyUndoEvent } from "./execution-undo.ts";
+import { applyUndoEvent, undoOnceMore } from "./execution-undo.ts";
 import type { Failure } from "./failure.ts";
 import { heardOf, waitFor } from "./reported.ts";
+import { replaceParticipant } from "./saga-address.ts";
 import type { OperationStatus, SagaStatus, StepStatus } from "./states.ts";
 
 /** Folds a ledger from its first event. */
@@ -30,6 +31,7 @@ export function applyEvent(state: ExecutionState, event: ExecutionEvent): void {
     case "execution_created":
       state.info = event.payload;
       state.createdAt = event.at;
+      if (event.payload.saga?.prepared) state.saga = "initializing";
       return;
     case "execution_started":
       state.startedAt = event.at;
@@ -79,9 +81,13 @@ export function applyEvent(state: ExecutionState, event: ExecutionEvent): void {
     case "confirmation_failed":
       applyUndoEvent(requireRun(state, event.stepPath), event);
       return;
-    case "event_received":
     case "step_enlisted":
+      state.enlisted = [...state.enlisted, { name: event.stepPath, step: event.payload.step, selfDriven: event.payload.selfDriven === true }];
+      return;
     case "operator_acted":
+      applyOperator(state, event.payload);
+      return;
+    case "event_received":
       return;
     case "anomaly": {
       const run = state.steps.get(event.stepPath);
@@ -93,7 +99,7 @@ export function applyEvent(state: ExecutionState, event: ExecutionEvent): void {
   }
 }
 
-type StepEvent = Extract<ExecutionEvent, { type: `step_${string}` }>;
+type StepEvent = Exclude<Extract<ExecutionEvent, { type: `step_${string}` }>, { type: "step_enlisted" }>;
 
 function applyStepEvent(state: ExecutionState, event: StepEvent): void {
   const run = runAt(state, event.stepPath);
@@ -130,6 +136,8 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
       run.result = event.payload.result;
       run.failure = undefined;
       run.input ??= event.payload.input;
+      // An undo that is done or under way did not know of it.
+      undoOnceMore(run);
       if (event.payload.exports) state.variables = { ...state.variables, ...event.payload.exports };
       break;
     case "step_failed":
@@ -169,8 +177,6 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
     case "step_progressed":
       applyProgress(run, event);
       break;
-    case "step_enlisted":
-      return;
     default:
       event satisfies never;
   }
@@ -178,7 +184,7 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
 }
 
 function applyProgress(run: StepRun, { at, payload }: Extract<StepEvent, { type: "step_progressed" }>): void {
-  const wait = payload.operation === undefined ? run.report : payload.operation === "compensate" ? run.undo?.report : undefined;
+  const wait = payload.operation === undefined ? run.report : payload.operation === "compensate" ? run.undo?.report : run.confirm?.report;
   if (!wait) return;
   heardOf(wait, at, payload.heartbeatMs);
   if (wait === run.report) {
@@ -231,6 +237,11 @@ export function errorScopeOf(failure: Failure): JsonObject {
 }
 
 function applySagaState(state: ExecutionState, payload: EventPayloads["saga_state_changed"]): void {
+  if (payload.completeWhenIdle) state.completeWhenIdle = true;
+  if (payload.timeoutAt !== undefined && state.info) state.info = { ...state.info, timeoutAt: payload.timeoutAt };
+  // Only its terms changed.
+  if (payload.state === state.saga && payload.failure === undefined) return;
+  const wasInitializing = state.saga === "initializing";
   state.saga = payload.state;
   state.stuck = payload.state === "stuck" ? payload.failure : undefined;
   if (payload.state === "compensating") {
@@ -243,10 +254,17 @@ function applySagaState(state: ExecutionState, payload: EventPayloads["saga_stat
     state.failure ??= payload.failure;
     state.failedStep ??= payload.stepPath;
   } else if (payload.state === "completing" || payload.state === "running") {
-    state.status = "running";
+    state.status = wasInitializing && state.startedAt === undefined ? "pending" : "running";
     state.failure = undefined;
     if (payload.state === "completing") state.pastPivot = true;
   }
+}
+
+/** What an operator changed that is no event of a step. */
+function applyOperator(state: ExecutionState, { action, result }: EventPayloads["operator_acted"]): void {
+  if (action !== "replace_participant" || !isJsonObject(result)) return;
+  const { from, to } = result;
+  if (typeof from === "string" && typeof to === "string") state.enlisted = replaceParticipant(state.enlisted, from, to);
 }
 
 function applyEnd(state: ExecutionState, payload: EventPayloads["execution_ended"], at: number): void {
@@ -294,6 +312,7 @@ function runAt(state: ExecutionState, path: string): StepRun {
     contradictedBy: [],
     mayRunUntil: undefined,
     undo: undefined,
+    confirm: undefined,
   };
   state.steps.set(path, run);
   return run;

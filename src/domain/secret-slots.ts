@@ -10,6 +10,13 @@ export interface SecretSlot {
 
 export type SecretSlots = ReadonlyMap<string, SecretSlot>;
 
+/** For steps that name secrets directly: the slot is the secret's name. */
+export const anySlot: SecretSlots = new (class extends Map<string, SecretSlot> {
+  override has(): boolean {
+    return true;
+  }
+})();
+
 const slotName = /^[A-Za-z][A-Za-z0-9_-]{0,63}$/;
 
 /** Reads `secret_slots`. */

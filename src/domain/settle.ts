@@ -2,7 +2,7 @@
 import { findJsonFault, isJsonObject, type Json, type JsonObject, jsonBytes } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
 import { fail, ok, type Result } from "../base/result.ts";
-import type { CompiledRevision, Step } from "./definition.ts";
+import { type CompiledRevision, type Step, undoBudgetMs, undoRetryDefaults } from "./definition.ts";
 import type { NewEvent } from "./events.ts";
 import { errorScopeOf } from "./execution.ts";
 import type { ExecutionState } from "./execution-state.ts";
@@ -124,6 +124,38 @@ export function settleUndo(context: SettleContext, target: AttemptTarget, outcom
   }
   const slow = context.revision.definition.haltOnStuck ? {} : { nextAttemptAt: at + policy.maximumIntervalMs };
   const events: NewEvent[] = [{ type: "compensation_failed", at, stepPath, attempt, payload: { failure: cause, outcome: effect, exhausted: true, ...slow } }];
+  if (state.saga !== "stuck") events.push(sagaEvent(at, { state: "stuck", failure: cause, stepPath }));
+  return events;
+}
+
+/** Events of a confirmation's outcome: done, tried again, or stuck. */
+export function settleConfirm(context: SettleContext, target: AttemptTarget, outcome: StepOutcome, random: number): NewEvent[] {
+  const { state, now: at } = context;
+  const { step, path: stepPath, attempt } = target;
+  const { confirmation } = step;
+  const confirm = state.steps.get(stepPath)?.confirm;
+  if (outcome.kind === "succeeded") {
+    const events: NewEvent[] = [{ type: "confirmation_succeeded", at, stepPath, attempt, payload: { result: outcome.result } }];
+    if (state.saga === "stuck") events.push(sagaEvent(at, { state: "completing" }));
+    return events;
+  }
+  const cause: Failure = { ...(outcome.kind === "failed" ? outcome.failure : failure("INTERNAL", "a confirmation cannot wait")), stepPath };
+  const effect = outcome.kind === "failed" ? outcome.outcome : "failed";
+  const policy = confirmation?.retry ?? undoRetryDefaults;
+  const decision = decideRetry(policy, {
+    failure: cause,
+    attempt: attempt - (confirm?.attemptsBefore ?? 0),
+    retryAfterMs: outcome.kind === "failed" ? outcome.retryAfterMs : undefined,
+    now: at,
+    budgetEndsAt: budgetEnd(confirm?.firstStartedAt, confirmation?.timeouts.scheduleToCloseMs ?? undoBudgetMs),
+    random,
+    always: cause.name !== "EXPRESSION" && !cause.name.startsWith("LIMIT."),
+  });
+  if (decision.kind === "retry") {
+    return [{ type: "confirmation_retry_scheduled", at, stepPath, attempt, payload: { failure: cause, outcome: effect, nextAttemptAt: decision.at } }];
+  }
+  const slow = context.revision.definition.haltOnStuck ? {} : { nextAttemptAt: at + policy.maximumIntervalMs };
+  const events: NewEvent[] = [{ type: "confirmation_failed", at, stepPath, attempt, payload: { failure: cause, outcome: effect, exhausted: true, ...slow } }];
   if (state.saga !== "stuck") events.push(sagaEvent(at, { state: "stuck", failure: cause, stepPath }));
   return events;
 }

@@ -8,7 +8,7 @@
  * A failed undo is repeated with capped backoff until its budget is spent; then the saga is stuck: a visible state that
  * still tries slowly (unless told to halt) and leaves by itself when the undo succeeds.
  */
-import { type Command, type InFlight, operationKey } from "./command.ts";
+import { type Command, type InFlight, type OperationKind, operationKey } from "./command.ts";
 import type { Definition, Step } from "./definition.ts";
 import type { EventPayloads, NewEvent } from "./events.ts";
 import type { ExecutionState, StepRun } from "./execution-state.ts";
@@ -90,7 +90,7 @@ function needsOutput(step: Step, run: StepRun): boolean {
 }
 
 function isUndone(run: StepRun): boolean {
-  return run.undo?.status === "succeeded" || run.undo?.status === "nothing_to_undo" || run.undo?.status === "resolved";
+  return run.undo?.abandoned === true || run.undo?.status === "succeeded" || run.undo?.status === "nothing_to_undo" || run.undo?.status === "resolved";
 }
 
 function stuckWithoutOutput(definition: Definition, state: ExecutionState, now: number): Command[] {
@@ -108,16 +108,16 @@ function undoCommand(step: Step, run: StepRun, inFlight: InFlight, now: number):
   // The action was given up in silence: it may still be having its effect, unless the participant sorts that out itself.
   const quietAt = step.compensation?.barrier ? undefined : run.mayRunUntil;
   if (!undo && quietAt !== undefined && quietAt > now) return { kind: "wait", until: quietAt };
-  if (run.report) return awaitReport(step, run.path, "action", run.report, now);
+  if (run.report && !step.compensation?.barrier) return awaitReport(step, run.path, "action", run.report, now);
   if (undo?.report) return awaitReport(step, run.path, "compensate", undo.report, now);
-  if (!undo || undo.status === "none") return { kind: "undo", step, path: run.path, attempt: 1 };
+  if (!undo || undo.status === "none") return { kind: "undo", step, path: run.path, attempt: (undo?.attempt ?? 0) + 1 };
   if (undo.endedAt !== undefined && undo.wakeAt === undefined) return undefined;
   if (undo.wakeAt !== undefined && undo.wakeAt > now) return { kind: "wait", until: undo.wakeAt };
   return { kind: "undo", step, path: run.path, attempt: undo.attempt + 1 };
 }
 
 /** Somebody outside has it. An action that nobody has taken yet is taken back; an undo is wanted, so it stays. */
-function awaitReport(step: Step, path: string, operation: "action" | "compensate", wait: ReportWait, now: number): Command | undefined {
+export function awaitReport(step: Step, path: string, operation: OperationKind, wait: ReportWait, now: number): Command | undefined {
   const until = expiryOf(wait);
   if (until === undefined) return operation === "action" ? { kind: "recall", path, operation, attempt: wait.attempt } : undefined;
   return until > now ? { kind: "wait", until } : { kind: "expire", step, path, operation };
@@ -127,7 +127,8 @@ function awaitReport(step: Step, path: string, operation: "action" | "compensate
 export function decideEnd(input: { definition: Definition; state: ExecutionState; now: number; turn: Turn; undone: boolean }): NewEvent {
   const { definition, state, turn, undone } = input;
   const standing = standingEffects(definition, state);
-  const anythingUndone = undone && [...state.steps.values()].some((run) => run.undo?.status === "succeeded" || run.undo?.status === "nothing_to_undo");
+  const runs = [...state.steps.values()];
+  const anythingUndone = undone && runs.some(isUndone) && !runs.some((run) => run.undo?.abandoned === true);
   const payload: EventPayloads["execution_ended"] = {
     state: anythingUndone ? "compensated" : endedState(turn.reason),
     endReason: turn.reason,
@@ -140,7 +141,7 @@ export function decideEnd(input: { definition: Definition; state: ExecutionState
 }
 
 function endedState(reason: EndReason): TerminalExecutionStatus {
-  if (reason === "canceled" || reason === "parent") return "canceled";
+  if (reason === "canceled" || reason === "parent" || reason === "aborted" || reason === "checkback_no") return "canceled";
   if (reason === "timeout") return "timed_out";
   return reason === "terminated" ? "terminated" : "failed";
 }
@@ -153,7 +154,7 @@ export function standingEffects(definition: Definition, state: ExecutionState): 
     const step = definition.stepsByName.get(run.name);
     if (step?.nature !== "effect" || step.kind === "readonly") continue;
     if (run.action !== "succeeded" && run.action !== "unknown" && run.action !== "dispatched") continue;
-    if (run.undo && (run.undo.status === "succeeded" || run.undo.status === "nothing_to_undo")) continue;
+    if (run.undo && isUndone(run) && !run.undo.abandoned) continue;
     paths.push(run.path);
     if (step.compensation?.step) compensatable = true;
   }

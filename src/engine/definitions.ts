@@ -1,8 +1,10 @@
 /** Compiled definitions by revision. Revisions are immutable, so an entry is never stale, only dropped when unused. */
-import { AppError } from "../base/errors.ts";
+import { AppError, invariant } from "../base/errors.ts";
 import type { JsonObject } from "../base/json.ts";
 import type { CompiledRevision } from "../domain/definition.ts";
+import type { ExecutionState } from "../domain/execution-state.ts";
 import { parseDefinition } from "../domain/parse-definition.ts";
+import { sagaBase, withJoined } from "../domain/saga-definition.ts";
 import type { StepTypes } from "../domain/step-type.ts";
 
 /** Compiled definitions kept in memory; the least recently used one goes first. */
@@ -45,6 +47,20 @@ export class Definitions {
     if (this.#compiled.size > cachedMax) this.#compiled.delete(this.#compiled.keys().next().value as string);
     return compiled;
   }
+
+  /** What an execution runs: its revision with the steps that joined; of a standalone saga these alone. Throws as `get`. */
+  async of(state: ExecutionState): Promise<CompiledRevision> {
+    return this.joined(await this.baseOf(state), state);
+  }
+
+  /** The revision an execution was started with; of a standalone saga its terms without a step. */
+  async baseOf(state: ExecutionState): Promise<CompiledRevision> {
+    invariant(state.info, `execution ${state.executionId} has a first event`);
+    const { info, tenantId } = state;
+    return info.saga ? sagaBase(state) : await this.get(tenantId, info.workflowId, info.revision);
+  }
+
+  joined = (base: CompiledRevision, state: ExecutionState): CompiledRevision => withJoined(base, state, this.#options.stepTypes);
 
   compile(stored: StoredRevision): CompiledRevision {
     const parsed = parseDefinition(stored.definition, this.#options.stepTypes);

@@ -25,7 +25,7 @@ import type { Definitions } from "./definitions.ts";
 import type { Leases } from "./leases.ts";
 import { ExecutionRun, type RunEnvironment } from "./run-execution.ts";
 
-export interface EngineOptions extends Omit<RunEnvironment, "sleep"> {
+export interface EngineOptions extends Omit<RunEnvironment, "sleep" | "joined"> {
   readonly store: EngineStore;
   readonly definitions: Definitions;
   readonly leases: Leases;
@@ -37,6 +37,8 @@ export interface NewExecution {
   readonly executionId: string;
   readonly start: StartRow;
   readonly created: NewEvent;
+  /** The steps that a saga begins with. */
+  readonly enlisted?: readonly NewEvent[];
   /** Outcomes of another execution that this one goes on from. */
   readonly copied?: readonly NewEvent[];
 }
@@ -56,7 +58,11 @@ export class Engine {
   constructor(options: EngineOptions) {
     this.#options = options;
     const { clock } = options.services;
-    this.#environment = { ...options, sleep: (durationMs, signal) => clock.sleep(durationMs, signal).catch(() => undefined) };
+    this.#environment = {
+      ...options,
+      joined: options.definitions.joined,
+      sleep: (durationMs, signal) => clock.sleep(durationMs, signal).catch(() => undefined),
+    };
   }
 
   start(): void {
@@ -107,7 +113,7 @@ export class Engine {
       throw new AppError("OVERLOADED", "this replica has more work than it can write; try again later", { retryAfterMs: 1_000 });
     }
     const run = new ExecutionRun(this.#environment, revision, emptyExecution({ executionId: execution.executionId, tenantId }));
-    const begun = run.begin(execution.start, execution.created, execution.copied);
+    const begun = run.begin(execution.start, [execution.created, ...(execution.enlisted ?? [])], execution.copied);
     // More than this replica drives at once is stored and left due: it is claimed when there is room, here or elsewhere.
     if (this.#runs.size >= limits.drivenExecutionsMax) run.park();
     this.#drive(tenantId, run);
@@ -174,7 +180,7 @@ export class Engine {
     if (!ledger) throw new AppError("EXECUTION_NOT_FOUND", `execution ${executionId} does not exist`, { metadata: { executionId } });
     const state = foldExecution({ tenantId, executionId }, ledger);
     if (!isTerminal(state.status) || !state.info) return undefined;
-    const revision = await this.#options.definitions.get(tenantId, state.info.workflowId, state.info.revision);
+    const revision = await this.#options.definitions.of(state);
     const refused = applyCommand({ state, revision, now: this.#options.now() }, command);
     if (refused instanceof AppError) throw refused;
     return refused instanceof Answered && refused.events.length === 0 ? refused.answer : undefined;
@@ -232,11 +238,10 @@ export class Engine {
       for (const executionId of ids) await this.#letGo(tenantId, executionId);
       throw error;
     });
-    for (const { executionId, workflowId, revision } of claimed) {
+    for (const executionId of ids) {
       try {
-        if (workflowId === undefined) throw new AppError("FEATURE_DISABLED", "standalone sagas are not driven yet");
         const state = foldExecution({ tenantId, executionId }, ledgers.get(executionId) ?? []);
-        const compiled = await this.#options.definitions.get(tenantId, workflowId, state.info?.revision ?? revision);
+        const compiled = await this.#options.definitions.baseOf(state);
         const run = new ExecutionRun(this.#environment, compiled, state);
         onRun?.(run);
         this.#drive(tenantId, run);

@@ -25,13 +25,13 @@ import { applyEvent } from "../domain/execution.ts";
 import type { ExecutionState } from "../domain/execution-state.ts";
 import { type Failure, failure } from "../domain/failure.ts";
 import { executionRow } from "../domain/projection.ts";
-import { settleAction, settleUndo } from "../domain/settle.ts";
+import { settleAction, settleConfirm, settleUndo } from "../domain/settle.ts";
 import { isTerminal } from "../domain/states.ts";
 import { type OperationRef, taskIdOf } from "../domain/task-token.ts";
 import type { AppendOutcome, AppendRequest, Journal, StartRow } from "../store/journal.ts";
 import { type Attempt, carryOut, type StepEnvironment } from "./run-step.ts";
 import { type DriveTelemetry, type EngineTelemetry, silentTelemetry } from "./telemetry.ts";
-import { endEvents, expiryEvents, startEvents, stepEvents, undoEvents } from "./turn.ts";
+import { confirmEvents, endEvents, expiryEvents, startEvents, stepEvents, undoEvents } from "./turn.ts";
 
 export interface RunEnvironment extends StepEnvironment {
   readonly journal: Journal;
@@ -39,6 +39,8 @@ export interface RunEnvironment extends StepEnvironment {
   /** Resolves after that many milliseconds or when the signal aborts. */
   readonly sleep: (durationMs: number, signal: AbortSignal) => Promise<void>;
   readonly random: () => number;
+  /** The revision with the steps that joined the execution; absent: none ever does. */
+  readonly joined?: (base: CompiledRevision, state: ExecutionState) => CompiledRevision;
   /** Absent: nothing is counted or recorded. */
   readonly telemetry?: EngineTelemetry;
   /**
@@ -60,6 +62,9 @@ export type Control = (state: ExecutionState, revision: CompiledRevision, now: n
 /** Events one turn may hold before it is written: bounds the time the event loop is kept and the size of an append. */
 const eventsPerTurnMax = 100;
 
+const makers = { act: stepEvents, undo: undoEvents, confirm: confirmEvents } as const;
+const settlers = { action: settleAction, compensate: settleUndo, confirm: settleConfirm } as const;
+
 const endsStep: ReadonlySet<string> = new Set(["step_succeeded", "step_failed", "step_skipped"]);
 
 /** Events after which the execution's own row says something else. */
@@ -73,6 +78,7 @@ const changesRow: ReadonlySet<string> = new Set([
   "execution_reopened",
   "saga_state_changed",
   "variables_set",
+  "step_enlisted",
 ]);
 
 interface News {
@@ -83,7 +89,7 @@ interface News {
 
 export class ExecutionRun {
   readonly #environment: RunEnvironment;
-  readonly #revision: CompiledRevision;
+  readonly #base: CompiledRevision;
   readonly #state: ExecutionState;
   readonly #inFlight = new Map<string, AbortController>();
   /** News that the next turn begins with: outcomes and commands. */
@@ -106,9 +112,14 @@ export class ExecutionRun {
 
   constructor(environment: RunEnvironment, revision: CompiledRevision, state: ExecutionState) {
     this.#environment = environment;
-    this.#revision = revision;
+    this.#base = revision;
     this.#state = state;
     this.#isRowOld = state.sequence > 0;
+  }
+
+  /** What it runs: steps may have joined since it was loaded. */
+  get #revision(): CompiledRevision {
+    return this.#environment.joined?.(this.#base, this.#state) ?? this.#base;
   }
 
   /** As folded so far; changes while the run goes on. */
@@ -121,12 +132,12 @@ export class ExecutionRun {
   }
 
   /**
-   * Begins a new execution; resolves when its first turn is durable or was refused. `run` must follow. `copied` are
-   * outcomes of another execution that this one goes on from.
+   * Begins a new execution; resolves when its first turn is durable or was refused. `run` must follow. `created` is the first
+   * event, and the steps of a saga; `copied` are outcomes of another execution that this one goes on from.
    */
-  begin(start: StartRow, created: NewEvent, copied: readonly NewEvent[] = []): Promise<AppendOutcome> {
+  begin(start: StartRow, created: readonly NewEvent[], copied: readonly NewEvent[] = []): Promise<AppendOutcome> {
     this.#start = start;
-    this.#fold([created]);
+    this.#fold(created);
     if (copied.length > 0) {
       this.#fold(startEvents(this.#environment, this.#state, this.#revision));
       if (this.#state.status === "running") this.#fold(copied);
@@ -199,7 +210,7 @@ export class ExecutionRun {
 
   /** A parking run begins nothing; with durability EVERY_STEP no step computes before the previous one is durable; otherwise only long turns are cut. */
   #needsCommitFirst(command: Command): boolean {
-    if (this.#parking) return command.kind === "act" || command.kind === "undo";
+    if (this.#parking) return command.kind === "act" || command.kind === "undo" || command.kind === "confirm";
     if (command.kind !== "act" || command.step.nature === "effect") return false;
     if (this.#turn.length >= eventsPerTurnMax) return true;
     return this.#revision.definition.durability === "every_step" && this.#turn.some((event) => endsStep.has(event.type));
@@ -221,8 +232,9 @@ export class ExecutionRun {
       case "recall":
         return this.#recall(command);
       case "act":
-      case "undo": {
-        const turn = (kind === "act" ? stepEvents : undoEvents)(this.#environment, this.#state, this.#revision, command);
+      case "undo":
+      case "confirm": {
+        const turn = makers[kind](this.#environment, this.#state, this.#revision, command);
         this.#fold(turn.events);
         if (!turn.effect) return;
         this.#effects.push(turn.effect);
@@ -246,7 +258,7 @@ export class ExecutionRun {
   /** A retry changed the revision: it is left due at once, and whoever claims it loads that one. */
   #isForeign(): boolean {
     const { info } = this.#state;
-    return info !== undefined && info.revision !== this.#revision.revision;
+    return info !== undefined && info.revision !== this.#base.revision;
   }
 
   /** Ended, or nothing happens here for long enough that parking pays. */
@@ -345,8 +357,7 @@ export class ExecutionRun {
       this.#inFlight.delete(key);
       const context = { revision: this.#revision, state: this.#state, now: now() };
       const target = { step: attempt.step, path: attempt.path, attempt: attempt.number };
-      const settle = attempt.operation === "action" ? settleAction : settleUndo;
-      this.#fold(settle(context, target, outcome, this.#environment.random()));
+      this.#fold(settlers[attempt.operation](context, target, outcome, this.#environment.random()));
     };
     this.#inbox.push({ take, drop: () => undefined });
     this.#wakeUp();

@@ -6,8 +6,9 @@ import { invariant, messageOf } from "../base/errors.ts";
 import { findJsonFault, isJsonObject, type Json, type JsonObject, storable } from "../base/json.ts";
 import { Mask } from "../base/mask.ts";
 import { fail, ok, type Result } from "../base/result.ts";
-import type { CompiledRevision, Step } from "../domain/definition.ts";
-import type { ExecutionState } from "../domain/execution-state.ts";
+import type { OperationKind } from "../domain/command.ts";
+import type { CompiledRevision, Step, Timeouts } from "../domain/definition.ts";
+import type { ExecutionState, StepRun } from "../domain/execution-state.ts";
 import { evaluateExpression } from "../domain/expressions/evaluate-expression.ts";
 import type { EvaluationContext, Expression, Scope, Template } from "../domain/expressions/expression.ts";
 import { renderTemplate } from "../domain/expressions/render-template.ts";
@@ -31,11 +32,11 @@ export interface StepEnvironment {
 /** Everything one attempt needs, fixed before it runs. */
 export interface Attempt {
   readonly step: Step;
-  /** The step that is carried out: the step itself, or the one that undoes it. */
+  /** The step that is carried out: the step itself, or the one that undoes or confirms it. */
   readonly leaf: Step;
   readonly path: string;
   readonly number: number;
-  readonly operation: "action" | "compensate";
+  readonly operation: OperationKind;
   readonly config: JsonObject;
   readonly idempotencyKey: string;
   readonly deadlineAt: number;
@@ -43,6 +44,7 @@ export interface Attempt {
   readonly handler: StepHandler;
   /** Whose slots and bindings its secrets are found by. */
   readonly revision: CompiledRevision;
+  readonly original?: StepCall["original"];
 }
 
 /** Renders what the attempt is called with. A failure means that nothing was called. */
@@ -50,22 +52,22 @@ export function prepareAttempt(
   environment: StepEnvironment,
   state: ExecutionState,
   revision: CompiledRevision,
-  target: { readonly step: Step; readonly path: string; readonly attempt: number; readonly operation: "action" | "compensate" },
+  target: { readonly step: Step; readonly path: string; readonly attempt: number; readonly operation: OperationKind },
 ): Result<Attempt, Failure> {
   const { step, path, operation } = target;
-  const leaf = operation === "action" ? step : step.compensation?.step;
-  invariant(leaf, `${path} declares the undo that is called`);
+  const leaf = leafOf(step, operation);
+  invariant(leaf, `${path} declares the ${operation} that is called`);
   const handler = environment.handlers.get(leaf.type);
   invariant(handler, `step type ${leaf.type} has a handler`);
   const run = state.steps.get(path);
-  const extra = operation === "compensate" ? undoVariables(run?.input, run?.result, state.turn?.failure) : undefined;
+  const extra = operation !== "action" ? undoVariables(run?.input, run?.result, state.turn?.failure) : undefined;
   const scope = scopeOf(state, revision, path, extra);
   const context = contextOf(environment, state, path);
   const config = renderTemplate(leaf.config.rendered, scope, context);
   if (!config.ok) return fail(config.fault);
   const key = idempotencyKeyOf(step, state, target.path, operation, scope, context);
   if (!key.ok) return fail(key.fault);
-  const timeouts = operation === "action" ? step.timeouts : (step.compensation?.timeouts ?? step.timeouts);
+  const timeouts = timeoutsOf(step, leaf, operation);
   return ok({
     step,
     leaf,
@@ -78,19 +80,47 @@ export function prepareAttempt(
     scope,
     handler,
     revision,
+    ...(operation === "action" ? {} : { original: originalOf(run) }),
   });
 }
 
-/** Constant over attempts, replicas and restarts (saga rule R2): `{execution}/{path}/{operation}` unless the definition names one. */
+function leafOf(step: Step, operation: OperationKind): Step | undefined {
+  if (operation === "action") return step;
+  return operation === "compensate" ? step.compensation?.step : step.confirmation;
+}
+
+function timeoutsOf(step: Step, leaf: Step, operation: OperationKind): Timeouts {
+  return operation === "compensate" ? (step.compensation?.timeouts ?? step.timeouts) : leaf.timeouts;
+}
+
+/** What an undo or a confirmation is told of its action. */
+function originalOf(run: StepRun | undefined): NonNullable<StepCall["original"]> {
+  const isKnown = run?.action === "succeeded";
+  return {
+    input: run?.input ?? null,
+    output: isKnown ? (run.result ?? null) : null,
+    mayNotHaveRun: !isKnown,
+    generation: run?.undo?.generation ?? 0,
+  };
+}
+
+/**
+ * Constant over attempts, replicas and restarts (saga rule R2): `{execution}/{path}/{operation}` unless the definition names one;
+ * with `#n` for undos that proof of a late success made necessary.
+ */
 function idempotencyKeyOf(
   step: Step,
   state: ExecutionState,
   path: string,
-  operation: "action" | "compensate",
+  operation: OperationKind,
   scope: Scope,
   context: EvaluationContext,
 ): Result<string, Failure> {
-  if (!step.idempotencyKey || operation === "compensate") return ok(`${state.executionId}/${path}/${operation}`);
+  if (operation === "compensate") {
+    const generation = state.steps.get(path)?.undo?.generation ?? 0;
+    return ok(`${state.executionId}/${path}/compensate${generation === 0 ? "" : `#${generation}`}`);
+  }
+  if (!step.idempotencyKey || operation === "confirm") return ok(`${state.executionId}/${path}/${operation}`);
   const rendered = renderTemplate(step.idempotencyKey, scope, context);
   if (!rendered.ok) return rendered;
   return typeof rendered.value === "string" && rendered.value !== ""
@@ -174,6 +204,7 @@ function callOf(environment: StepEnvironment, state: ExecutionState, attempt: At
     config: attempt.config,
     signal,
     deadlineAt: attempt.deadlineAt,
+    original: attempt.original,
     secrets,
     now: environment.now,
     evaluate: (path, extra) => {

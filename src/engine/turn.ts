@@ -4,6 +4,7 @@
  */
 import { isJsonObject, type Json } from "../base/json.ts";
 import { openBlock } from "../domain/blocks/open-block.ts";
+import type { OperationKind } from "../domain/command.ts";
 import { failExecution } from "../domain/decide.ts";
 import type { CompiledRevision, Step } from "../domain/definition.ts";
 import type { NewEvent } from "../domain/events.ts";
@@ -14,7 +15,7 @@ import { type Failure, failure } from "../domain/failure.ts";
 import { findSchemaFault } from "../domain/json-schema.ts";
 import { expired, type ReportTerms } from "../domain/reported.ts";
 import { scopeOf } from "../domain/scope.ts";
-import { failedEvent, settleAction, settleUndo } from "../domain/settle.ts";
+import { failedEvent, settleAction, settleConfirm, settleUndo } from "../domain/settle.ts";
 import { type Attempt, carryOutNow, prepareAttempt, type StepEnvironment } from "./run-step.ts";
 
 export interface TurnEnvironment extends StepEnvironment {
@@ -115,10 +116,12 @@ export function undoEvents(environment: TurnEnvironment, state: ExecutionState, 
     return { events: [started, ...settleUndo({ revision, state, now: at }, target, outcome, environment.random())] };
   }
   const prior = prepared.value;
-  const input = attempt === 1 ? { input: prior.config } : {};
+  const { generation = 0, attemptsBefore = 0 } = state.steps.get(stepPath)?.undo ?? {};
+  const input = attempt === 1 + attemptsBefore ? { input: prior.config } : {};
   const terms = reportTerms(prior);
   const deadline = terms ? { ...deadlineOf(prior, terms), reported: terms } : { deadlineAt: prior.deadlineAt };
-  const payload = { ...input, ...mayNotHaveRun, idempotencyKey: prior.idempotencyKey, ...deadline };
+  const again = generation > 0 ? { generation } : {};
+  const payload = { ...input, ...mayNotHaveRun, ...again, idempotencyKey: prior.idempotencyKey, ...deadline };
   const started: NewEvent = { type: "compensation_started", at, stepPath, attempt, payload };
   if (terms) return { events: [started], reported: prior };
   if (prior.leaf.nature === "effect") return { events: [started], effect: prior };
@@ -131,25 +134,42 @@ export function expiryEvents(
   environment: TurnEnvironment,
   state: ExecutionState,
   revision: CompiledRevision,
-  { step, path, operation }: { readonly step: Step; readonly path: string; readonly operation: "action" | "compensate" },
+  { step, path, operation }: { readonly step: Step; readonly path: string; readonly operation: OperationKind },
 ): NewEvent[] {
   const run = state.steps.get(path);
-  const wait = operation === "action" ? run?.report : run?.undo?.report;
+  const wait = { action: run?.report, compensate: run?.undo?.report, confirm: run?.confirm?.report }[operation];
   if (!wait) return [];
-  const settle = operation === "action" ? settleAction : settleUndo;
+  const settle = { action: settleAction, compensate: settleUndo, confirm: settleConfirm }[operation];
   return settle({ revision, state, now: environment.now() }, { step, path, attempt: wait.attempt }, expired(wait), environment.random());
 }
 
 function reportTerms({ step, leaf, operation }: Attempt): ReportTerms | undefined {
   const { reportedFrom } = leaf;
   if (!reportedFrom) return undefined;
-  const { startToCloseMs, heartbeatMs } = operation === "action" ? step.timeouts : (step.compensation?.timeouts ?? step.timeouts);
+  const { startToCloseMs, heartbeatMs } = operation === "compensate" ? (step.compensation?.timeouts ?? step.timeouts) : leaf.timeouts;
   return { from: reportedFrom, closeMs: startToCloseMs, ...(heartbeatMs === undefined ? {} : { heartbeatMs }) };
 }
 
 /** A task's time begins when a worker takes it. */
 function deadlineOf(prior: Attempt, terms: ReportTerms): { deadlineAt?: number } {
   return terms.from === "queue" ? {} : { deadlineAt: prior.deadlineAt };
+}
+
+/** One attempt of a step's confirmation. */
+export function confirmEvents(environment: TurnEnvironment, state: ExecutionState, revision: CompiledRevision, target: Target): StepTurn {
+  const { path: stepPath, attempt } = target;
+  const at = environment.now();
+  const prepared = prepareAttempt(environment, state, revision, { ...target, operation: "confirm" });
+  if (!prepared.ok) {
+    const outcome = { kind: "failed" as const, failure: prepared.fault, outcome: "failed" as const };
+    const started: NewEvent = { type: "confirmation_started", at, stepPath, attempt, payload: {} };
+    return { events: [started, ...settleConfirm({ revision, state, now: at }, target, outcome, environment.random())] };
+  }
+  const prior = prepared.value;
+  const terms = reportTerms(prior);
+  const deadline = terms ? { ...deadlineOf(prior, terms), reported: terms } : { deadlineAt: prior.deadlineAt };
+  const payload = { ...(attempt === 1 ? { input: prior.config } : {}), idempotencyKey: prior.idempotencyKey, ...deadline };
+  return { events: [{ type: "confirmation_started", at, stepPath, attempt, payload }], effect: prior };
 }
 
 function notBoolean(what: string): Failure {

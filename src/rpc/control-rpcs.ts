@@ -174,7 +174,7 @@ async function sourceOf(parts: RpcParts, caller: Caller, executionId: string): P
   }
   if (!state.info) throw executionNotFound(executionId);
   if (!isTerminal(state.status)) throw notTerminal(executionId, state.status);
-  const { definition } = await parts.definitions.get(caller.tenantId, state.info.workflowId, state.info.revision);
+  const { definition } = await parts.definitions.of(state);
   return { state, events, definition };
 }
 

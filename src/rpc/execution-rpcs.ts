@@ -142,7 +142,7 @@ async function readSteps(parts: RpcParts, caller: Caller, reference: string, loo
   };
   const state = await readExecution(listEvents, caller, executionId);
   if (!state?.info) throw executionNotFound(reference);
-  const { definition } = await parts.definitions.get(caller.tenantId, state.info.workflowId, state.info.revision);
+  const { definition } = await parts.definitions.of(state);
   // Steps that did not begin are the definition's business: some of them stand in branches that are never taken.
   return stepsFromState(state, definition).filter((step) => step.state !== StepState.PENDING);
 }

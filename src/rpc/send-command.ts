@@ -60,5 +60,5 @@ export async function loadExecution(parts: Pick<RpcParts, "executions" | "defini
   const executionId = await resolveExecutionId(parts, caller, reference);
   const state = await readExecution((...page) => parts.executions.listEvents(...page), caller, executionId);
   if (!state?.info) throw executionNotFound(reference);
-  return { state, revision: await parts.definitions.get(caller.tenantId, state.info.workflowId, state.info.revision) };
+  return { state, revision: await parts.definitions.of(state) };
 }

@@ -65,8 +65,7 @@ export function watchRpcs(parts: RpcParts): Pick<ServiceImpl<typeof WorkflowServ
 }
 
 async function definitionOf(parts: RpcParts, state: ExecutionState): Promise<Definition | undefined> {
-  const { info, tenantId } = state;
-  return info && (await parts.definitions.get(tenantId, info.workflowId, info.revision)).definition;
+  return state.info && (await parts.definitions.of(state)).definition;
 }
 
 /** The items of a watch as messages. The terminal event passes every filter: a stream must say that it is over. */

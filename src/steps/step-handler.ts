@@ -7,6 +7,7 @@ import type { Clock } from "../base/clock.ts";
 import type { Json, JsonObject } from "../base/json.ts";
 import type { Log } from "../base/log.ts";
 import type { Result } from "../base/result.ts";
+import type { OperationKind } from "../domain/command.ts";
 import type { Failure } from "../domain/failure.ts";
 import type { StepOutcome } from "../domain/step-outcome.ts";
 import type { StepTypeSpec } from "../domain/step-type.ts";
@@ -26,8 +27,8 @@ export interface StepCall {
   readonly stepPath: string;
   /** From 1. */
   readonly attempt: number;
-  /** `action` or `compensate`: sent on as `saga-op`. */
-  readonly operation: "action" | "compensate";
+  /** Sent on as `saga-op`. */
+  readonly operation: OperationKind;
   /** Constant over attempts, replicas and restarts. */
   readonly idempotencyKey: string;
   readonly traceparent: string | undefined;
@@ -38,6 +39,19 @@ export interface StepCall {
   /** End of this attempt, milliseconds since the epoch. */
   readonly deadlineAt: number;
   readonly secrets: AttemptSecrets;
+  /** Undos and confirmations: what is known of the action. */
+  readonly original?:
+    | {
+        /** Its rendered configuration, masked. */
+        readonly input: Json;
+        /** Its recorded result; null when its outcome is unknown. */
+        readonly output: Json;
+        /** There may be nothing to undo. */
+        readonly mayNotHaveRun: boolean;
+        /** Counts the undos of the step, from 0. */
+        readonly generation: number;
+      }
+    | undefined;
   /** Now, by the database-synchronised clock. */
   now(): number;
   /**

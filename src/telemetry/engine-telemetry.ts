@@ -1,6 +1,8 @@
 /** Counts what the engine tells, from the events that became durable, and records spans when there is a tracer. */
+
 import type { Tracer } from "@opentelemetry/api";
 import type { Counter, Histogram, Labelled } from "../base/metrics.ts";
+import type { OperationKind } from "../domain/command.ts";
 import type { CompiledRevision } from "../domain/definition.ts";
 import type { ExecutionEvent } from "../domain/events.ts";
 import type { ExecutionState } from "../domain/execution-state.ts";
@@ -24,7 +26,7 @@ export function createEngineTelemetry(options: EngineTelemetryOptions): EngineTe
 }
 
 /** Events that end an attempt or a step, with the operation they speak of. */
-const endings: Partial<Record<ExecutionEvent["type"], "action" | "compensate">> = {
+const endings: Partial<Record<ExecutionEvent["type"], OperationKind>> = {
   step_succeeded: "action",
   step_failed: "action",
   step_canceled: "action",
@@ -32,6 +34,9 @@ const endings: Partial<Record<ExecutionEvent["type"], "action" | "compensate">> 
   compensation_succeeded: "compensate",
   compensation_failed: "compensate",
   compensation_retry_scheduled: "compensate",
+  confirmation_succeeded: "confirm",
+  confirmation_failed: "confirm",
+  confirmation_retry_scheduled: "confirm",
 };
 
 /** A step's state after each event; the folded state may already be further. */
@@ -131,7 +136,7 @@ class Drive implements DriveTelemetry {
   }
 
   /** What no attempt of this drive has a span for gets one now: pure steps, waits, blocks. */
-  #settled(event: ExecutionEvent, operation: "action" | "compensate", type: string, startedAt: number | undefined): void {
+  #settled(event: ExecutionEvent, operation: OperationKind, type: string, startedAt: number | undefined): void {
     const wasSent = this.#attempts.delete(keyOf(operation, event.stepPath));
     if (wasSent || !this.#spans?.isRecording) return;
     const { stepPath: path, attempt, at } = event;
@@ -180,7 +185,7 @@ function byState(counters: Labelled<Counter>, type: string): (state: string) => 
   };
 }
 
-function keyOf(operation: "action" | "compensate", path: string): string {
+function keyOf(operation: OperationKind, path: string): string {
   return operation === "action" ? path : `undo ${path}`;
 }
 

@@ -9,7 +9,9 @@
  * A step whose effect leaves the process has one span for each attempt, begun when it is sent. What only computes or waits
  * is recorded when it ends, from the times in the ledger, so that a wait of a week needs no span that stays open for a week.
  */
+
 import { type Context, type Link, ROOT_CONTEXT, type Span, type SpanContext, SpanKind, SpanStatusCode, type Tracer, trace } from "@opentelemetry/api";
+import type { OperationKind } from "../domain/command.ts";
 import type { CompiledRevision } from "../domain/definition.ts";
 import type { ExecutionState } from "../domain/execution-state.ts";
 import type { Failure } from "../domain/failure.ts";
@@ -24,7 +26,7 @@ export interface EndedStep {
   readonly path: string;
   readonly type: string;
   readonly attempt: number;
-  readonly operation: "action" | "compensate";
+  readonly operation: OperationKind;
   readonly startedAt: number;
   readonly endedAt: number;
   readonly failure: Failure | undefined;

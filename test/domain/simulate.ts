@@ -5,19 +5,20 @@
 import { AppError } from "../../src/base/errors.ts";
 import type { JsonObject } from "../../src/base/json.ts";
 import { silentLog } from "../../src/base/log.ts";
-import { type Command, operationKey } from "../../src/domain/command.ts";
+import { type Command, type OperationKind, operationKey } from "../../src/domain/command.ts";
 import { decide } from "../../src/domain/decide.ts";
 import type { CompiledRevision } from "../../src/domain/definition.ts";
 import type { EventPayloads, ExecutionEvent, NewEvent } from "../../src/domain/events.ts";
 import { applyEvent, foldExecution } from "../../src/domain/execution.ts";
 import type { ExecutionState } from "../../src/domain/execution-state.ts";
-import { settleAction, settleUndo } from "../../src/domain/settle.ts";
+import { sagaBase, withJoined } from "../../src/domain/saga-definition.ts";
+import { settleAction, settleConfirm, settleUndo } from "../../src/domain/settle.ts";
 import { isTerminal } from "../../src/domain/states.ts";
 import type { StepOutcome } from "../../src/domain/step-outcome.ts";
 import { undoList } from "../../src/domain/undo.ts";
 import type { Attempt } from "../../src/engine/run-step.ts";
-import { endEvents, expiryEvents, startEvents, stepEvents, type TurnEnvironment, undoEvents } from "../../src/engine/turn.ts";
-import { handlers, replyTo, type Script, unclear } from "./simulated-steps.ts";
+import { confirmEvents, endEvents, expiryEvents, startEvents, stepEvents, type TurnEnvironment, undoEvents } from "../../src/engine/turn.ts";
+import { handlers, replyTo, type Script, stepTypes, unclear } from "./simulated-steps.ts";
 
 export { compile, fails, type Script, succeeds, unclear } from "./simulated-steps.ts";
 
@@ -38,6 +39,8 @@ export interface Simulation {
   readonly script?: Script;
   readonly orders?: readonly Order[];
   readonly created?: Partial<EventPayloads["execution_created"]>;
+  /** Steps that a saga begins with, as the contract's SagaStep in JSON. */
+  readonly enlisted?: readonly JsonObject[];
   /** Goes on from this ledger in a new process: whatever was in flight is unknown to it. */
   readonly resumeFrom?: readonly ExecutionEvent[];
   readonly random?: () => number;
@@ -47,7 +50,7 @@ export interface Simulation {
 
 export interface SentCall {
   readonly path: string;
-  readonly operation: "action" | "compensate";
+  readonly operation: OperationKind;
   readonly attempt: number;
   readonly config: JsonObject;
   readonly idempotencyKey: string;
@@ -78,7 +81,7 @@ export function simulate(revision: CompiledRevision, simulation: Simulation = {}
 }
 
 class Simulator {
-  readonly #revision: CompiledRevision;
+  readonly #base: CompiledRevision;
   readonly #simulation: Simulation;
   readonly #script: Script;
   readonly #environment: TurnEnvironment;
@@ -93,7 +96,7 @@ class Simulator {
   #now: number;
 
   constructor(revision: CompiledRevision, simulation: Simulation) {
-    this.#revision = revision;
+    this.#base = revision;
     this.#simulation = simulation;
     this.#script = simulation.script ?? {};
     this.#orders = simulation.orders ?? [];
@@ -109,8 +112,13 @@ class Simulator {
     if (simulation.sabotage === "resume_forgets_a_success") this.#forgetASuccess();
   }
 
+  /** Steps may have joined since it began. */
+  get #revision(): CompiledRevision {
+    return withJoined(this.#state.info?.saga ? sagaBase(this.#state) : this.#base, this.#state, stepTypes);
+  }
+
   run(): Simulated {
-    if (this.#ledger.length === 0) this.#fold([this.#created()]);
+    if (this.#ledger.length === 0) this.#fold([this.#created(), ...(this.#simulation.enlisted ?? []).map((step) => this.#enlisted(step))]);
     for (let turn = 0; ; turn++) {
       if (turn >= (this.#simulation.turnsMax ?? 2_000))
         throw new Error(`no end after ${turn} turns: ${this.#ledger.slice(-5).map((event) => `${event.type} ${event.stepPath}`)}`);
@@ -137,6 +145,10 @@ class Simulator {
       ...this.#simulation.created,
     };
     return { type: "execution_created", at: this.#now, stepPath: "", attempt: 0, payload };
+  }
+
+  #enlisted(step: JsonObject): NewEvent {
+    return { type: "step_enlisted", at: this.#now, stepPath: String(step["name"]), attempt: 0, payload: { step } };
   }
 
   #obey(): void {
@@ -177,7 +189,8 @@ class Simulator {
       case "recall":
         return;
     }
-    const turn = (command.kind === "act" ? stepEvents : undoEvents)(this.#environment, this.#state, this.#revision, command);
+    const make = { act: stepEvents, undo: undoEvents, confirm: confirmEvents }[command.kind];
+    const turn = make(this.#environment, this.#state, this.#revision, command);
     this.#fold(turn.events);
     if (turn.effect) this.#send(turn.effect);
   }
@@ -202,7 +215,7 @@ class Simulator {
     for (const [key, { attempt, finishAt, outcome }] of [...this.#inFlight]) {
       if (finishAt > this.#now) continue;
       this.#inFlight.delete(key);
-      const settle = attempt.operation === "action" ? settleAction : settleUndo;
+      const settle = { action: settleAction, compensate: settleUndo, confirm: settleConfirm }[attempt.operation];
       const target = { step: attempt.step, path: attempt.path, attempt: attempt.number };
       this.#fold(settle({ revision: this.#revision, state: this.#state, now: this.#now }, target, this.#told(outcome), this.#environment.random()));
     }

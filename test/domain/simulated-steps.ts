@@ -1,10 +1,12 @@
 /** What simulated runs are made of: step types whose effects a script answers, and the answers. */
 import type { Json, JsonObject } from "../../src/base/json.ts";
 import { blockTypes } from "../../src/domain/block-types.ts";
+import type { OperationKind } from "../../src/domain/command.ts";
 import type { CompiledRevision } from "../../src/domain/definition.ts";
 import { failure } from "../../src/domain/failure.ts";
 import { parseDefinition } from "../../src/domain/parse-definition.ts";
 import type { StepOutcome } from "../../src/domain/step-outcome.ts";
+import type { StepTypes } from "../../src/domain/step-type.ts";
 import { stepHandlers } from "../../src/steps/registry.ts";
 import type { StepHandler } from "../../src/steps/step-handler.ts";
 
@@ -56,13 +58,16 @@ const pull: StepHandler = { ...call, type: "pull", reportedFrom: "queue" };
 const ask: StepHandler = { ...call, type: "ask", reportedFrom: "caller" };
 export const handlers: ReadonlyMap<string, StepHandler> = new Map([...stepHandlers, ["call", call], ["value", value], ["pull", pull], ["ask", ask]]);
 
+export const stepTypes: StepTypes = new Map([...handlers, ...blockTypes.map((type) => [type.type, type] as const)]);
+
 export function compile(definition: JsonObject, params: JsonObject = {}): CompiledRevision {
-  const parsed = parseDefinition(definition, new Map([...handlers, ...blockTypes.map((type) => [type.type, type] as const)]));
+  const parsed = parseDefinition(definition, stepTypes);
   if (!parsed.ok) throw new Error(JSON.stringify(parsed.fault.violations));
   return { workflowId: "wfl_1", workflowName: "orders", revision: 1, definition: parsed.value.definition, params };
 }
 
-export function replyTo(script: Script, path: string, operation: "action" | "compensate", attempt: number): Reply {
-  const replies = script[operation === "action" ? path : `undo ${path}`] ?? [];
-  return replies[attempt - 1] ?? replies.at(-1) ?? succeeds(`${operation === "action" ? path : `undo ${path}`} done`);
+export function replyTo(script: Script, path: string, operation: OperationKind, attempt: number): Reply {
+  const name = { action: path, compensate: `undo ${path}`, confirm: `confirm ${path}` }[operation];
+  const replies = script[name] ?? [];
+  return replies[attempt - 1] ?? replies.at(-1) ?? succeeds(`${name} done`);
 }

@@ -31,7 +31,13 @@ export function eventPayload({ type, payload }: NewEvent): EventPayloadMessage {
     case "execution_cancel_requested":
       return {
         case: "executionCancelRequested",
-        value: { actor: payload.actor, reason: payload.reason, compensate: payload.compensate, graceUntilTime: timestampOf(payload.graceUntil) },
+        value: {
+          actor: payload.actor,
+          reason: payload.reason,
+          compensate: payload.compensate,
+          graceUntilTime: timestampOf(payload.graceUntil),
+          ...(payload.endReason === undefined ? {} : { endReason: endReasonWords.valueOf(payload.endReason) }),
+        },
       };
     case "execution_ended":
       return { case: "executionEnded", value: ended(payload) };
@@ -89,20 +95,23 @@ export function eventPayload({ type, payload }: NewEvent): EventPayloadMessage {
     case "compensation_started":
       return { case: "compensationStarted", value: { ...started(payload), mayNotHaveRun: payload.mayNotHaveRun, generation: payload.generation } };
     case "compensation_succeeded":
-      return { case: "compensationSucceeded", value: { result: valueFromJson(payload.result), nothingToUndo: payload.nothingToUndo } };
+      return {
+        case: "compensationSucceeded",
+        value: { result: valueFromJson(payload.result), nothingToUndo: payload.nothingToUndo, resolved: payload.resolved },
+      };
     case "compensation_retry_scheduled":
       return { case: "compensationRetryScheduled", value: retry(payload) };
     case "compensation_failed":
-      return { case: "compensationFailed", value: { ...failed(payload), exhausted: payload.exhausted, nextAttemptTime: timestampOf(payload.nextAttemptAt) } };
+      return { case: "compensationFailed", value: { ...failed(payload), ...gaveUp(payload) } };
 
     case "confirmation_started":
       return { case: "confirmationStarted", value: started(payload) };
     case "confirmation_succeeded":
-      return { case: "confirmationSucceeded", value: { result: valueFromJson(payload.result) } };
+      return { case: "confirmationSucceeded", value: { result: valueFromJson(payload.result), resolved: payload.resolved } };
     case "confirmation_retry_scheduled":
       return { case: "confirmationRetryScheduled", value: retry(payload) };
     case "confirmation_failed":
-      return { case: "confirmationFailed", value: { ...failed(payload), exhausted: payload.exhausted } };
+      return { case: "confirmationFailed", value: { ...failed(payload), ...gaveUp(payload) } };
 
     case "saga_state_changed":
       return { case: "sagaStateChanged", value: sagaState(payload) };
@@ -137,6 +146,7 @@ function reopened(payload: EventPayloads["execution_reopened"]) {
     timeoutTime: timestampOf(payload.timeoutAt),
     revision: payload.revision,
     input: valueFromJson(payload.input),
+    evidence: payload.evidence,
   };
 }
 
@@ -146,7 +156,13 @@ function sagaState(payload: EventPayloads["saga_state_changed"]) {
     endReason: payload.endReason && endReasonWords.valueOf(payload.endReason),
     failure: failureToMessage(payload.failure),
     stepPath: payload.stepPath,
+    timeoutTime: timestampOf(payload.timeoutAt),
+    completeWhenIdle: payload.completeWhenIdle,
   };
+}
+
+function gaveUp({ exhausted, nextAttemptAt, abandoned }: EventPayloads["compensation_failed"]) {
+  return { exhausted, nextAttemptTime: timestampOf(nextAttemptAt), abandoned };
 }
 
 function started({ input, idempotencyKey, deadlineAt, reported }: EventPayloads["confirmation_started"]) {

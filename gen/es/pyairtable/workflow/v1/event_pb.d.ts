@@ -377,7 +377,7 @@ export declare type ExecutionCreated = Message<"pyairtable.workflow.v1.Execution
   priority?: number | undefined;
 
   /**
-   * What started it: "api", "parent" or "rerun".
+   * What started it: "api", "parent", "rerun" or "saga".
    *
    * @generated from field: string trigger_type = 9;
    */
@@ -417,6 +417,13 @@ export declare type ExecutionCreated = Message<"pyairtable.workflow.v1.Execution
    * @generated from field: optional string rerun_of = 14;
    */
   rerunOf?: string | undefined;
+
+  /**
+   * Set for a standalone saga.
+   *
+   * @generated from field: pyairtable.workflow.v1.SagaTerms saga = 15;
+   */
+  saga?: SagaTerms | undefined;
 };
 
 /**
@@ -424,6 +431,47 @@ export declare type ExecutionCreated = Message<"pyairtable.workflow.v1.Execution
  * Use `create(ExecutionCreatedSchema)` to create a new message.
  */
 export declare const ExecutionCreatedSchema: GenMessage<ExecutionCreated>;
+
+/**
+ * What a standalone saga was started with, beside its steps.
+ *
+ * @generated from message pyairtable.workflow.v1.SagaTerms
+ */
+export declare type SagaTerms = Message<"pyairtable.workflow.v1.SagaTerms"> & {
+  /**
+   * It completes by itself when all steps are done.
+   *
+   * @generated from field: optional bool auto_complete = 1;
+   */
+  autoComplete?: boolean | undefined;
+
+  /**
+   * It begins only after SubmitSaga or a positive check-back.
+   *
+   * @generated from field: optional bool prepared = 2;
+   */
+  prepared?: boolean | undefined;
+
+  /**
+   * The CompensationPolicy as JSON.
+   *
+   * @generated from field: google.protobuf.Struct compensation_policy = 3;
+   */
+  compensationPolicy?: JsonObject | undefined;
+
+  /**
+   * The Endpoint that is asked and hears of the end, as JSON; secrets by reference.
+   *
+   * @generated from field: google.protobuf.Struct check_back = 4;
+   */
+  checkBack?: JsonObject | undefined;
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.SagaTerms.
+ * Use `create(SagaTermsSchema)` to create a new message.
+ */
+export declare const SagaTermsSchema: GenMessage<SagaTerms>;
 
 /**
  * Its first step is due.
@@ -532,6 +580,13 @@ export declare type ExecutionCancelRequested = Message<"pyairtable.workflow.v1.E
    * @generated from field: google.protobuf.Timestamp grace_until_time = 4;
    */
   graceUntilTime?: Timestamp | undefined;
+
+  /**
+   * Why it turns back: ABORTED or CHECKBACK_NO. [CANCELED]
+   *
+   * @generated from field: pyairtable.workflow.v1.EndReason end_reason = 5;
+   */
+  endReason: EndReason;
 };
 
 /**
@@ -663,6 +718,13 @@ export declare type ExecutionReopened = Message<"pyairtable.workflow.v1.Executio
    * @generated from field: google.protobuf.Value input = 8;
    */
   input?: Value | undefined;
+
+  /**
+   * Step whose late success proves that something is left to undo; the execution goes on backwards.
+   *
+   * @generated from field: optional string evidence = 9;
+   */
+  evidence?: string | undefined;
 };
 
 /**
@@ -1252,6 +1314,13 @@ export declare type CompensationSucceeded = Message<"pyairtable.workflow.v1.Comp
    * @generated from field: optional bool nothing_to_undo = 2;
    */
   nothingToUndo?: boolean | undefined;
+
+  /**
+   * An operator's word that the effect is gone.
+   *
+   * @generated from field: optional bool resolved = 3;
+   */
+  resolved?: boolean | undefined;
 };
 
 /**
@@ -1327,6 +1396,13 @@ export declare type CompensationFailed = Message<"pyairtable.workflow.v1.Compens
    * @generated from field: google.protobuf.Timestamp next_attempt_time = 4;
    */
   nextAttemptTime?: Timestamp | undefined;
+
+  /**
+   * An operator's word that the effect stays.
+   *
+   * @generated from field: optional bool abandoned = 5;
+   */
+  abandoned?: boolean | undefined;
 };
 
 /**
@@ -1388,6 +1464,13 @@ export declare type ConfirmationSucceeded = Message<"pyairtable.workflow.v1.Conf
    * @generated from field: google.protobuf.Value result = 1;
    */
   result?: Value | undefined;
+
+  /**
+   * An operator's word that it is done.
+   *
+   * @generated from field: optional bool resolved = 2;
+   */
+  resolved?: boolean | undefined;
 };
 
 /**
@@ -1456,6 +1539,20 @@ export declare type ConfirmationFailed = Message<"pyairtable.workflow.v1.Confirm
    * @generated from field: optional bool exhausted = 3;
    */
   exhausted?: boolean | undefined;
+
+  /**
+   * Next slow retry while the saga is STUCK; unset = none.
+   *
+   * @generated from field: google.protobuf.Timestamp next_attempt_time = 4;
+   */
+  nextAttemptTime?: Timestamp | undefined;
+
+  /**
+   * An operator's word that it is not confirmed.
+   *
+   * @generated from field: optional bool abandoned = 5;
+   */
+  abandoned?: boolean | undefined;
 };
 
 /**
@@ -1465,7 +1562,7 @@ export declare type ConfirmationFailed = Message<"pyairtable.workflow.v1.Confirm
 export declare const ConfirmationFailedSchema: GenMessage<ConfirmationFailed>;
 
 /**
- * The saga's state changed.
+ * The saga's state changed, or its terms.
  *
  * @generated from message pyairtable.workflow.v1.SagaStateChanged
  */
@@ -1497,6 +1594,20 @@ export declare type SagaStateChanged = Message<"pyairtable.workflow.v1.SagaState
    * @generated from field: optional string step_path = 4;
    */
   stepPath?: string | undefined;
+
+  /**
+   * Later end of its time.
+   *
+   * @generated from field: google.protobuf.Timestamp timeout_time = 5;
+   */
+  timeoutTime?: Timestamp | undefined;
+
+  /**
+   * No more steps come: it completes when those it has are done.
+   *
+   * @generated from field: optional bool complete_when_idle = 6;
+   */
+  completeWhenIdle?: boolean | undefined;
 };
 
 /**
