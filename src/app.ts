@@ -29,6 +29,7 @@ import { Retention } from "./engine/retention.ts";
 import { StartCache } from "./engine/start-cache.ts";
 import { Starter } from "./engine/start-execution.ts";
 import { TenantFeeds } from "./engine/tenant-feed.ts";
+import { WorkflowSweeps } from "./engine/workflow-sweeps.ts";
 import { ensureFirstKey, readSecrets } from "./first-key.ts";
 import { createAuthenticate } from "./rpc/api-keys.ts";
 import { controlRpcs } from "./rpc/control-rpcs.ts";
@@ -42,6 +43,7 @@ import { metricsRoute } from "./rpc/metrics-route.ts";
 import { operateRpcs } from "./rpc/operate-rpcs.ts";
 import type { RpcParts } from "./rpc/parts.ts";
 import { reflectionRoutes, reflectionServices } from "./rpc/reflection.ts";
+import { revisionRpcs } from "./rpc/revision-rpcs.ts";
 import { sagaRpcs } from "./rpc/saga-service.ts";
 import { healthHttpRoutes } from "./rpc/server/health-routes.ts";
 import { startServer } from "./rpc/server/start-server.ts";
@@ -73,6 +75,7 @@ import { readBacklog } from "./store/sql/read-backlog.ts";
 import { createTemplateRepository } from "./store/template-repository.ts";
 import { createTenantNewsRepository } from "./store/tenant-news-repository.ts";
 import { createWorkflowRepository } from "./store/workflow-repository.ts";
+import { createSweepStore } from "./store/workflow-sweeps.ts";
 import { createEngineTelemetry } from "./telemetry/engine-telemetry.ts";
 import { createInstruments, createJournalObserver, createRetentionObserver, registerGauges } from "./telemetry/instruments.ts";
 
@@ -274,8 +277,11 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     ids: systemIds,
     now: () => leases.now(),
     findWorkflow: startCache.find,
+    readWorkflow: (caller, reference) => workflows.getWorkflow(caller, reference),
     findStart: (tenantId, requestId, executionKey) => findStart(database.pool, tenantId, requestId, executionKey),
   });
+
+  const sweeps = new WorkflowSweeps({ store: createSweepStore(database), control: (...command) => engine.control(...command), clock, log });
 
   // The front: rpcs on one port.
   const services = [TemplateService, WorkflowService, SagaCoordinationService];
@@ -293,6 +299,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     definitions,
     progress,
     tenantFeeds: new TenantFeeds({ repository: createTenantNewsRepository(database), progress, news, clock, now: () => leases.now(), log }),
+    sweeps,
     stepTypes: savedStepTypes,
     pageTokenKey: secrets.pageTokenKey,
     taskTokenKey: secrets.taskTokenKey,
@@ -317,6 +324,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
       router.service(TemplateService, templateRpcs(parts));
       router.service(WorkflowService, {
         ...workflowRpcs(parts),
+        ...revisionRpcs(parts),
         ...startRpcs(parts),
         ...executionRpcs(parts),
         ...controlRpcs(parts),
@@ -337,6 +345,8 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     await server.stop();
   });
   engine.start();
+  sweeps.start();
+  onStop(() => sweeps.stop());
   retention.start();
   onStop(() => retention.stop());
   return {

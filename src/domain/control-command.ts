@@ -11,7 +11,7 @@ import { AppError } from "../base/errors.ts";
 import type { Json, JsonObject } from "../base/json.ts";
 import { Answered } from "./answered.ts";
 import { type CancelRequest, type ControlRequest, cancelExecution, terminateExecution } from "./control.ts";
-import { pauseExecution, resumeExecution } from "./control-pause.ts";
+import { pauseExecution, releaseExecution, resumeExecution } from "./control-pause.ts";
 import { reportOutcome } from "./control-report.ts";
 import { type RetryRequest, retryExecution } from "./control-retry.ts";
 import { completeStep, failStep, type StepRequest, skipStep } from "./control-step.ts";
@@ -27,6 +27,7 @@ export type ControlCommand =
   | ({ readonly kind: "terminate" } & ControlRequest)
   | ({ readonly kind: "pause" } & ControlRequest)
   | ({ readonly kind: "resume" } & ControlRequest)
+  | ({ readonly kind: "release" } & ControlRequest)
   | ({ readonly kind: "retry" } & RetryRequest)
   | ({ readonly kind: "skip_step"; readonly result?: Json } & StepRequest)
   | ({ readonly kind: "complete_step"; readonly result: Json } & StepRequest)
@@ -57,6 +58,8 @@ export function applyCommand(context: CommandContext, command: ControlCommand): 
       return pauseExecution(state, now, command);
     case "resume":
       return resumeExecution(state, now, command);
+    case "release":
+      return releaseExecution(state, now, command);
     case "retry":
       return retryExecution(state, revision, now, command);
     case "skip_step":

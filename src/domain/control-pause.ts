@@ -1,4 +1,4 @@
-/** Pause and resume: nothing new is begun while paused; reports, timers and the execution's own time go on. */
+/** Pause, resume and release: nothing new is begun while paused or queued; reports, timers and the execution's own time go on. */
 import type { AppError } from "../base/errors.ts";
 import { type ControlRequest, terminalError } from "./control.ts";
 import type { NewEvent } from "./events.ts";
@@ -11,6 +11,13 @@ export function pauseExecution(state: ExecutionState, now: number, request: Cont
 
 export function resumeExecution(state: ExecutionState, now: number, request: ControlRequest): NewEvent[] | AppError {
   return change(state, false, { type: "execution_resumed", at: now, stepPath: "", attempt: 0, payload: payloadOf(request) });
+}
+
+/** A queued execution may begin. One that is not queued is left as it is; a pause of its own stays. */
+export function releaseExecution(state: ExecutionState, now: number, request: ControlRequest): NewEvent[] | AppError {
+  if (isTerminal(state.status)) return terminalError(state);
+  if (state.held === undefined) return [];
+  return [{ type: "execution_resumed", at: now, stepPath: "", attempt: 0, payload: { ...payloadOf(request), released: true } }];
 }
 
 /** Asked again it changes nothing. */

@@ -40,6 +40,7 @@ export function decide(revision: CompiledRevision, state: ExecutionState, inFlig
   if (state.paused) return waitUntil(state.pastPivot ? undefined : timeoutAt);
   // It was never submitted; an operator or its starter has to say.
   if (state.saga === "stuck" && state.startedAt === undefined && state.info?.saga?.prepared) return [];
+  if (state.held !== undefined) return waitUntil(timeoutAt);
   const startAt = state.info?.startAt;
   if (state.startedAt === undefined) {
     return startAt !== undefined && now < startAt ? waitUntil(Math.min(startAt, timeoutAt ?? startAt)) : [{ kind: "start" }];

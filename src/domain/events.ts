@@ -42,13 +42,16 @@ export interface EventPayloads {
     readonly timeoutAt?: number;
     readonly traceparent?: string;
     readonly parentExecutionId?: string;
+    /** Queued, and why: it begins when it is released. */
+    readonly held?: "workflow_paused" | "concurrency";
     readonly rerunOf?: string;
     /** A standalone saga: its steps come from `step_enlisted`. */
     readonly saga?: SagaTerms;
   };
   execution_started: { readonly variables?: JsonObject };
   execution_paused: { readonly actor: string; readonly reason?: string };
-  execution_resumed: { readonly actor: string; readonly reason?: string };
+  /** `released`: it was queued, not paused, and may begin now. */
+  execution_resumed: { readonly actor: string; readonly reason?: string; readonly released?: boolean };
   execution_cancel_requested: {
     readonly actor: string;
     readonly reason?: string;

@@ -101,6 +101,8 @@ export interface ExecutionState extends ExecutionIdentity {
   /** Who paused it, and why; undefined while it is not paused. */
   pause: { readonly actor: string; readonly reason: string; readonly at: number } | undefined;
   paused: boolean;
+  /** Queued: it does not begin until it is released. */
+  held: EventPayloads["execution_created"]["held"];
   /** What a retry changed of the execution's own row. */
   overrides: { readonly revision?: number; readonly input?: Json };
   /** What keeps the saga from going on, while it is stuck. */
@@ -133,6 +135,7 @@ export function emptyExecution(identity: ExecutionIdentity): ExecutionState {
     cancel: undefined,
     pause: undefined,
     paused: false,
+    held: undefined,
     overrides: {},
     stuck: undefined,
     output: undefined,

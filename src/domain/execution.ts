@@ -32,6 +32,7 @@ export function applyEvent(state: ExecutionState, event: ExecutionEvent): void {
       state.info = event.payload;
       state.createdAt = event.at;
       if (event.payload.saga?.prepared) state.saga = "initializing";
+      state.held = event.payload.held;
       return;
     case "execution_started":
       state.startedAt = event.at;
@@ -40,6 +41,10 @@ export function applyEvent(state: ExecutionState, event: ExecutionEvent): void {
       return;
     case "execution_paused":
     case "execution_resumed":
+      if (event.type === "execution_resumed" && event.payload.released) {
+        state.held = undefined;
+        return;
+      }
       state.paused = event.type === "execution_paused";
       state.pause = state.paused ? { actor: event.payload.actor, reason: event.payload.reason ?? "", at: event.at } : undefined;
       return;

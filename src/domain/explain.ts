@@ -62,6 +62,7 @@ function ofExecution(state: ExecutionState, now: number): Blocker[] {
     const message = `paused by ${actor}${reason === "" ? "" : `: ${reason}`}; resume it with ResumeExecution`;
     blockers.push({ stepPath: "", message, untilAt: undefined, cause: { kind: "pause", actor, reason } });
   }
+  if (state.held !== undefined) blockers.push(queueBlocker(state.held));
   const startAt = state.info?.startAt;
   if (state.startedAt === undefined && startAt !== undefined && startAt > now) {
     blockers.push({ stepPath: "", message: `starts at ${timeText(startAt)}`, untilAt: startAt, cause: { kind: "timer", source: "start_delay" } });
@@ -73,6 +74,14 @@ function ofExecution(state: ExecutionState, now: number): Blocker[] {
     blockers.push({ stepPath: failure?.stepPath ?? "", message, untilAt: undefined, cause: { kind: "operator", operation, failure } });
   }
   return blockers;
+}
+
+function queueBlocker(held: NonNullable<ExecutionState["held"]>): Blocker {
+  const [reason, message] =
+    held === "workflow_paused"
+      ? ["its workflow is paused", "queued because its workflow is paused; it begins with ResumeWorkflow"]
+      : ["as many executions run as its workflow allows", "queued because as many executions run as its workflow allows; it begins when one of them ends"];
+  return { stepPath: "", message, untilAt: undefined, cause: { kind: "pause", actor: "workflow", reason } };
 }
 
 function ofSteps(definition: Definition, state: ExecutionState, now: number): Blocker[] {

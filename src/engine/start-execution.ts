@@ -48,6 +48,8 @@ export interface StartableWorkflow {
   readonly name: string;
   readonly state: string;
   readonly activeRevision: number;
+  /** What it does with starts while it is paused. */
+  readonly pausedStarts: "queue" | "reject";
 }
 
 export interface StarterOptions {
@@ -56,6 +58,8 @@ export interface StarterOptions {
   readonly ids: IdSource;
   readonly now: () => number;
   readonly findWorkflow: (caller: Caller, reference: string) => Promise<StartableWorkflow | undefined>;
+  /** As it is now, not as it was a moment ago. */
+  readonly readWorkflow: (caller: Caller, reference: string) => Promise<StartableWorkflow | undefined>;
   readonly findStart: (tenantId: string, requestId: string | undefined, executionKey: string | undefined) => Promise<ExistingStart | undefined>;
 }
 
@@ -71,13 +75,14 @@ export class Starter {
 
   /** Throws the reasons of StartExecution; nothing is stored then. */
   async start(caller: Caller, request: StartRequest): Promise<Started> {
-    const revision = await this.check(caller, request);
+    const { revision, held } = await this.#check(caller, request);
     const requestHash = fingerprint(request);
     for (let round = 1; round <= conflictRoundsMax; round++) {
-      const execution = this.#newExecution(caller, request, revision, requestHash);
+      const execution = this.#newExecution(caller, request, revision, requestHash, held);
       const { outcome, state } = await this.#options.engine.begin(caller.tenantId, revision, execution);
       switch (outcome.kind) {
         case "committed":
+          if (held) await this.#releaseIfResumed(caller, revision.workflowId, execution.executionId);
           return { executionId: execution.executionId, existing: false, state };
         case "refused":
           throw new AppError("VALIDATION_FAILED", `the input cannot be stored: ${outcome.message}`);
@@ -105,18 +110,34 @@ export class Starter {
 
   /** Everything that can be refused before anything is written; `validate_only` is just this. */
   async check(caller: Caller, request: StartRequest): Promise<CompiledRevision> {
+    return (await this.#check(caller, request)).revision;
+  }
+
+  async #check(caller: Caller, request: StartRequest): Promise<{ readonly revision: CompiledRevision; readonly held: boolean }> {
     const workflow = await this.#options.findWorkflow(caller, request.workflow);
     if (!workflow) throw new AppError("WORKFLOW_NOT_FOUND", `workflow ${request.workflow} does not exist`, { metadata: { workflow: request.workflow } });
-    if (workflow.state === "paused") throw new AppError("WORKFLOW_PAUSED", `workflow ${workflow.name} is paused; resume it first`);
-    if (workflow.state !== "active")
+    const held = workflow.state === "paused";
+    if (held && workflow.pausedStarts === "reject")
+      throw new AppError("WORKFLOW_PAUSED", `workflow ${workflow.name} is paused and refuses starts; resume it first`);
+    if (workflow.state !== "active" && !held)
       throw new AppError("WORKFLOW_NOT_ACTIVE", `workflow ${workflow.name} is ${workflow.state.toUpperCase()}; activate a revision first`);
     const number = request.revision === 0 ? workflow.activeRevision : request.revision;
     const revision = await this.#options.definitions.get(caller.tenantId, workflow.id, number);
     checkInput(revision, request.input);
-    return revision;
+    return { revision, held };
   }
 
-  #newExecution(caller: Caller, request: StartRequest, revision: CompiledRevision, requestHash: Buffer): NewExecution {
+  /** A resume that happened while the start was written has not seen it. Should this process die here, the resume's second pass does. */
+  async #releaseIfResumed(caller: Caller, workflowId: string, executionId: string): Promise<void> {
+    try {
+      if ((await this.#options.readWorkflow(caller, workflowId))?.state !== "active") return;
+      await this.#options.engine.control(caller, executionId, { kind: "release", actor: caller.actor, reason: "its workflow was resumed" });
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+    }
+  }
+
+  #newExecution(caller: Caller, request: StartRequest, revision: CompiledRevision, requestHash: Buffer, held = false): NewExecution {
     const now = this.#options.now();
     const correlationId = request.correlationId ?? caller.correlationId;
     const shared = {
@@ -153,6 +174,7 @@ export class Starter {
           priority: request.priority,
           triggerType: request.rerun ? "rerun" : "api",
           ...(request.rerun ? { rerunOf: request.rerun.source.state.executionId } : {}),
+          ...(held ? { held: "workflow_paused" as const } : {}),
           ...(request.startDelayMs > 0 ? { startAt: now + request.startDelayMs } : {}),
           timeoutAt: now + request.startDelayMs + revision.definition.executionTimeoutMs,
           ...(caller.traceparent === undefined ? {} : { traceparent: caller.traceparent }),

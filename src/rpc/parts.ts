@@ -7,6 +7,7 @@ import type { Engine } from "../engine/engine.ts";
 import type { Progress } from "../engine/progress.ts";
 import type { Starter } from "../engine/start-execution.ts";
 import type { TenantFeeds } from "../engine/tenant-feed.ts";
+import type { WorkflowSweeps } from "../engine/workflow-sweeps.ts";
 import type { ExecutionRepository } from "../store/execution-repository.ts";
 import type { TemplateRepository } from "../store/template-repository.ts";
 import type { WorkflowRepository } from "../store/workflow-repository.ts";
@@ -22,6 +23,7 @@ export interface RpcParts {
   readonly tenantFeeds: TenantFeeds;
   /** To be called after every change of a workflow: starts through this replica see it at once. */
   readonly workflowsChanged: () => void;
+  readonly sweeps: WorkflowSweeps;
   readonly stepTypes: StepTypes;
   /** Key of the MACs in page tokens. */
   readonly pageTokenKey: Uint8Array;

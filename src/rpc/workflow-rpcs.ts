@@ -19,6 +19,7 @@ import { AppError } from "../base/errors.ts";
 import { canonicalJson } from "../base/json.ts";
 import { parseDefinition } from "../domain/parse-definition.ts";
 import { nameTaken } from "../store/new-revision.ts";
+import { workflowOrders } from "../store/sql/list-workflows.ts";
 import { checkDefinition, issueOf } from "./definition-check.ts";
 import { callerOf } from "./interceptors/call.ts";
 import { findRuleFaults } from "./interceptors/validation.ts";
@@ -27,6 +28,7 @@ import { listPage } from "./page.ts";
 import type { RpcParts } from "./parts.ts";
 import { definitionToJson } from "./wire/definition.ts";
 import { workflowFilterOf } from "./wire/list-filters.ts";
+import { orderByOf } from "./wire/order-by.ts";
 import { sagaPlanOf } from "./wire/saga-plan.ts";
 import { revisionToMessage, workflowToMessage } from "./wire/workflow.ts";
 
@@ -35,20 +37,25 @@ type WorkflowRpcs = Pick<
   "listWorkflows" | "getWorkflow" | "createWorkflow" | "deleteWorkflow" | "undeleteWorkflow" | "validateDefinition" | "getWorkflowRevision"
 >;
 
+/** How long a delete waits for the executions it cancels; the rest goes on without it. */
+const sweepBudgetMs = 5_000;
+
 export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
   const { workflows, stepTypes } = parts;
   const validator = createValidator();
   return {
     async listWorkflows(request, context) {
-      refuseNotYet({ order_by: request.orderBy !== "", include_total_size: request.includeTotalSize, "view FULL": request.view === View.FULL });
+      refuseNotYet({ "view FULL": request.view === View.FULL });
       const caller = callerOf(context);
       const filter = workflowFilterOf(request.filter);
+      const order = orderByOf(request.orderBy, workflowOrders, { field: "create_time", descending: true });
       const { pageSize, pageToken, showDeleted } = request;
-      const wish = { pageSize, pageToken, shape: [request.filter, showDeleted] };
+      const wish = { pageSize, pageToken, shape: [request.filter, showDeleted, order.field, order.descending] };
       const { items, nextPageToken } = await listPage(parts, caller, "ListWorkflows", wish, (page) =>
-        workflows.listWorkflows(caller, { ...page, filter, showDeleted }),
+        workflows.listWorkflows(caller, { ...page, filter, showDeleted, order }),
       );
-      return create(ListWorkflowsResponseSchema, { workflows: items.map((item) => workflowToMessage(item, "basic")), nextPageToken });
+      const totalSize = request.includeTotalSize ? { totalSize: BigInt(await workflows.countWorkflows(caller, { filter, showDeleted })) } : {};
+      return create(ListWorkflowsResponseSchema, { workflows: items.map((item) => workflowToMessage(item, "basic")), nextPageToken, ...totalSize });
     },
 
     async getWorkflow(request, context) {
@@ -84,20 +91,21 @@ export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
     },
 
     async deleteWorkflow(request, context) {
-      refuseNotYet({ validate_only: request.validateOnly, force: request.force });
-      const etag = request.etag === "" ? {} : { etag: request.etag };
-      const deleted = await workflows.deleteWorkflow(callerOf(context), request.workflow, etag);
+      const caller = callerOf(context);
+      const deleted = await workflows.deleteWorkflow(caller, request.workflow, request);
       if (!deleted) throw workflowNotFound(request.workflow);
-      parts.workflowsChanged();
-      return create(DeleteWorkflowResponseSchema, { workflow: workflowToMessage(deleted, "basic") });
+      const { workflow, openExecutions } = deleted;
+      if (!request.validateOnly) {
+        parts.workflowsChanged();
+        if (openExecutions > 0) await parts.sweeps.run(caller.tenantId, workflow.id, sweepBudgetMs);
+      }
+      return create(DeleteWorkflowResponseSchema, { workflow: workflowToMessage(workflow, "basic"), canceledExecutionCount: BigInt(openExecutions) });
     },
 
     async undeleteWorkflow(request, context) {
-      refuseNotYet({ validate_only: request.validateOnly });
-      const etag = request.etag === "" ? {} : { etag: request.etag };
-      const workflow = await workflows.undeleteWorkflow(callerOf(context), request.workflow, etag);
+      const workflow = await workflows.undeleteWorkflow(callerOf(context), request.workflow, request);
       if (!workflow) throw workflowNotFound(request.workflow);
-      parts.workflowsChanged();
+      if (!request.validateOnly) parts.workflowsChanged();
       return create(UndeleteWorkflowResponseSchema, { workflow: workflowToMessage(workflow, "basic") });
     },
 

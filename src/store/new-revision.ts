@@ -1,4 +1,5 @@
 /** What a caller hands in to become a revision of a workflow, and how that becomes a row. */
+import type { Caller } from "../base/caller.ts";
 import { AppError } from "../base/errors.ts";
 import { parseId } from "../base/ids.ts";
 import type { Json, JsonObject } from "../base/json.ts";
@@ -18,10 +19,10 @@ export interface NewRevision {
 }
 
 /** The fields of a new revision, named one by one: nothing a caller sent is spread into a row. */
-export function revisionEntity(tenantId: string, workflowId: string, revision: number, input: NewRevision) {
+export function revisionEntity(caller: Pick<Caller, "tenantId" | "actor">, workflowId: string, revision: number, input: NewRevision) {
   const { lineage } = input;
   return {
-    tenantId,
+    tenantId: caller.tenantId,
     workflowId,
     revision,
     definition: input.definition,
@@ -32,6 +33,7 @@ export function revisionEntity(tenantId: string, workflowId: string, revision: n
     parameters: lineage?.parameters ?? null,
     overrides: lineage?.overrides ?? null,
     secretBindings: { ...input.secretBindings },
+    creator: caller.actor,
   };
 }
 
@@ -42,8 +44,9 @@ export function assertStorableRevision({ lineage, ...input }: NewRevision): void
 
 /** Everything a caller can change. */
 export function workflowEtag(head: Workflow): string {
-  const { name, displayName, description, state, activeRevision, latestRevision, labels, annotations } = head;
-  return etagOf({ name, displayName, description, state, activeRevision, latestRevision, labels, annotations });
+  const { name, displayName, description, state, activeRevision, latestRevision, labels, annotations, pausedStarts, pauseReason } = head;
+  const pause = state === "paused" ? { pausedStarts, pauseReason } : {};
+  return etagOf({ name, displayName, description, state, activeRevision, latestRevision, labels, annotations, ...pause });
 }
 
 /** Whether `next` says what the latest revision says already: definition, lineage and bindings. */

@@ -6,6 +6,7 @@
  */
 import type { Caller } from "../base/caller.ts";
 import { formatId, type IdSource, parseId, systemIds } from "../base/ids.ts";
+import { isJsonObject, type Json } from "../base/json.ts";
 import type { Database } from "./database.ts";
 import { guarded, isUniqueViolation } from "./database-error.ts";
 import { Workflow, type WorkflowStatus } from "./entities/workflow.ts";
@@ -15,7 +16,8 @@ import { assertStorableRevision, type NewRevision, nameTaken, revisionEntity, wo
 import { findRevision } from "./sql/find-revision.ts";
 import { findWorkflow, type WorkflowReference } from "./sql/find-workflow.ts";
 import { listRevisions, type RevisionSummaryRow } from "./sql/list-revisions.ts";
-import { listWorkflows } from "./sql/list-workflows.ts";
+import { countWorkflows, type ListWorkflowsParameters, listWorkflows, type WorkflowConditions } from "./sql/list-workflows.ts";
+import { countOpenExecutions, findPossibleParents } from "./sql/revision-impact.ts";
 import { isStorable } from "./storable.ts";
 import { changeWorkflow, type WorkflowChanges } from "./workflow-changes.ts";
 import { type Labels, type RevisionRecord, toRevision, toWorkflow, type WorkflowRecord, type WorkflowWithRevision } from "./workflow-row.ts";
@@ -30,7 +32,10 @@ export interface NewWorkflow extends NewRevision {
 
 export interface WorkflowFilter {
   readonly states?: readonly WorkflowStatus[] | undefined;
+  readonly id?: string | undefined;
   readonly name?: NameMatch | undefined;
+  readonly displayName?: NameMatch | undefined;
+  readonly times?: WorkflowConditions["times"];
   /** `tpl_…` of the template that the latest revision was rendered from. */
   readonly templateId?: string | undefined;
   /** All of these. */
@@ -39,7 +44,10 @@ export interface WorkflowFilter {
 
 export interface ListWorkflowsOptions {
   readonly pageSize: number;
+  /** `nextAfterId` of the page before, in the same order. */
   readonly afterId?: string | undefined;
+  /** Default: newest first. */
+  readonly order?: ListWorkflowsParameters["order"] | undefined;
   readonly filter?: WorkflowFilter | undefined;
   readonly showDeleted?: boolean | undefined;
 }
@@ -52,6 +60,7 @@ export interface RevisionSummary {
   readonly changeNote: string;
   readonly templateId: string | undefined;
   readonly templateVersion: number | undefined;
+  readonly creator: string;
   readonly createdAt: number;
 }
 
@@ -61,6 +70,8 @@ export interface WorkflowRepository extends WorkflowChanges {
   getWorkflow(caller: Caller, reference: string, options?: { readonly showDeleted?: boolean }): Promise<WorkflowRecord | undefined>;
   /** Newest first. @throws AppError DEADLINE_EXCEEDED after 5 s */
   listWorkflows(caller: Caller, options: ListWorkflowsOptions): Promise<Page<WorkflowRecord>>;
+  /** How many `listWorkflows` would list. @throws AppError DEADLINE_EXCEEDED after 5 s */
+  countWorkflows(caller: Caller, options: Pick<ListWorkflowsOptions, "filter" | "showDeleted">): Promise<number>;
   /** `revision` 0 is the active one. */
   getRevision(caller: Caller, workflowId: string, revision: number | "active" | "latest"): Promise<RevisionRecord | undefined>;
   /** Newest first, those below `beforeRevision`; the page is full when more may follow. */
@@ -69,15 +80,20 @@ export interface WorkflowRepository extends WorkflowChanges {
     workflowId: string,
     options: { readonly pageSize: number; readonly beforeRevision?: number | undefined },
   ): Promise<RevisionSummary[]>;
+  /** Open executions of a revision. @throws AppError DEADLINE_EXCEEDED after 5 s */
+  countOpenExecutions(caller: Caller, workflowId: string, revision: number): Promise<number>;
+  /** Ids of workflows whose active revision runs this one as a step, at most 1,000. @throws AppError DEADLINE_EXCEEDED after 5 s */
+  findParents(caller: Caller, workflow: { readonly id: string; readonly name: string }): Promise<readonly string[]>;
 }
 
+const parentsMax = 1_000;
 /** Above any revision number. */
 const revisionMax = 2_147_483_647;
 
 export function createWorkflowRepository(database: Pick<Database, "orm" | "pool">, ids: IdSource = systemIds): WorkflowRepository {
   const { orm, pool } = database;
   return {
-    ...changeWorkflow(database),
+    ...changeWorkflow(database, ids),
 
     async createWorkflow(caller, input) {
       assertStorableRevision(input);
@@ -98,7 +114,7 @@ export function createWorkflowRepository(database: Pick<Database, "orm" | "pool"
         etag: "",
       });
       head.etag = workflowEtag(head);
-      const revision = em.create(WorkflowRevision, revisionEntity(caller.tenantId, uuid, 1, input));
+      const revision = em.create(WorkflowRevision, revisionEntity(caller, uuid, 1, input));
       await guarded(async () => {
         try {
           await em.flush();
@@ -115,15 +131,19 @@ export function createWorkflowRepository(database: Pick<Database, "orm" | "pool"
       return row && toWorkflow(row);
     },
 
-    async listWorkflows(caller, { pageSize, afterId, filter = {}, showDeleted = false }) {
-      const { states, name, labels, templateId } = filter;
-      const templateUuid = templateId === undefined ? undefined : parseId("template", templateId);
-      const afterUuid = afterId === undefined ? undefined : parseId("workflow", afterId);
-      const unknown = (templateId !== undefined && !templateUuid) || (afterId !== undefined && !afterUuid);
-      if (unknown || !isStorable([name?.text ?? "", labels ?? {}])) return { items: [], nextAfterId: undefined };
-      const parameters = { states, name, templateUuid, labels, deletedToo: showDeleted, afterUuid, limit: pageSize + 1 };
+    async listWorkflows(caller, { pageSize, afterId, order = newestFirst, filter = {}, showDeleted = false }) {
+      const conditions = conditionsOf(filter, showDeleted);
+      const after = afterId === undefined ? undefined : positionOf(afterId);
+      if (!conditions || (afterId !== undefined && !after)) return { items: [], nextAfterId: undefined };
+      const parameters = { ...conditions, order, after, limit: pageSize + 1 };
       const rows = await guarded(() => readListing(pool, (client) => listWorkflows(client, caller.tenantId, parameters)));
-      return pageOf(rows, pageSize, toWorkflow);
+      const page = pageOf(rows, pageSize, toWorkflow);
+      return page.nextAfterId === undefined ? page : { ...page, nextAfterId: positionText(order.field, page.items.at(-1) as WorkflowRecord) };
+    },
+
+    async countWorkflows(caller, { filter = {}, showDeleted = false }) {
+      const conditions = conditionsOf(filter, showDeleted);
+      return conditions ? await guarded(() => readListing(pool, (client) => countWorkflows(client, caller.tenantId, conditions))) : 0;
     },
 
     async getRevision(caller, workflowId, revision) {
@@ -140,7 +160,49 @@ export function createWorkflowRepository(database: Pick<Database, "orm" | "pool"
       const rows = await guarded(() => readListing(pool, (client) => listRevisions(client, caller.tenantId, uuid, beforeRevision, pageSize)));
       return rows.map(toSummary);
     },
+
+    async countOpenExecutions(caller, workflowId, revision) {
+      const uuid = parseId("workflow", workflowId);
+      return uuid ? await guarded(() => readListing(pool, (client) => countOpenExecutions(client, caller.tenantId, uuid, revision))) : 0;
+    },
+
+    async findParents(caller, workflow) {
+      const found = await guarded(() => readListing(pool, (client) => findPossibleParents(client, caller.tenantId, workflow, parentsMax)));
+      return found.filter(({ definition }) => runsAsStep(definition, workflow)).map(({ workflowId }) => formatId("workflow", workflowId));
+    },
   };
+}
+
+/** Whether any step of the definition is a sub_workflow of that workflow. */
+function runsAsStep(value: Json, workflow: { readonly id: string; readonly name: string }): boolean {
+  if (Array.isArray(value)) return value.some((item) => runsAsStep(item, workflow));
+  if (!isJsonObject(value)) return false;
+  const child = value["sub_workflow"];
+  if (isJsonObject(child) && (child["workflow"] === workflow.id || child["workflow"] === workflow.name)) return true;
+  return Object.values(value).some((member) => runsAsStep(member, workflow));
+}
+
+const newestFirst = { field: "create_time", descending: true } as const;
+
+/** Undefined: nothing can match. */
+function conditionsOf(filter: WorkflowFilter, deletedToo: boolean): WorkflowConditions | undefined {
+  const { id, templateId, ...same } = filter;
+  const uuid = id === undefined ? undefined : parseId("workflow", id);
+  const templateUuid = templateId === undefined ? undefined : parseId("template", templateId);
+  const unknown = (id !== undefined && !uuid) || (templateId !== undefined && !templateUuid);
+  if (unknown || !isStorable([filter.name?.text ?? "", filter.displayName?.text ?? "", filter.labels ?? {}])) return undefined;
+  return { ...same, uuid, templateUuid, deletedToo };
+}
+
+/** The place behind a workflow: its id, with the value of the order's field before it where that is not the time of creation. */
+function positionText(field: ListWorkflowsParameters["order"]["field"], last: WorkflowRecord): string {
+  return field === "create_time" ? last.id : JSON.stringify([field === "name" ? last.name : last.updatedAt, last.id]);
+}
+
+function positionOf(text: string): { readonly value: string | number; readonly uuid: string } | undefined {
+  const [value, id] = text.startsWith("[") ? (JSON.parse(text) as [string | number, string]) : ["", text];
+  const uuid = parseId("workflow", id);
+  return uuid === undefined ? undefined : { value, uuid };
 }
 
 function parseReference(reference: string, deletedToo: boolean): WorkflowReference | undefined {

@@ -11,6 +11,9 @@ import type { WorkflowRevision } from "./entities/workflow-revision.ts";
 
 export type Labels = Readonly<Record<string, string>>;
 
+/** New starts of a paused workflow wait until it is resumed, or are refused. */
+export type PausedStarts = "queue" | "reject";
+
 export interface WorkflowRecord {
   readonly id: string;
   readonly name: string;
@@ -20,6 +23,10 @@ export interface WorkflowRecord {
   /** 0 while no revision was activated. */
   readonly activeRevision: number;
   readonly latestRevision: number;
+  /** Active before the present one; 0: none. */
+  readonly previousRevision: number;
+  /** What it does with new starts while it is paused. */
+  readonly pausedStarts: PausedStarts;
   readonly labels: Labels;
   readonly annotations: Labels;
   readonly etag: string;
@@ -46,6 +53,8 @@ export interface RevisionRecord {
   readonly changeNote: string;
   readonly lineage: Lineage | undefined;
   readonly secretBindings: Labels;
+  /** Key that made it; empty where that is not known. */
+  readonly creator: string;
   readonly createdAt: number;
 }
 
@@ -63,6 +72,8 @@ export type WorkflowRow = Pick<
   | "state"
   | "activeRevision"
   | "latestRevision"
+  | "previousRevision"
+  | "pausedStarts"
   | "labels"
   | "annotations"
   | "etag"
@@ -71,7 +82,7 @@ export type WorkflowRow = Pick<
   | "deleteTime"
 >;
 export const workflowColumns = `id, name, display_name as "displayName", description, state, active_revision as "activeRevision",
-  latest_revision as "latestRevision", labels, annotations, etag, create_time as "createTime", update_time as "updateTime", delete_time as "deleteTime"`;
+  latest_revision as "latestRevision", previous_revision as "previousRevision", paused_starts as "pausedStarts", labels, annotations, etag, create_time as "createTime", update_time as "updateTime", delete_time as "deleteTime"`;
 
 export function toWorkflow(row: WorkflowRow): WorkflowRecord {
   return {
@@ -82,6 +93,8 @@ export function toWorkflow(row: WorkflowRow): WorkflowRecord {
     state: row.state,
     activeRevision: row.activeRevision,
     latestRevision: row.latestRevision,
+    previousRevision: row.previousRevision,
+    pausedStarts: row.pausedStarts === "reject" ? "reject" : "queue",
     labels: row.labels,
     annotations: row.annotations,
     etag: row.etag,
@@ -93,7 +106,7 @@ export function toWorkflow(row: WorkflowRow): WorkflowRecord {
 
 export type RevisionRow = Omit<Pick<WorkflowRevision, keyof WorkflowRevision>, "tenantId">;
 export const revisionColumns = `workflow_id as "workflowId", revision, definition, digest, change_note as "changeNote", template_id as "templateId",
-  template_version as "templateVersion", parameters, overrides, secret_bindings as "secretBindings", create_time as "createTime"`;
+  template_version as "templateVersion", parameters, overrides, secret_bindings as "secretBindings", creator, create_time as "createTime"`;
 
 export function toRevision(row: RevisionRow): RevisionRecord {
   return {
@@ -104,6 +117,7 @@ export function toRevision(row: RevisionRow): RevisionRecord {
     changeNote: row.changeNote,
     lineage: lineageOf(row),
     secretBindings: row.secretBindings,
+    creator: row.creator,
     createdAt: row.createTime.getTime(),
   };
 }

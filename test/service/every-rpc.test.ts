@@ -33,6 +33,7 @@ const served = new Set(
   [
     "TemplateService/ListTemplates GetTemplate ListTemplateCategories CreateWorkflowFromTemplate",
     "WorkflowService/ListWorkflows GetWorkflow CreateWorkflow DeleteWorkflow UndeleteWorkflow ValidateDefinition GetWorkflowRevision",
+    "WorkflowService/UpdateWorkflow ListWorkflowRevisions ActivateWorkflowRevision RollbackWorkflow DiffWorkflowRevisions PauseWorkflow ResumeWorkflow GetWorkflowGraph",
     "WorkflowService/StartExecution StartExecutionAndWatch BatchStartExecutions GetExecution WaitExecution ListExecutions ListExecutionSteps",
     "WorkflowService/GetExecutionStep ListExecutionEvents WatchExecution WatchExecutions CancelExecution TerminateExecution PauseExecution ResumeExecution",
     "WorkflowService/RetryExecution RerunExecution SkipStep CompleteStep FailStep UpdateVariables PreviewCompensation ExplainExecution",

@@ -71,6 +71,8 @@ function rebuilt(properties: Record<string, object>): Record<string, unknown> {
       if (texts.includes(name)) return [name, p.text()];
       if (empty.includes(name)) return [name, p.text().default("")];
       if (name === "state") return [name, p.enum(["draft", "active", "paused", "deleted"])];
+      if (name === "pausedStarts") return [name, p.text().default("queue")];
+      if (name === "pauseReason") return [name, p.text().default("")];
       if (name.endsWith("Revision")) return [name, p.integer().default(0)];
       if (name === "deleteTime") return [name, p.datetime(3).nullable()];
       if (name.endsWith("Time")) return [name, p.datetime(3).defaultRaw("now()")];

@@ -127,18 +127,20 @@ describe("updateWorkflow", () => {
   });
 });
 
+const pause = { paused: true, starts: "queue" as const, reason: "", alsoRunning: false };
+
 describe("pause, delete and undelete", () => {
   it("pauses and resumes, but not a draft", async () => {
     const { workflow } = await workflows.createWorkflow(acme, named("pausing"));
-    expect(await workflows.setPaused(acme, workflow.id, true)).toMatchObject({ state: "paused" });
-    expect(await workflows.setPaused(acme, workflow.id, false)).toMatchObject({ state: "active", etag: workflow.etag });
+    expect(await workflows.setPaused(acme, workflow.id, pause)).toMatchObject({ state: "paused" });
+    expect(await workflows.setPaused(acme, workflow.id, { ...pause, paused: false })).toMatchObject({ state: "active", etag: workflow.etag });
     const draft = await workflows.createWorkflow(acme, named("pausing-draft", { activate: false }));
-    await expect(workflows.setPaused(acme, draft.workflow.id, true)).rejects.toMatchObject({ reason: "WORKFLOW_NOT_ACTIVE" });
+    await expect(workflows.setPaused(acme, draft.workflow.id, pause)).rejects.toMatchObject({ reason: "WORKFLOW_NOT_ACTIVE" });
   });
 
   it("hides a deleted workflow, frees its name and brings it back", async () => {
     const { workflow } = await workflows.createWorkflow(acme, named("phoenix"));
-    const deleted = await workflows.deleteWorkflow(acme, "phoenix");
+    const deleted = (await workflows.deleteWorkflow(acme, "phoenix"))?.workflow;
     expect(deleted).toMatchObject({ state: "deleted", deletedAt: expect.any(Number) });
     expect(await workflows.getWorkflow(acme, "phoenix")).toBeUndefined();
     expect(await workflows.getWorkflow(acme, workflow.id)).toBeUndefined();
@@ -159,7 +161,7 @@ describe("pause, delete and undelete", () => {
        select tenant_id, gen_random_uuid(), id, name, 1, 'running', 'c', 1, now() from workflows where name = 'in-use'`,
     );
     await expect(workflows.deleteWorkflow(acme, workflow.id)).rejects.toMatchObject({ reason: "WORKFLOW_IN_USE" });
-    expect(await workflows.deleteWorkflow(acme, workflow.id, { force: true })).toMatchObject({ state: "deleted" });
+    expect(await workflows.deleteWorkflow(acme, workflow.id, { force: true })).toMatchObject({ workflow: { state: "deleted" }, openExecutions: 1 });
   });
 });
 
@@ -216,7 +218,7 @@ it("another tenant's workflow reads and changes like one that does not exist", a
     expect(await workflows.listRevisions(rival, reference, { pageSize: 5 })).toEqual([]);
     expect(await workflows.updateWorkflow(rival, reference, { displayName: "stolen", revision: { definition: {} } })).toBeUndefined();
     expect(await workflows.activateRevision(rival, reference, 1)).toBeUndefined();
-    expect(await workflows.setPaused(rival, reference, true)).toBeUndefined();
+    expect(await workflows.setPaused(rival, reference, pause)).toBeUndefined();
     expect(await workflows.deleteWorkflow(rival, reference)).toBeUndefined();
     expect(await workflows.undeleteWorkflow(rival, reference)).toBeUndefined();
   }

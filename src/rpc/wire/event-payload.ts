@@ -27,7 +27,7 @@ export function eventPayload({ type, payload }: NewEvent): EventPayloadMessage {
     case "execution_paused":
       return { case: "executionPaused", value: { actor: payload.actor, reason: payload.reason } };
     case "execution_resumed":
-      return { case: "executionResumed", value: { actor: payload.actor, reason: payload.reason } };
+      return { case: "executionResumed", value: { actor: payload.actor, reason: payload.reason, released: payload.released } };
     case "execution_cancel_requested":
       return {
         case: "executionCancelRequested",

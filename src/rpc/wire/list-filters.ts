@@ -45,9 +45,13 @@ const executionFields: FilterFields = {
   labels,
 };
 const workflowFields: FilterFields = {
+  id: exact,
   name: named,
+  display_name: named,
   state: { kind: "enum", operators: ["=", "!="], words: workflowStateWords },
   template_id: exact,
+  create_time: moment,
+  update_time: moment,
   labels,
 };
 const templateFields: FilterFields = {
@@ -122,12 +126,18 @@ function present<T extends object>(fields: { [Name in keyof T]: T[Name] | undefi
 
 export function workflowFilterOf(text: string): WorkflowFilter {
   const terms = termsOf(text, workflowFields);
-  return {
+  const times = terms.flatMap(({ field, operator, values }) =>
+    (field === "create_time" || field === "update_time") && operator !== ":" ? ({ field, operator, at: Number(values[0].value) } as const) : [],
+  );
+  return present({
+    id: oneText(terms, "id"),
     states: wordsLeft<WorkflowStatus>(terms, workflowStates),
     name: oneName(terms),
+    displayName: oneName(terms, "display_name"),
     templateId: oneText(terms, "template_id"),
     labels: labelsOf(terms),
-  };
+    times: times.length > 0 ? times : undefined,
+  });
 }
 
 function labelsOf(terms: readonly FilterTerm[]): Record<string, string> | undefined {
@@ -174,8 +184,8 @@ function oneNumber(terms: readonly FilterTerm[], field: string): number | undefi
   return value === undefined ? undefined : Number(value);
 }
 
-function oneName(terms: readonly FilterTerm[]): NameMatch | undefined {
-  const value = only(terms, "name")?.values[0];
+function oneName(terms: readonly FilterTerm[], field = "name"): NameMatch | undefined {
+  const value = only(terms, field)?.values[0];
   return value && { text: String(value.value), isPrefix: value.prefix === true };
 }
 

@@ -53,6 +53,7 @@ export function revisionToMessage(record: RevisionRecord, activeRevision: number
     lineage: lineageToMessage(record.lineage, record.secretBindings),
     secretBindings: { ...record.secretBindings },
     note: record.changeNote,
+    creator: record.creator,
     createTime: timestampOf(record.createdAt),
     active: record.revision === activeRevision,
   });
@@ -67,6 +68,7 @@ export function revisionSummaryToMessage(summary: RevisionSummary, activeRevisio
     digest: summary.digest,
     lineage: templateId === undefined ? undefined : create(LineageSchema, { templateId, templateVersion: templateVersion ?? 0 }),
     note: summary.changeNote,
+    creator: summary.creator,
     createTime: timestampOf(summary.createdAt),
     active: summary.revision === activeRevision,
   });

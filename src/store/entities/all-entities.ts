@@ -9,6 +9,7 @@ import { Workflow } from "./workflow.ts";
 import { WorkflowExecution } from "./workflow-execution.ts";
 import { WorkflowInstance } from "./workflow-instance.ts";
 import { WorkflowRevision } from "./workflow-revision.ts";
+import { WorkflowSweep } from "./workflow-sweep.ts";
 import { WorkflowTemplate } from "./workflow-template.ts";
 import { WorkflowTemplateVersion } from "./workflow-template-version.ts";
 
@@ -25,4 +26,5 @@ export const allEntities = [
   ExecutionEvent,
   ExecutionCommand,
   IdempotencyKey,
+  WorkflowSweep,
 ] as const;

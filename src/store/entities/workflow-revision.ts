@@ -17,6 +17,7 @@ export const workflowRevisionSchema = defineEntity({
     parameters: p.json<JsonObject>().columnType("json").nullable(),
     overrides: p.json<Json>().columnType("json").nullable(),
     secretBindings: p.json<Record<string, string>>().defaultRaw("'{}'"),
+    creator: p.text().default(""),
     createTime: p.datetime(3).defaultRaw("now()"),
   },
 });

@@ -17,6 +17,11 @@ export const workflowSchema = defineEntity({
     state: p.enum(workflowStates),
     activeRevision: p.integer().default(0),
     latestRevision: p.integer().default(0),
+    /** Active before the present one; what a rollback goes to. 0: there was none. */
+    previousRevision: p.integer().default(0),
+    /** What a paused workflow does with new starts: `queue` or `reject`. */
+    pausedStarts: p.text().default("queue"),
+    pauseReason: p.text().default(""),
     labels: p.json<Record<string, string>>().defaultRaw("'{}'"),
     annotations: p.json<Record<string, string>>().defaultRaw("'{}'"),
     etag: p.text(),

@@ -2,7 +2,7 @@
 import type { ClientBase } from "pg";
 
 const text = `select workflow_id as "workflowId", revision, digest, change_note as "changeNote", template_id as "templateId",
-  template_version as "templateVersion", create_time as "createTime"
+  template_version as "templateVersion", creator, create_time as "createTime"
 from workflow_revisions where tenant_id = $1 and workflow_id = $2 and revision < $3 order by revision desc limit $4`;
 
 export interface RevisionSummaryRow {
@@ -12,6 +12,7 @@ export interface RevisionSummaryRow {
   readonly changeNote: string;
   readonly templateId: string | null;
   readonly templateVersion: number | null;
+  readonly creator: string;
   readonly createTime: Date;
 }
 

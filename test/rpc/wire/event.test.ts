@@ -30,10 +30,11 @@ const full: { readonly [Type in EventType]: Required<EventPayloads[Type]> } = {
     parentExecutionId: "exe_1",
     rerunOf: "exe_2",
     saga: { autoComplete: false, prepared: true, compensationPolicy: { halt_on_stuck: true }, checkBack: { http: { url: "http://a" } } },
+    held: "workflow_paused",
   },
   execution_started: { variables: { n: 1 } },
   execution_paused: { actor: "key_1", reason: "r" },
-  execution_resumed: { actor: "key_1", reason: "r" },
+  execution_resumed: { actor: "key_1", reason: "r", released: true },
   execution_cancel_requested: { actor: "key_1", reason: "r", compensate: false, graceUntil: at, endReason: "aborted" },
   execution_ended: {
     state: "failed",

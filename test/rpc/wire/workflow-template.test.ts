@@ -64,6 +64,8 @@ describe("a workflow", () => {
     state: "paused",
     activeRevision: 2,
     latestRevision: 3,
+    previousRevision: 1,
+    pausedStarts: "queue",
     labels: { a: "1" },
     annotations: { b: "2" },
     etag: "e",
@@ -77,6 +79,7 @@ describe("a workflow", () => {
     definition,
     digest: "ab",
     changeNote: "why",
+    creator: "key_1",
     createdAt: begin,
     secretBindings: { token: "crm" },
     lineage: {
@@ -130,7 +133,16 @@ describe("a workflow", () => {
     expect(definitionToJson(message.definition as NonNullable<typeof message.definition>)).toEqual(definition);
     expect(revisionToMessage(revision, 3, "basic")).toMatchObject({ active: false });
     expect(revisionToMessage(revision, 3, "basic").definition).toBeUndefined();
-    const summary = { workflowId: "wfl_1", revision: 1, digest: "cd", changeNote: "n", templateId: undefined, templateVersion: undefined, createdAt: begin };
+    const summary = {
+      workflowId: "wfl_1",
+      revision: 1,
+      digest: "cd",
+      changeNote: "n",
+      creator: "key_1",
+      templateId: undefined,
+      templateVersion: undefined,
+      createdAt: begin,
+    };
     expect(revisionSummaryToMessage(summary, 1)).toMatchObject({ revision: 1, active: true, note: "n" });
     expect(revisionSummaryToMessage(summary, 1).lineage).toBeUndefined();
     expect(revisionSummaryToMessage({ ...summary, templateId: "tpl_1", templateVersion: 2 }, 7)).toMatchObject({

@@ -424,6 +424,13 @@ export declare type ExecutionCreated = Message<"pyairtable.workflow.v1.Execution
    * @generated from field: pyairtable.workflow.v1.SagaTerms saga = 15;
    */
   saga?: SagaTerms | undefined;
+
+  /**
+   * Queued until it is released, and why: "workflow_paused" or "concurrency".
+   *
+   * @generated from field: optional string held = 16;
+   */
+  held?: string | undefined;
 };
 
 /**
@@ -521,7 +528,7 @@ export declare type ExecutionPaused = Message<"pyairtable.workflow.v1.ExecutionP
 export declare const ExecutionPausedSchema: GenMessage<ExecutionPaused>;
 
 /**
- * An operator resumed it.
+ * An operator resumed it, or it was queued and may begin now.
  *
  * @generated from message pyairtable.workflow.v1.ExecutionResumed
  */
@@ -539,6 +546,13 @@ export declare type ExecutionResumed = Message<"pyairtable.workflow.v1.Execution
    * @generated from field: optional string reason = 2;
    */
   reason?: string | undefined;
+
+  /**
+   * It was queued, not paused.
+   *
+   * @generated from field: optional bool released = 3;
+   */
+  released?: boolean | undefined;
 };
 
 /**
