@@ -12,7 +12,6 @@ export interface ExecutionRow {
   readonly status: ExecutionStatus;
   readonly saga: SagaStatus;
   readonly endReason: EndReason | undefined;
-  readonly output: Json | undefined;
   readonly failure: Failure | undefined;
   readonly failedStep: string | undefined;
   readonly standingEffects: readonly string[];
@@ -37,7 +36,6 @@ export function executionRow(state: ExecutionState, wakeAt?: number): ExecutionR
     status: wakeAt !== undefined && state.status === "running" ? "waiting" : state.status,
     saga: state.saga,
     endReason: state.endReason ?? state.turn?.reason,
-    output: state.output,
     failure: state.failure,
     failedStep: state.failedStep,
     standingEffects: state.standingEffects,

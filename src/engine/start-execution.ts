@@ -144,7 +144,6 @@ export class Starter {
       workflowId: revision.workflowId,
       workflowName: revision.workflowName,
       revision: revision.revision,
-      input: request.input as Json,
       correlationId,
     };
     const copied = request.rerun && copyResults(revision.definition, request.rerun.source, { ...request.rerun, actor: caller.actor, now });
@@ -169,6 +168,7 @@ export class Starter {
         attempt: 0,
         payload: {
           ...shared,
+          input: request.input as Json,
           ...(request.executionKey === undefined ? {} : { executionKey: request.executionKey }),
           ...(Object.keys(request.labels).length === 0 ? {} : { labels: request.labels }),
           priority: request.priority,

@@ -19,6 +19,7 @@ export const log: StepHandler = {
     const message = textOf(config["message"] ?? "");
     const bytes = Buffer.byteLength(message);
     if (bytes > messageBytesMax) return failed("LIMIT.MESSAGE", `the message has ${bytes} bytes, the limit is ${messageBytesMax}; put data into fields`);
-    return { kind: "succeeded", result: { level: level.replace("LOG_LEVEL_", ""), message, fields: objectField(config, "fields") ?? {} } };
+    const fields = objectField(config, "fields");
+    return { kind: "succeeded", result: { level: level.replace("LOG_LEVEL_", ""), message, ...(fields ? { fields } : {}) } };
   },
 };

@@ -71,7 +71,7 @@ export interface ExecutionRow {
 }
 /** Without the payloads; `e` is the execution, `i` its saga view. */
 export const executionColumns = `e.id, e.workflow_id as "workflowId", e.workflow_name as "workflowName", e.revision, e.state, i.state as "sagaState",
-  e.end_reason as "endReason", e.failure, e.failed_step as "failedStep", e.standing_effects as "standingEffects", e.execution_key as "executionKey",
+  e.end_reason as "endReason", e.failure, e.failed_step as "failedStep", coalesce(e.standing_effects, '{}') as "standingEffects", e.execution_key as "executionKey",
   e.request_id as "requestId", e.correlation_id as "correlationId", e.labels, e.priority, e.paused, e.parent_execution_id as "parentExecutionId",
   e.rerun_of as "rerunOf", e.traceparent, e.last_sequence as "lastSequence", e.wake_at as "wakeAt", e.create_time as "createTime",
   e.start_time as "startTime", e.end_time as "endTime"`;

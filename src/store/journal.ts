@@ -5,7 +5,7 @@
  * Implementations: `batched-journal.ts` shares one commit among all executions of this replica; the plain one writes one
  * execution at a time and stays as the reference. Both pass the same contract suite.
  */
-import type { Json, JsonObject } from "../base/json.ts";
+import type { JsonObject } from "../base/json.ts";
 import type { ExecutionEvent } from "../domain/events.ts";
 import type { ExecutionRow } from "../domain/projection.ts";
 
@@ -14,7 +14,6 @@ export interface StartRow {
   readonly workflowId: string | undefined;
   readonly workflowName: string;
   readonly revision: number;
-  readonly input: Json;
   readonly executionKey: string | undefined;
   readonly requestId: string | undefined;
   /** SHA-256 of the request, to tell a repeat from a reuse of its id. */

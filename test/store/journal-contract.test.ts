@@ -42,13 +42,13 @@ describe.each([
          from workflow_executions e join workflow_instances i using (tenant_id, id) join workflow_execution_steps s on s.execution_id = e.id where e.id = $1`,
         [writer.uuid],
       );
-      const { status, saga, endReason, output, lastSequence, endedAt } = executionRow(writer.state);
+      const { status, saga, endReason, lastSequence, endedAt } = executionRow(writer.state);
       const endTime = new Date(endedAt ?? 0);
       expect(rows).toEqual([
         {
           state: status,
           end_reason: endReason,
-          output,
+          output: null,
           last_sequence: lastSequence,
           owner: null,
           wake_at: null,

@@ -94,7 +94,6 @@ export class Writer {
       workflowId: undefined,
       workflowName: "orders",
       revision: 1,
-      input: { order: 7 },
       executionKey: undefined,
       requestId: undefined,
       requestHash: undefined,
@@ -105,8 +104,8 @@ export class Writer {
       createdAt: at,
       ...fields,
     };
-    const { workflowName, revision, input, correlationId } = start;
-    const created = { workflowId: "wfl_1", workflowName, revision, input, correlationId, triggerType: "api" };
+    const { workflowName, revision, correlationId } = start;
+    const created = { workflowId: "wfl_1", workflowName, revision, input: { order: 7 }, correlationId, triggerType: "api" };
     const events = this.#fold([
       { type: "execution_created", at, stepPath: "", attempt: 0, payload: created },
       { type: "execution_started", at, stepPath: "", attempt: 0, payload: {} },

@@ -32,7 +32,7 @@ export const workflowExecutionSchema = defineEntity({
     output: p.json<Json>().columnType("json").nullable(),
     failure: p.json<JsonObject>().columnType("json").nullable(),
     failedStep: p.text().nullable(),
-    standingEffects: p.array().columnType("text[]").default([]),
+    standingEffects: p.array().columnType("text[]").nullable(),
     variables: p.json<JsonObject>().columnType("json").nullable(),
     executionKey: p.text().nullable(),
     requestId: p.text().nullable(),

@@ -87,7 +87,7 @@ function compose(present: readonly Part[]): string {
 }
 
 /** What an execution's row takes from its projection, a JSON text. */
-const projected = `r (state text, end_reason text, output json, failure json, failed_step text, standing_effects text[], variables json,
+const projected = `r (state text, end_reason text, failure json, failed_step text, standing_effects text[], variables json,
   paused boolean, last_sequence int, start_time timestamptz, end_time timestamptz, wake_at timestamptz, revision int, input json, rerun_of uuid)`;
 
 /** Rows of an execution that turned out to exist already are not written. */
@@ -102,12 +102,12 @@ function unlessExisting(alias: string, hasStarts: boolean): string {
 const statements: Record<Part, (source: Source, hasStarts: boolean) => string[]> = {
   starts: (source) => [
     `started as (
-      insert into workflow_executions (tenant_id, id, workflow_id, workflow_name, revision, input, execution_key, request_id, request_hash,
-        correlation_id, labels, priority, traceparent, create_time, state, end_reason, output, failure, failed_step, standing_effects,
+      insert into workflow_executions (tenant_id, id, workflow_id, workflow_name, revision, execution_key, request_id, request_hash,
+        correlation_id, labels, priority, traceparent, create_time, state, end_reason, failure, failed_step, standing_effects,
         variables, paused, last_sequence, start_time, end_time, owner, wake_at, rerun_of)
-      select s.tenant_id, s.id, s.workflow_id, s.workflow_name, s.revision, s.input::json, s.execution_key, s.request_id,
+      select s.tenant_id, s.id, s.workflow_id, s.workflow_name, s.revision, s.execution_key, s.request_id,
         decode(s.request_hash, 'hex'), s.correlation_id, s.labels::jsonb, s.priority, s.traceparent, s.create_time, r.state, r.end_reason,
-        r.output, r.failure, r.failed_step, coalesce(r.standing_effects, '{}'), r.variables, r.paused, r.last_sequence, r.start_time,
+        r.failure, r.failed_step, r.standing_effects, r.variables, r.paused, r.last_sequence, r.start_time,
         r.end_time, case when s.released then null else f.id end, r.wake_at, r.rerun_of
       from fence f, ${source("s")}, json_to_record(s.projection::json) as ${projected}
       on conflict do nothing returning id)`,
@@ -119,8 +119,8 @@ const statements: Record<Part, (source: Source, hasStarts: boolean) => string[]>
   ],
   changes: (source) => [
     `changed as (
-      update workflow_executions e set state = r.state, end_reason = r.end_reason, output = r.output, failure = r.failure,
-        failed_step = r.failed_step, standing_effects = coalesce(r.standing_effects, '{}'), variables = r.variables, paused = r.paused,
+      update workflow_executions e set state = r.state, end_reason = r.end_reason, failure = r.failure,
+        failed_step = r.failed_step, standing_effects = r.standing_effects, variables = r.variables, paused = r.paused,
         last_sequence = r.last_sequence, start_time = r.start_time, end_time = r.end_time,
         owner = case when c.released then null else f.id end, wake_at = r.wake_at, revision = coalesce(r.revision, e.revision),
         input = coalesce(r.input, e.input), execution_key = case when e.end_time is null or r.end_time is not null then e.execution_key end

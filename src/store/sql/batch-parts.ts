@@ -8,7 +8,6 @@ export const partColumns = {
     ["workflow_id", "uuid"],
     ["workflow_name", "text"],
     ["revision", "int"],
-    ["input", "text"],
     ["execution_key", "text"],
     ["request_id", "text"],
     ["request_hash", "text"],

@@ -2,7 +2,12 @@
 import type { Pool } from "pg";
 import { type ExecutionRow, executionColumns } from "../execution-row.ts";
 
-const from = `select ${executionColumns}, e.input, e.output, e.variables
+// Input and output are written once, in the ledger: in its first event and in the one that ended the execution. The row's own
+// input is what a retry gave instead; rows of the release before have both.
+const from = `select ${executionColumns}, coalesce(e.variables, '{}') as variables,
+  coalesce(e.input, (select v.payload -> 'input' from execution_events v where v.tenant_id = e.tenant_id and v.execution_id = e.id and v.sequence = 1)) as input,
+  coalesce(e.output, (select v.payload -> 'output' from execution_events v where v.tenant_id = e.tenant_id and v.execution_id = e.id
+    and e.end_time is not null and v.type = 'execution_ended' order by v.sequence desc limit 1)) as output
 from workflow_executions e left join workflow_instances i on i.tenant_id = e.tenant_id and i.id = e.id`;
 const byId = `${from} where e.tenant_id = $1 and e.id = $2`;
 // The open run is the newest one, because a key is free for the next run only when the last one has ended. Asking for it
