@@ -7,6 +7,7 @@ import { readdir, readFile } from "node:fs/promises";
 import type { Tracer } from "@opentelemetry/api";
 import { Health } from "#gen/grpc/health/v1/health_pb.js";
 import { SagaCoordinationService } from "#gen/pyairtable/workflow/v1/saga_coordination_service_pb.js";
+import { SecretService } from "#gen/pyairtable/workflow/v1/secret_service_pb.js";
 import { TemplateService } from "#gen/pyairtable/workflow/v1/template_service_pb.js";
 import { WorkflowService } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
 import { type Clock, systemClock } from "./base/clock.ts";
@@ -14,6 +15,7 @@ import { systemIds } from "./base/ids.ts";
 import type { Json } from "./base/json.ts";
 import { limits } from "./base/limits.ts";
 import type { Log } from "./base/log.ts";
+import { createMasterKeys } from "./base/master-keys.ts";
 import { Metrics } from "./base/metrics.ts";
 import type { Config } from "./config.ts";
 import { blockTypes } from "./domain/block-types.ts";
@@ -26,11 +28,12 @@ import { Leases } from "./engine/leases.ts";
 import { Progress } from "./engine/progress.ts";
 import { ReplicaNews } from "./engine/replica-news.ts";
 import { Retention } from "./engine/retention.ts";
+import { SecretUpkeep } from "./engine/secret-upkeep.ts";
 import { StartCache } from "./engine/start-cache.ts";
 import { Starter } from "./engine/start-execution.ts";
 import { TenantFeeds } from "./engine/tenant-feed.ts";
 import { WorkflowSweeps } from "./engine/workflow-sweeps.ts";
-import { ensureFirstKey, readSecrets } from "./first-key.ts";
+import { deriveSecrets, ensureFirstKey, readMasterKeys } from "./first-key.ts";
 import { createAuthenticate } from "./rpc/api-keys.ts";
 import { controlRpcs } from "./rpc/control-rpcs.ts";
 import { executionRpcs } from "./rpc/execution-rpcs.ts";
@@ -45,6 +48,7 @@ import type { RpcParts } from "./rpc/parts.ts";
 import { reflectionRoutes, reflectionServices } from "./rpc/reflection.ts";
 import { revisionRpcs } from "./rpc/revision-rpcs.ts";
 import { sagaRpcs } from "./rpc/saga-service.ts";
+import { secretRpcs } from "./rpc/secret-service.ts";
 import { healthHttpRoutes } from "./rpc/server/health-routes.ts";
 import { startServer } from "./rpc/server/start-server.ts";
 import { startRpcs } from "./rpc/start-rpcs.ts";
@@ -70,12 +74,14 @@ import { createNewsRepository } from "./store/news-repository.ts";
 import { NotifyLink } from "./store/notify.ts";
 import { ReplicaLease } from "./store/replica-lease.ts";
 import { createRetentionStore } from "./store/retention-store.ts";
+import { createSecretRepository } from "./store/secret-repository.ts";
 import { findStart } from "./store/sql/find-start.ts";
 import { readBacklog } from "./store/sql/read-backlog.ts";
 import { createTemplateRepository } from "./store/template-repository.ts";
 import { createTenantNewsRepository } from "./store/tenant-news-repository.ts";
 import { createWorkflowRepository } from "./store/workflow-repository.ts";
 import { createSweepStore } from "./store/workflow-sweeps.ts";
+import { createTenantKeys, readRootKey, rewrapKeys } from "./store/wrapped-keys.ts";
 import { createEngineTelemetry } from "./telemetry/engine-telemetry.ts";
 import { createInstruments, createJournalObserver, createRetentionObserver, registerGauges } from "./telemetry/instruments.ts";
 
@@ -140,7 +146,11 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
   }
 
   // First floors: what is stored and what steps can do.
-  const secrets = await readSecrets(config, embedded !== undefined);
+  const masterTexts = await readMasterKeys(config, embedded !== undefined);
+  const masterKeys = await createMasterKeys(masterTexts);
+  const own = deriveSecrets(await readRootKey(database.pool, masterKeys, masterTexts[0]));
+  const monotonic = (): number => clock.monotonic();
+  const secrets = createSecretRepository({ pool: database.pool, keys: createTenantKeys(database.pool, masterKeys), monotonic, log });
   const keys = createKeyRepository(database);
   const workflows = createWorkflowRepository(database);
   const templates = createTemplateRepository(database);
@@ -186,6 +196,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
           revision: found.revision,
           definition: found.definition,
           parameters: found.lineage?.parameters ?? {},
+          secretBindings: found.secretBindings,
         }
       );
     },
@@ -222,6 +233,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
   const engine = new Engine({
     handlers: stepHandlers,
     services: { http: egress, grpc: grpcEgress, clock, log },
+    secrets,
     journal,
     publish: (executionId, events, tenantId) => progress.publish(tenantId, executionId, events),
     now: () => leases.now(),
@@ -284,16 +296,17 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
   const sweeps = new WorkflowSweeps({ store: createSweepStore(database), control: (...command) => engine.control(...command), clock, log });
 
   // The front: rpcs on one port.
-  const services = [TemplateService, WorkflowService, SagaCoordinationService];
+  const services = [TemplateService, WorkflowService, SagaCoordinationService, SecretService];
   const shown = [...services, Health, ...(config.reflection === "off" ? [] : reflectionServices)];
   const policies = buildPolicyTable(shown, config.reflection);
-  const apiKey = await ensureFirstKey(config, embedded !== undefined, keys, secrets.pepper, policies);
+  const apiKey = await ensureFirstKey(config, embedded !== undefined, keys, own.pepper, policies);
   const workflowsChanged = (): void => startCache.forget();
   const parts: RpcParts = {
     workflowsChanged,
     workflows,
     templates,
     executions,
+    secrets,
     engine,
     starter,
     definitions,
@@ -301,8 +314,8 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     tenantFeeds: new TenantFeeds({ repository: createTenantNewsRepository(database), progress, news, clock, now: () => leases.now(), log }),
     sweeps,
     stepTypes: savedStepTypes,
-    pageTokenKey: secrets.pageTokenKey,
-    taskTokenKey: secrets.taskTokenKey,
+    pageTokenKey: own.pageTokenKey,
+    taskTokenKey: own.taskTokenKey,
     clock,
     log,
   };
@@ -318,8 +331,11 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     host: config.host,
     port: config.port,
     policies,
-    auth: createAuth({ policies, authenticate: createAuthenticate(keys, secrets.pepper, clock), clock }),
-    interceptors: [...(tracer ? [createRpcSpans(tracer)] : []), createRequestIds({ keys: createIdempotencyRepository(database), clock, log })],
+    auth: createAuth({ policies, authenticate: createAuthenticate(keys, own.pepper, clock), clock }),
+    interceptors: [
+      ...(tracer ? [createRpcSpans(tracer)] : []),
+      createRequestIds({ keys: createIdempotencyRepository(database), fingerprintKey: own.fingerprintKey, clock, log }),
+    ],
     routes: (router) => {
       router.service(TemplateService, templateRpcs(parts));
       router.service(WorkflowService, {
@@ -332,6 +348,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
         ...watchRpcs(parts),
       });
       router.service(SagaCoordinationService, sagaRpcs(parts));
+      router.service(SecretService, secretRpcs(parts));
       healthRoutes(readiness, services)(router);
       if (config.reflection !== "off") reflectionRoutes({ services: shown, descriptorSet })(router);
     },
@@ -349,6 +366,9 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
   onStop(() => sweeps.stop());
   retention.start();
   onStop(() => retention.stop());
+  const upkeep = new SecretUpkeep({ purge: secrets.purge, rewrap: () => rewrapKeys(database.pool, masterKeys), clock, log });
+  upkeep.start();
+  onStop(() => upkeep.stop());
   return {
     port: server.port,
     apiKey,

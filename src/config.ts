@@ -20,8 +20,10 @@ export interface Config {
   readonly drainMs: number;
   /** Key for tenant `default`, made by whoever deploys; undefined: one is made at the first start of an embedded server. */
   readonly adminKey: string | undefined;
-  /** Pepper of API keys and key of page tokens, any text; undefined: one is kept in the data folder. */
+  /** Wraps the keys of secrets and of the server, any text; undefined: one is kept in the data folder. */
   readonly masterKey: string | undefined;
+  /** Further master keys that open what they once wrapped. */
+  readonly masterKeyRing: readonly string[];
   /** One JSON line on standard output once the server answers, for programs that start it. */
   readonly readyJson: boolean;
   /** Serve although the database would lose acknowledged work in a crash. */
@@ -58,7 +60,10 @@ export const settings: Readonly<Record<string, Setting>> = {
   PAWF_EGRESS_ALLOW: { describe: "private targets that steps may call, comma-separated host:port or CIDR:port entries [none]" },
   PAWF_DRAIN_SECONDS: { describe: "how long a stop waits for open calls [10; 0–20]" },
   PAWF_ADMIN_KEY: { describe: "API key pawf_<id>_<secret> for tenant default with all scopes [embedded: generated and printed]" },
-  PAWF_MASTER_KEY: { describe: "secret text of at least 16 characters behind key hashes and page tokens [embedded: generated in the data folder]" },
+  PAWF_MASTER_KEY: {
+    describe: "secret text of at least 16 characters that wraps the keys of secrets, key hashes and page tokens [embedded: generated in the data folder]",
+  },
+  PAWF_MASTER_KEY_RING: { describe: "further master keys that open what they once wrapped, comma-separated; for changing the master key [none]" },
   PAWF_READY_JSON: { describe: "1 prints one JSON line on standard output when the server answers [0]" },
   PAWF_ALLOW_UNSAFE_DATABASE: { describe: "1 serves although the database's settings would lose acknowledged work [0]" },
   PAWF_RETENTION_DAYS: {
@@ -97,7 +102,11 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
   const databaseUrl = text("DATABASE_URL");
   const embedded = databaseUrl === undefined || databaseUrl.includes("@%2F");
   const masterKey = text("PAWF_MASTER_KEY");
-  if (masterKey !== undefined && masterKey.length < 16) faults.push("PAWF_MASTER_KEY must have at least 16 characters");
+  if (masterKey !== undefined && masterKey.length < masterKeyCharactersMin) {
+    faults.push(`PAWF_MASTER_KEY must have at least ${masterKeyCharactersMin} characters`);
+  }
+  const masterKeyRing = ringOf(text("PAWF_MASTER_KEY_RING"));
+  if (masterKeyRing?.length === 0) faults.push("PAWF_MASTER_KEY_RING must list keys of at least 16 characters");
   const config: Config = {
     host: text("HOST") ?? (embedded ? "127.0.0.1" : "0.0.0.0"),
     port: number("PORT", 8006, 0, 65_535),
@@ -113,6 +122,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     drainMs: number("PAWF_DRAIN_SECONDS", 10, 0, 20) * 1000,
     adminKey: text("PAWF_ADMIN_KEY"),
     masterKey,
+    masterKeyRing: masterKeyRing ?? [],
     readyJson: choice("PAWF_READY_JSON", ["0", "1"], "0") === "1",
     allowUnsafeDatabase: choice("PAWF_ALLOW_UNSAFE_DATABASE", ["0", "1"], "0") === "1",
     retentionDays: text("PAWF_RETENTION_DAYS") === undefined ? undefined : number("PAWF_RETENTION_DAYS", 30, 1, 3_660),
@@ -120,6 +130,15 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
   };
   if (faults.length > 0) throw new Error(`The configuration is not usable:\n  ${faults.join("\n  ")}`);
   return Object.freeze(config);
+}
+
+const masterKeyCharactersMin = 16;
+
+/** The whole text is tried too: a key is any text and may hold a comma. */
+function ringOf(text: string | undefined): readonly string[] | undefined {
+  if (text === undefined) return undefined;
+  const keys = [...text.split(",").map((key) => key.trim()), text];
+  return [...new Set(keys)].filter((key) => key.length >= masterKeyCharactersMin);
 }
 
 type Read = (name: string) => string | undefined;

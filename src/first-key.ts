@@ -1,6 +1,7 @@
 /**
- * What a server needs before its first caller: the pepper behind all key hashes, and one key of tenant `default`. With an
- * embedded database both are made at the first start and kept in the data folder, readable by its owner only.
+ * What a server needs before its first caller: the master keys, what is derived for the server itself, and one key of tenant
+ * `default`. With an embedded database the master key and that key are made at the first start and kept in the data folder,
+ * readable by its owner only.
  */
 import { createHash, randomBytes } from "node:crypto";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
@@ -11,18 +12,34 @@ import { formatApiKey, hashSecret, newApiKey, parseApiKey } from "./rpc/api-keys
 import type { PolicyTable } from "./rpc/interceptors/policy.ts";
 import type { KeyRepository } from "./store/key-repository.ts";
 
+/**
+ * The master keys as texts, the current one first, then those that only open. An embedded server's own key stays among them
+ * when another one is configured. Throws one sentence when nothing is configured and there is no data folder to keep one.
+ */
+export async function readMasterKeys(config: Config, embedded: boolean): Promise<readonly [string, ...string[]]> {
+  const { masterKey, masterKeyRing } = config;
+  if (masterKey !== undefined) return [masterKey, ...masterKeyRing, ...(embedded ? await storedText(config, masterKeyFile) : [])];
+  if (!embedded) throw new Error("Set PAWF_MASTER_KEY: with DATABASE_URL the server keeps no secret of its own.");
+  return [await keptText(config, masterKeyFile, () => randomBytes(32).toString("base64url")), ...masterKeyRing];
+}
+
 export interface ServerSecrets {
   readonly pepper: Uint8Array;
   readonly pageTokenKey: Uint8Array;
   readonly taskTokenKey: Uint8Array;
+  /** Of request fingerprints that cover a secret value. */
+  readonly fingerprintKey: Uint8Array;
 }
 
-/** Throws one sentence when nothing is configured and there is no data folder to keep a generated one. */
-export async function readSecrets(config: Config, embedded: boolean): Promise<ServerSecrets> {
-  if (config.masterKey === undefined && !embedded) throw new Error("Set PAWF_MASTER_KEY: with DATABASE_URL the server keeps no secret of its own.");
-  const master = config.masterKey ?? (await keptText(config, "master.key", () => randomBytes(32).toString("base64url")));
-  const derive = (purpose: string): Uint8Array => createHash("sha256").update(`${purpose}\n${master}`).digest();
-  return { pepper: derive("api key pepper"), pageTokenKey: derive("page token"), taskTokenKey: derive("task token") };
+/** What the server needs for itself, from the root key that the database keeps: the same whatever the master key is now. */
+export function deriveSecrets(root: string): ServerSecrets {
+  const derive = (purpose: string): Uint8Array => createHash("sha256").update(`${purpose}\n${root}`).digest();
+  return {
+    pepper: derive("api key pepper"),
+    pageTokenKey: derive("page token"),
+    taskTokenKey: derive("task token"),
+    fingerprintKey: derive("request fingerprint"),
+  };
 }
 
 /** The key of tenant `default`: configured, or generated once and kept. Undefined when others manage the keys. */
@@ -40,9 +57,14 @@ export async function ensureFirstKey(
   if (text === undefined) return undefined;
   const key = parseApiKey(text);
   if (!key) throw new Error("PAWF_ADMIN_KEY must have the form pawf_<26 characters>_<43 characters>.");
-  if ((await keys.findKey(key.keyId)) === undefined) {
+  const scopes = allScopes(policies);
+  const found = await keys.findKey(key.keyId);
+  if (found === undefined) {
     const secretHash = hashSecret(key.secret, pepper);
-    await keys.createKey({ tenantId: "default", name: embedded ? "development" : "admin", scopes: allScopes(policies), secretHash, keyId: key.keyId });
+    await keys.createKey({ tenantId: "default", name: embedded ? "development" : "admin", scopes, secretHash, keyId: key.keyId });
+  } else if (scopes.some((scope) => !found.scopes.includes(scope))) {
+    // A newer release asks for scopes that there were not when the key was made.
+    await keys.setScopes(key.keyId, [...new Set([...found.scopes, ...scopes])].sort());
   }
   return text;
 }
@@ -54,10 +76,18 @@ function allScopes(policies: PolicyTable): readonly string[] {
   return [...scopes].sort();
 }
 
+const masterKeyFile = "master.key";
+
+/** The text of that file as a list; empty when there is none. */
+async function storedText(config: Config, name: string): Promise<string[]> {
+  const known = await readFile(path.join(config.dataDir, name), "utf8").catch(() => "");
+  return known.trim() === "" ? [] : [known.trim()];
+}
+
 async function keptText(config: Config, name: string, make: () => string): Promise<string> {
   const file = path.join(config.dataDir, name);
-  const known = await readFile(file, "utf8").catch(() => undefined);
-  if (known !== undefined && known.trim() !== "") return known.trim();
+  const [known] = await storedText(config, name);
+  if (known !== undefined) return known;
   await mkdir(config.dataDir, { recursive: true, mode: 0o711 });
   await writeFile(file, `${make()}\n`, { mode: 0o600, flag: "wx" }).catch(() => undefined);
   return (await readFile(file, "utf8")).trim();

@@ -16,6 +16,7 @@ export interface StoredRevision {
   readonly revision: number;
   readonly definition: JsonObject;
   readonly parameters: JsonObject;
+  readonly secretBindings?: Readonly<Record<string, string>>;
 }
 
 export interface DefinitionsOptions {
@@ -68,7 +69,7 @@ export class Definitions {
       const first = parsed.fault.violations[0];
       throw new AppError("INTERNAL_BUG", `revision ${stored.revision} of ${stored.workflowId} does not parse: ${first?.field} ${first?.description}`);
     }
-    const { workflowId, workflowName, revision } = stored;
-    return { workflowId, workflowName, revision, definition: parsed.value.definition, params: stored.parameters };
+    const { workflowId, workflowName, revision, secretBindings = {} } = stored;
+    return { workflowId, workflowName, revision, definition: parsed.value.definition, params: stored.parameters, secretBindings };
   }
 }

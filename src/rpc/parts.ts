@@ -9,6 +9,7 @@ import type { Starter } from "../engine/start-execution.ts";
 import type { TenantFeeds } from "../engine/tenant-feed.ts";
 import type { WorkflowSweeps } from "../engine/workflow-sweeps.ts";
 import type { ExecutionRepository } from "../store/execution-repository.ts";
+import type { SecretRepository } from "../store/secret-repository.ts";
 import type { TemplateRepository } from "../store/template-repository.ts";
 import type { WorkflowRepository } from "../store/workflow-repository.ts";
 
@@ -16,6 +17,7 @@ export interface RpcParts {
   readonly workflows: WorkflowRepository;
   readonly templates: TemplateRepository;
   readonly executions: ExecutionRepository;
+  readonly secrets: SecretRepository;
   readonly engine: Engine;
   readonly starter: Starter;
   readonly definitions: Definitions;

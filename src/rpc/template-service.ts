@@ -18,6 +18,7 @@ import { callerOf } from "./interceptors/call.ts";
 import { refuseNotYet } from "./not-yet.ts";
 import { listPage } from "./page.ts";
 import type { RpcParts } from "./parts.ts";
+import { checkSecretBindings } from "./secret-bindings.ts";
 import { definitionFromJson } from "./wire/definition.ts";
 import { templateFilterOf } from "./wire/list-filters.ts";
 import { categoriesToMessages, tagsToMessages, templateToMessage } from "./wire/template.ts";
@@ -54,10 +55,7 @@ export function templateRpcs(parts: RpcParts): TemplateRpcs {
     },
 
     async createWorkflowFromTemplate(request, context) {
-      refuseNotYet({
-        overrides: request.overrides.length > 0,
-        secret_bindings: Object.keys(request.secretBindings).length > 0,
-      });
+      refuseNotYet({ overrides: request.overrides.length > 0 });
       const caller = callerOf(context);
       const found = await templates.getTemplate(caller, request.template, request.version === 0 ? {} : { version: request.version });
       if (!found) throw templateNotFound(request.template);
@@ -69,6 +67,7 @@ export function templateRpcs(parts: RpcParts): TemplateRpcs {
       const made = instantiate(readTemplateContent(version.content), request.parameters ?? {});
       if (!made.ok) throw violationsError(made.fault);
       const { source, warnings } = checkDefinitionJson(made.value.definition, stepTypes, "definition");
+      await checkSecretBindings(parts.secrets, caller, source, request.secretBindings, "secret_bindings");
       if (request.validateOnly) {
         const workflow = create(WorkflowSchema, { name: request.name, definition: definitionFromJson(source) });
         return create(CreateWorkflowFromTemplateResponseSchema, { workflow, warnings });
@@ -80,6 +79,7 @@ export function templateRpcs(parts: RpcParts): TemplateRpcs {
         labels: request.labels,
         annotations: request.annotations,
         definition: source,
+        secretBindings: request.secretBindings,
         changeNote: `from template ${template.name} version ${version.version}`,
         lineage: { templateId: template.id, templateVersion: version.version, parameters: made.value.parameters, overrides: [] },
         activate: !request.draftOnly,

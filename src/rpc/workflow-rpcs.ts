@@ -26,6 +26,7 @@ import { findRuleFaults } from "./interceptors/validation.ts";
 import { refuseNotYet } from "./not-yet.ts";
 import { listPage } from "./page.ts";
 import type { RpcParts } from "./parts.ts";
+import { checkSecretBindings, findBindingFaults } from "./secret-bindings.ts";
 import { definitionToJson } from "./wire/definition.ts";
 import { workflowFilterOf } from "./wire/list-filters.ts";
 import { orderByOf } from "./wire/order-by.ts";
@@ -71,8 +72,8 @@ export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
       const caller = callerOf(context);
       const wish = request.workflow;
       if (!wish?.definition) throw new AppError("VALIDATION_FAILED", "workflow.definition is required");
-      refuseNotYet({ "workflow.secret_bindings": Object.keys(wish.secretBindings).length > 0 });
       const { source, warnings } = checkDefinition(wish.definition, stepTypes, "workflow.definition");
+      await checkSecretBindings(parts.secrets, caller, source, wish.secretBindings, "workflow.secret_bindings");
       if (request.validateOnly) {
         if (await workflows.getWorkflow(caller, wish.name)) throw nameTaken(wish.name);
         return create(CreateWorkflowResponseSchema, { workflow: wish, warnings });
@@ -84,6 +85,7 @@ export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
         labels: wish.labels,
         annotations: wish.annotations,
         definition: source,
+        secretBindings: wish.secretBindings,
         changeNote: request.revisionNote,
         activate: !request.draftOnly,
       });
@@ -109,19 +111,23 @@ export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
       return create(UndeleteWorkflowResponseSchema, { workflow: workflowToMessage(workflow, "basic") });
     },
 
-    async validateDefinition(request) {
+    async validateDefinition(request, context) {
       if (!request.definition) throw new AppError("VALIDATION_FAILED", "definition is required");
-      refuseNotYet({ parameters_schema: request.parametersSchema !== undefined, secret_bindings: Object.keys(request.secretBindings).length > 0 });
+      refuseNotYet({ parameters_schema: request.parametersSchema !== undefined });
       // What the field rules refuse elsewhere is part of the report here.
       const broken = findRuleFaults(validator, WorkflowDefinitionSchema, request.definition).map((fault) => ({ ...fault, field: `definition.${fault.field}` }));
       const source = definitionToJson(request.definition);
       const parsed = parseDefinition(source, stepTypes);
-      const faults = parsed.ok ? broken : [...broken, ...parsed.fault.violations];
+      const bindings = await findBindingFaults(parts.secrets, callerOf(context), source, request.secretBindings, "secret_bindings");
+      // A secret that is missing is named in a list of its own; what cannot be bound at all is an error.
+      const unbound = bindings.violations.filter(({ reason }) => reason !== "SECRET_NOT_FOUND");
+      const faults = [...broken, ...(parsed.ok ? [] : parsed.fault.violations), ...unbound];
       const warnings = parsed.ok ? parsed.value.warnings : [];
       return create(ValidateDefinitionResponseSchema, {
         valid: faults.length === 0,
         errors: faults.map((fault) => issueOf(fault, "definition", source)),
         warnings: warnings.map((warning) => issueOf(warning, "definition", source)),
+        missingSecrets: [...bindings.missing],
         digest: createHash("sha256").update(canonicalJson(source)).digest("hex"),
         ...(parsed.ok ? { sagaPlan: sagaPlanOf(parsed.value.definition) } : {}),
       });

@@ -56,6 +56,8 @@ export interface KeyRepository {
   createKey(key: NewKey): Promise<KeyRecord>;
   /** Whatever its state: expiry, revocation and suspension are judged by the one who asks. */
   findKey(keyId: string): Promise<FoundKey | undefined>;
+  /** Of the server's first key only: it holds every scope there is. */
+  setScopes(keyId: string, scopes: readonly string[]): Promise<void>;
   /** Of the caller's tenant, newest first. */
   listKeys(caller: Caller): Promise<KeyRecord[]>;
   /** For good; repeated calls keep the first moment. */
@@ -91,6 +93,11 @@ export function createKeyRepository({ orm, pool }: Pick<Database, "orm" | "pool"
       if (!row) return undefined;
       const { expireTime, revokeTime, ...rest } = row;
       return { ...rest, expiresAt: expireTime?.getTime(), revokedAt: revokeTime?.getTime() };
+    },
+
+    async setScopes(keyId, scopes) {
+      const id = parseId("key", keyId);
+      if (id) await guarded(() => orm.em.fork().nativeUpdate(ApiKey, { id }, { scopes: [...scopes] }));
     },
 
     async listKeys(caller) {

@@ -13,6 +13,7 @@ import { ErrorReasonSchema } from "#gen/pyairtable/workflow/v1/failure_pb.js";
 import { CompensationKindSchema } from "#gen/pyairtable/workflow/v1/policy_pb.js";
 import { SagaCoordinationService } from "#gen/pyairtable/workflow/v1/saga_coordination_service_pb.js";
 import { SagaParticipant } from "#gen/pyairtable/workflow/v1/saga_participant_pb.js";
+import { SecretService } from "#gen/pyairtable/workflow/v1/secret_service_pb.js";
 import { TemplateService } from "#gen/pyairtable/workflow/v1/template_service_pb.js";
 import { WorkflowService } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
 import { errorReasons } from "../../src/base/errors.ts";
@@ -20,7 +21,7 @@ import { eventTypes } from "../../src/domain/events.ts";
 import { compensationKinds, endReasons, executionStates, operationStates, sagaStates, stepStates } from "../../src/domain/states.ts";
 
 const validator = createValidator();
-const services = [TemplateService, WorkflowService, SagaCoordinationService, SagaParticipant];
+const services = [TemplateService, WorkflowService, SagaCoordinationService, SagaParticipant, SecretService];
 const methods: readonly DescMethod[] = services.flatMap((service) => service.methods);
 
 /** Every message of ours that the rpcs reach, directly or nested. */
@@ -162,7 +163,7 @@ describe("every rpc", () => {
       expect(scopes.length > 0 || open).toBe(true);
       for (const scope of scopes)
         expect(scope).toMatch(
-          /^((templates|workflows|executions|sagas):read|(templates|workflows|sagas):write|executions:(start|control|operate)|sagas:operate|tasks:work)$/,
+          /^((templates|workflows|executions|sagas):read|(templates|workflows|sagas):write|executions:(start|control|operate)|sagas:operate|tasks:work|secrets:write)$/,
         );
       expect(rateClass).not.toBe(RateClass.UNSPECIFIED);
       expect(audit).not.toBe(AuditLevel.UNSPECIFIED);

@@ -3,6 +3,7 @@ import { create, type DescField, type DescMessage, type DescMethod, type Message
 import { ValueSchema } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { SagaCoordinationService } from "#gen/pyairtable/workflow/v1/saga_coordination_service_pb.js";
+import { SecretService } from "#gen/pyairtable/workflow/v1/secret_service_pb.js";
 import { TemplateService } from "#gen/pyairtable/workflow/v1/template_service_pb.js";
 import { WorkflowService } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
 import { createMigratedDatabase, type TestDatabase } from "../support/postgres.ts";
@@ -25,7 +26,7 @@ afterAll(async () => {
   await database?.drop();
 });
 
-const services = [TemplateService, WorkflowService, SagaCoordinationService];
+const services = [TemplateService, WorkflowService, SagaCoordinationService, SecretService];
 const methods = services.flatMap((service) => service.methods.map((method) => ({ name: `${service.name}/${method.name}`, method })));
 
 /** These must be there; others may say FEATURE_DISABLED. */
@@ -39,6 +40,7 @@ const served = new Set(
     "WorkflowService/RetryExecution RerunExecution SkipStep CompleteStep FailStep UpdateVariables PreviewCompensation ExplainExecution",
     "WorkflowService/CountExecutions DeleteExecution",
     "SagaCoordinationService/GetSaga",
+    "SecretService/SetSecret RotateSecret ListSecrets DeleteSecret",
   ].flatMap(
     (line) =>
       line

@@ -39,6 +39,7 @@ it("a column, a type, a default, a check and a partial index that differ are not
     displayName: p.text().default(""),
     suspended: p.boolean().default(false),
     weight: p.integer().default(1),
+    egressAllow: p.array().columnType("text[]").default([]),
     createTime: p.datetime(3).defaultRaw("now()"),
   };
   expect(await differences([...without(Tenant), tenant({})])).toBe("");

@@ -6,7 +6,7 @@
  * Not for the rpcs that start executions: there the id is a unique index of the execution's own row, which also holds
  * across a crash between the work and its answer.
  */
-import { createHash } from "node:crypto";
+import { createHash, createHmac } from "node:crypto";
 import { type DescMethod, fromBinary, type Message, type MessageShape, toBinary, toJson } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import type { Interceptor, UnaryRequest, UnaryResponse } from "@connectrpc/connect";
@@ -21,6 +21,8 @@ import { methodName } from "./policy.ts";
 
 export interface RequestIdOptions {
   readonly keys: IdempotencyRepository;
+  /** Of the fingerprints of requests that carry a secret: a plain hash could be found again by trying values. */
+  readonly fingerprintKey: Uint8Array;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -57,9 +59,9 @@ function keepsAnswers(method: DescMethod): boolean {
 }
 
 /** Waits while a twin is at work, as long as this call may take. */
-async function take({ keys, clock }: RequestIdOptions, request: UnaryRequest, requestId: string): Promise<Exclude<Taken, { kind: "pending" }>> {
+async function take({ keys, clock, fingerprintKey }: RequestIdOptions, request: UnaryRequest, requestId: string): Promise<Exclude<Taken, { kind: "pending" }>> {
   const caller = callerOf({ values: request.contextValues });
-  const fingerprint = fingerprintOf(request);
+  const fingerprint = fingerprintOf(request, fingerprintKey);
   for (;;) {
     const taken = await keys.take(caller, methodName(request.method), requestId, fingerprint);
     if (taken.kind !== "pending") return taken;
@@ -109,9 +111,10 @@ function replay(request: UnaryRequest, response: Uint8Array): UnaryResponse {
 }
 
 /** Equal for equal requests, in whichever order a client writes the entries of a map. */
-function fingerprintOf(request: UnaryRequest): Buffer {
+function fingerprintOf(request: UnaryRequest, key: Uint8Array): Buffer {
   const { requestId: _, ...wish } = toJson(request.method.input, request.message) as { [key: string]: Json };
-  return createHash("sha256").update(canonicalJson(wish)).digest();
+  const isSecret = request.method.input.fields.some((field) => field.proto.options?.debugRedact === true);
+  return (isSecret ? createHmac("sha256", key) : createHash("sha256")).update(canonicalJson(wish)).digest();
 }
 
 /** A bare or a quoted key, of the form that a request id has. */

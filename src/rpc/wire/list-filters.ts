@@ -140,6 +140,10 @@ export function workflowFilterOf(text: string): WorkflowFilter {
   });
 }
 
+export function secretFilterOf(text: string): { readonly name: NameMatch | undefined } {
+  return { name: oneName(termsOf(text, { name: named })) };
+}
+
 function labelsOf(terms: readonly FilterTerm[]): Record<string, string> | undefined {
   const byLabel = Map.groupBy(
     terms.filter(({ field }) => field === "labels"),

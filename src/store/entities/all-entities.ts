@@ -4,6 +4,8 @@ import { ExecutionCommand } from "./execution-command.ts";
 import { ExecutionEvent } from "./execution-event.ts";
 import { IdempotencyKey } from "./idempotency-key.ts";
 import { Replica } from "./replica.ts";
+import { Secret } from "./secret.ts";
+import { SecretVersion } from "./secret-version.ts";
 import { Tenant } from "./tenant.ts";
 import { Workflow } from "./workflow.ts";
 import { WorkflowExecution } from "./workflow-execution.ts";
@@ -12,6 +14,7 @@ import { WorkflowRevision } from "./workflow-revision.ts";
 import { WorkflowSweep } from "./workflow-sweep.ts";
 import { WorkflowTemplate } from "./workflow-template.ts";
 import { WorkflowTemplateVersion } from "./workflow-template-version.ts";
+import { ServerKey, TenantKey } from "./wrapped-key.ts";
 
 export const allEntities = [
   Tenant,
@@ -27,4 +30,8 @@ export const allEntities = [
   ExecutionCommand,
   IdempotencyKey,
   WorkflowSweep,
+  ServerKey,
+  TenantKey,
+  Secret,
+  SecretVersion,
 ] as const;

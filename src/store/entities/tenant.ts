@@ -10,6 +10,8 @@ export const tenantSchema = defineEntity({
     suspended: p.boolean().default(false),
     /** Share of claims beside other tenants. */
     weight: p.integer().default(1),
+    /** Private targets its steps may call: `host:port`, `CIDR:port`. */
+    egressAllow: p.array().columnType("text[]").default([]),
     createTime: p.datetime(3).defaultRaw("now()"),
   },
 });

@@ -2,6 +2,7 @@
 import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { SagaCoordinationService } from "#gen/pyairtable/workflow/v1/saga_coordination_service_pb.js";
+import { SecretService } from "#gen/pyairtable/workflow/v1/secret_service_pb.js";
 import { TemplateService } from "#gen/pyairtable/workflow/v1/template_service_pb.js";
 import { WorkflowService } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
 
@@ -9,6 +10,7 @@ export interface Clients {
   readonly workflows: Client<typeof WorkflowService>;
   readonly templates: Client<typeof TemplateService>;
   readonly sagas: Client<typeof SagaCoordinationService>;
+  readonly secrets: Client<typeof SecretService>;
 }
 
 export interface Target {
@@ -23,6 +25,7 @@ export function connect({ url, apiKey }: Target, headers: Readonly<Record<string
     workflows: createClient(WorkflowService, transport),
     templates: createClient(TemplateService, transport),
     sagas: createClient(SagaCoordinationService, transport),
+    secrets: createClient(SecretService, transport),
   };
 }
 
