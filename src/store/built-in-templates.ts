@@ -13,9 +13,8 @@ import { guarded } from "./database-error.ts";
 import { databaseNow } from "./database-now.ts";
 import { WorkflowTemplate } from "./entities/workflow-template.ts";
 import { WorkflowTemplateVersion } from "./entities/workflow-template-version.ts";
-import { digestOf } from "./fingerprint.ts";
+import { addVersion, templateDigest, templateEtag } from "./new-template-version.ts";
 import { assertStorable } from "./storable.ts";
-import { addVersion, templateEtag } from "./template-changes.ts";
 import { builtInTenant } from "./template-row.ts";
 
 export interface BuiltInTemplate {
@@ -72,16 +71,16 @@ function create(em: EntityManager, template: BuiltInTemplate, ids: IdSource): vo
     labels: {},
     etag: "",
   });
-  addVersion(em, head, template.content, "", builtInTenant);
+  addVersion(em, head, template, "", builtInTenant);
   head.etag = templateEtag(head);
 }
 
 async function publishChange(em: EntityManager, head: WorkflowTemplate, template: BuiltInTemplate): Promise<boolean> {
-  const digest = digestOf(template.content);
+  const digest = templateDigest(template);
   const known = await em.findOne(WorkflowTemplateVersion, { tenantId: builtInTenant, templateId: head.id, digest }, { orderBy: { version: "desc" } });
   // Older content comes from an older release: its texts are older, too.
   if (known && known.version !== head.latestVersion) return false;
-  if (!known) addVersion(em, head, template.content, "", builtInTenant);
+  if (!known) addVersion(em, head, template, "", builtInTenant);
   head.displayName = template.displayName;
   head.description = template.description;
   head.category = template.category;

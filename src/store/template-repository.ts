@@ -8,32 +8,20 @@ import type { Caller } from "../base/caller.ts";
 import { type IdSource, parseId, systemIds } from "../base/ids.ts";
 import type { Database } from "./database.ts";
 import { guarded } from "./database-error.ts";
-import { type NameMatch, type Page, pageOf, readListing } from "./listing.ts";
+import { readListing } from "./listing.ts";
 import { type CategoryCountRow, countCategories } from "./sql/count-categories.ts";
 import { type FoundTemplateRow, findTemplate, type TemplateReference } from "./sql/find-template.ts";
 import { findTemplateVersion } from "./sql/find-template-version.ts";
-import { listTemplateVersions } from "./sql/list-template-versions.ts";
+import { countTemplateVersions, listTemplateVersions } from "./sql/list-template-versions.ts";
 import { listTemplates } from "./sql/list-templates.ts";
 import { takenTemplateNames } from "./sql/taken-template-names.ts";
 import { isStorable } from "./storable.ts";
 import { changeTemplates, type TemplateChanges } from "./template-changes.ts";
-import { builtInTenant, type TemplateRecord, type TemplateRow, type TemplateVersionRecord, toTemplate, toTemplateVersion } from "./template-row.ts";
+import { type DescendantPage, type DescendantsOptions, readDescendants } from "./template-descendants.ts";
+import { builtInsMax, type ListTemplatesOptions, readTemplatePage, type TemplatePage } from "./template-listing.ts";
+import { builtInTenant, type TemplateRecord, type TemplateVersionRecord, toTemplateVersion, toTemplateWithUsage } from "./template-row.ts";
 
-export interface TemplateFilter {
-  readonly category?: string | undefined;
-  /** All of these. */
-  readonly tags?: readonly string[] | undefined;
-  readonly name?: NameMatch | undefined;
-  /** True: built-in ones only; false: own ones only. */
-  readonly builtIn?: boolean | undefined;
-}
-
-export interface ListTemplatesOptions {
-  readonly pageSize: number;
-  readonly afterId?: string | undefined;
-  readonly filter?: TemplateFilter | undefined;
-  readonly showDeleted?: boolean | undefined;
-}
+export type { TemplateFilter } from "./template-listing.ts";
 
 export interface NameCount {
   readonly name: string;
@@ -46,6 +34,11 @@ export interface TemplateWithVersion {
   readonly version: TemplateVersionRecord | undefined;
 }
 
+export interface VersionPage {
+  readonly versions: readonly TemplateVersionRecord[];
+  readonly total: number | undefined;
+}
+
 export interface TemplateRepository extends TemplateChanges {
   /** The head and `version` (default: the latest). The version is undefined when there is none with that number. */
   getTemplate(
@@ -53,14 +46,16 @@ export interface TemplateRepository extends TemplateChanges {
     reference: string,
     options?: { readonly version?: number | undefined; readonly showDeleted?: boolean | undefined },
   ): Promise<TemplateWithVersion | undefined>;
-  /** Newest first, own and built-in together. @throws AppError DEADLINE_EXCEEDED after 5 s */
-  listTemplates(caller: Caller, options: ListTemplatesOptions): Promise<Page<TemplateRecord>>;
+  /** Own and built-in together, newest first unless told otherwise. @throws AppError DEADLINE_EXCEEDED after 5 s */
+  listTemplates(caller: Caller, options: ListTemplatesOptions): Promise<TemplatePage>;
   /** Newest first, those below `beforeVersion`, with their content; the page is full when more may follow. */
   listVersions(
     caller: Caller,
     reference: string,
-    options: { readonly pageSize: number; readonly beforeVersion?: number | undefined },
-  ): Promise<TemplateVersionRecord[]>;
+    options: { readonly pageSize: number; readonly beforeVersion?: number | undefined; readonly withTotal?: boolean | undefined },
+  ): Promise<VersionPage>;
+  /** What comes from a template, by its id. @throws AppError DEADLINE_EXCEEDED after 5 s */
+  listDescendants(caller: Caller, templateId: string, options: DescendantsOptions): Promise<DescendantPage>;
   /** Of the templates that the caller sees, by name. */
   listCategories(caller: Caller): Promise<{ readonly categories: readonly NameCount[]; readonly tags: readonly NameCount[] }>;
 }
@@ -83,46 +78,31 @@ export function createTemplateRepository(database: Pick<Database, "orm" | "pool"
       if (!row) return undefined;
       const known = version === undefined || (Number.isInteger(version) && version > 0 && version <= versionMax);
       const found = known ? await guarded(() => findTemplateVersion(pool, row.tenantId, row.id, version)) : undefined;
-      return { template: toTemplate(row), version: found && toTemplateVersion(found) };
+      return { template: toTemplateWithUsage(row), version: found && toTemplateVersion(found) };
     },
 
-    async listTemplates(caller, { pageSize, afterId, filter = {}, showDeleted = false }) {
-      const { category, tags, name, builtIn } = filter;
-      const afterUuid = afterId === undefined ? undefined : parseId("template", afterId);
-      const unknown = afterId !== undefined && !afterUuid;
-      if (unknown || ![category ?? "", name?.text ?? "", ...(tags ?? [])].every(isStorable)) return { items: [], nextAfterId: undefined };
-      const parameters = { category, tags, name, deletedToo: showDeleted, afterUuid, limit: pageSize + 1 };
-      const rows = await guarded(() =>
-        readListing(pool, async (client) => {
-          const own = builtIn === true ? [] : await listTemplates(client, caller.tenantId, parameters);
-          if (builtIn === false) return own;
-          // All built-in ones that match: a few dozen at most, and those that are hidden must not shorten the page.
-          const all = await listTemplates(client, builtInTenant, { ...parameters, deletedToo: false, limit: builtInsMax });
-          const hidden = await takenTemplateNames(
-            client,
-            caller.tenantId,
-            all.map(({ name }) => name),
-          );
-          return mergeById(
-            own,
-            all.filter(({ name }) => !hidden.has(name)),
-          );
-        }),
-      );
-      return pageOf(rows.slice(0, pageSize + 1), pageSize, toTemplate);
-    },
+    listTemplates: (caller, options) => readTemplatePage(pool, caller, options),
 
-    async listVersions(caller, reference, { pageSize, beforeVersion = versionMax }) {
+    async listVersions(caller, reference, { pageSize, beforeVersion = versionMax, withTotal = false }) {
       const row = await find(caller, reference, true);
-      if (!row) return [];
-      const rows = await guarded(() => readListing(pool, (client) => listTemplateVersions(client, row.tenantId, row.id, beforeVersion, pageSize)));
-      return rows.map(toTemplateVersion);
+      if (!row) return { versions: [], total: 0 };
+      return guarded(() =>
+        readListing(pool, async (client) => ({
+          versions: (await listTemplateVersions(client, row.tenantId, row.id, beforeVersion, pageSize)).map(toTemplateVersion),
+          total: withTotal ? await countTemplateVersions(client, row.tenantId, row.id) : undefined,
+        })),
+      );
+    },
+
+    async listDescendants(caller, templateId, options) {
+      const uuid = parseId("template", templateId);
+      return uuid ? readDescendants(pool, caller, uuid, options) : { items: [], more: false, total: 0 };
     },
 
     async listCategories(caller) {
       return guarded(() =>
         readListing(pool, async (client) => {
-          const builtIns = await listTemplates(client, builtInTenant, { ...everything, limit: builtInsMax });
+          const builtIns = await listTemplates(client, builtInTenant, caller.tenantId, everything);
           const hidden = await takenTemplateNames(
             client,
             caller.tenantId,
@@ -136,14 +116,7 @@ export function createTemplateRepository(database: Pick<Database, "orm" | "pool"
   };
 }
 
-/** Far above what we ship. */
-const builtInsMax = 1_000;
-const everything = { category: undefined, tags: undefined, name: undefined, deletedToo: false, afterUuid: undefined };
-
-/** Two lists in descending order of id become one. Plain text comparison of uuids in lower case is their order. */
-function mergeById(left: readonly TemplateRow[], right: readonly TemplateRow[]): TemplateRow[] {
-  return [...left, ...right].sort((a, b) => (a.id < b.id ? 1 : -1));
-}
+const everything = { conditions: {}, order: { field: "create_time", descending: true }, deletedToo: false, after: undefined, limit: builtInsMax } as const;
 
 function sumUp(rows: readonly CategoryCountRow[], kind: CategoryCountRow["kind"]): NameCount[] {
   const counts = new Map<string, number>();

@@ -8,6 +8,7 @@ import { formatId } from "../base/ids.ts";
 import type { JsonObject } from "../base/json.ts";
 import type { TemplateStatus, WorkflowTemplate } from "./entities/workflow-template.ts";
 import type { WorkflowTemplateVersion } from "./entities/workflow-template-version.ts";
+import { type TotalUsage, toUsage, type UsageRow } from "./usage-row.ts";
 import type { Labels } from "./workflow-row.ts";
 
 /** Owner of the built-in templates, which every tenant sees. No key can belong to it. */
@@ -31,12 +32,17 @@ export interface TemplateRecord {
   readonly createdAt: number;
   readonly updatedAt: number;
   readonly deletedAt: number | undefined;
+  /** By the caller's tenant, as of the last rollup; undefined where it was not read or was never used. */
+  readonly usage?: TotalUsage | undefined;
 }
 
 export interface TemplateVersionRecord {
   readonly templateId: string;
   readonly version: number;
+  /** As its author wrote it; the version of its base is fixed. */
   readonly content: JsonObject;
+  /** Its inheritance flattened (see `readResolved`); undefined when it inherits nothing. */
+  readonly resolved: JsonObject | undefined;
   readonly digest: string;
   readonly changeNote: string;
   readonly publisher: string;
@@ -44,8 +50,17 @@ export interface TemplateVersionRecord {
 }
 
 export type TemplateRow = Omit<Pick<WorkflowTemplate, keyof WorkflowTemplate>, "tenantId">;
-export const templateColumns = `id, name, display_name as "displayName", description, category, tags, state, built_in as "builtIn",
-  latest_version as "latestVersion", draft, labels, etag, create_time as "createTime", update_time as "updateTime", delete_time as "deleteTime"`;
+/** Of a table or alias `t`. */
+export const templateColumns = `t.id, t.name, t.display_name as "displayName", t.description, t.category, t.tags, t.state, t.built_in as "builtIn",
+  t.latest_version as "latestVersion", t.draft, t.bases, t.labels, t.etag, t.create_time as "createTime", t.update_time as "updateTime",
+  t.delete_time as "deleteTime"`;
+
+/** With the tenant's usage beside it, where the statement reads it (`u`, null where there is none). */
+export type TemplateRowWithUsage = TemplateRow & { readonly [Name in keyof UsageRow]: UsageRow[Name] | null } & { readonly workflows: number | null };
+
+export function toTemplateWithUsage({ workflows, ...row }: TemplateRowWithUsage): TemplateRecord {
+  return { ...toTemplate(row), usage: row.started === null ? undefined : { ...toUsage(row as UsageRow), workflows: workflows ?? 0 } };
+}
 
 export function toTemplate(row: TemplateRow): TemplateRecord {
   return {
@@ -68,13 +83,14 @@ export function toTemplate(row: TemplateRow): TemplateRecord {
 }
 
 export type TemplateVersionRow = Omit<Pick<WorkflowTemplateVersion, keyof WorkflowTemplateVersion>, "tenantId">;
-export const templateVersionColumns = `template_id as "templateId", version, content, digest, change_note as "changeNote", publisher, publish_time as "publishTime"`;
+export const templateVersionColumns = `template_id as "templateId", version, content, resolved, bases, digest, change_note as "changeNote", publisher, publish_time as "publishTime"`;
 
 export function toTemplateVersion(row: TemplateVersionRow): TemplateVersionRecord {
   return {
     templateId: formatId("template", row.templateId),
     version: row.version,
     content: row.content,
+    resolved: row.resolved ?? undefined,
     digest: row.digest,
     changeNote: row.changeNote,
     publisher: row.publisher,

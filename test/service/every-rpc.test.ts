@@ -32,7 +32,9 @@ const methods = services.flatMap((service) => service.methods.map((method) => ({
 /** These must be there; others may say FEATURE_DISABLED. */
 const served = new Set(
   [
-    "TemplateService/ListTemplates GetTemplate ListTemplateCategories CreateWorkflowFromTemplate",
+    "TemplateService/ListTemplates GetTemplate ListTemplateCategories CreateWorkflowFromTemplate CreateTemplate UpdateTemplate DeleteTemplate",
+    "TemplateService/UndeleteTemplate PublishTemplate RollbackTemplate ListTemplateVersions GetTemplateVersion DiffTemplateVersions ResolveTemplate",
+    "TemplateService/ListTemplateDescendants",
     "WorkflowService/ListWorkflows GetWorkflow CreateWorkflow DeleteWorkflow UndeleteWorkflow ValidateDefinition GetWorkflowRevision",
     "WorkflowService/UpdateWorkflow ListWorkflowRevisions ActivateWorkflowRevision RollbackWorkflow DiffWorkflowRevisions PauseWorkflow ResumeWorkflow GetWorkflowGraph",
     "WorkflowService/StartExecution StartExecutionAndWatch BatchStartExecutions GetExecution WaitExecution ListExecutions ListExecutionSteps",

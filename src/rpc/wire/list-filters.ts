@@ -5,12 +5,13 @@
 import type { ExecutionStep } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import { type EndReason, type ExecutionStatus, endReasons, executionStates, type SagaStatus, sagaStates } from "../../domain/states.ts";
 import { type WorkflowStatus, workflowStates } from "../../store/entities/workflow.ts";
+import { type TemplateStatus, templateStates } from "../../store/entities/workflow-template.ts";
 import type { TextMatch } from "../../store/execution-conditions.ts";
 import type { ExecutionFilter } from "../../store/execution-repository.ts";
 import type { NameMatch } from "../../store/listing.ts";
 import type { TemplateFilter } from "../../store/template-repository.ts";
 import type { WorkflowFilter } from "../../store/workflow-repository.ts";
-import { compensationKindWords, endReasonWords, executionStateWords, sagaStateWords, stepStateWords, workflowStateWords } from "./enums.ts";
+import { compensationKindWords, endReasonWords, executionStateWords, sagaStateWords, stepStateWords, templateStateWords, workflowStateWords } from "./enums.ts";
 import { type FilterFields, type FilterTerm, parseFilter } from "./filter.ts";
 import { filterError } from "./filter-tokens.ts";
 import type { FilterField } from "./filter-value.ts";
@@ -55,10 +56,17 @@ const workflowFields: FilterFields = {
   labels,
 };
 const templateFields: FilterFields = {
-  name: named,
-  category: exact,
-  tags: { ...exact, kind: "list", operators: [":"] },
+  id: exact,
+  name: matching,
+  display_name: matching,
+  category: matching,
+  tags: { kind: "list", operators: [":"], star: "never", valuesMax: 1 },
+  state: { kind: "enum", operators: ["=", "!="], words: templateStateWords },
   built_in: { kind: "bool", operators: ["=", "!="], valuesMax: 1 },
+  text: { kind: "text", operators: ["=", ":"], star: "never", negatable: false, valuesMax: 1 },
+  create_time: moment,
+  update_time: moment,
+  labels,
 };
 
 export function executionFilterOf(text: string): ExecutionFilter {
@@ -155,14 +163,29 @@ function labelsOf(terms: readonly FilterTerm[]): Record<string, string> | undefi
 
 export function templateFilterOf(text: string): TemplateFilter {
   const terms = termsOf(text, templateFields);
-  const tags = terms.filter(({ field }) => field === "tags").map(({ values }) => String(values[0].value));
+  const tagged = (negated: boolean): string[] | undefined => listed(terms.filter((term) => term.field === "tags" && term.negated === negated));
   const builtIn = only(terms, "built_in");
+  const times = terms.flatMap(({ field, operator, values }) =>
+    (field === "create_time" || field === "update_time") && operator !== ":" ? ({ field, operator, at: Number(values[0].value) } as const) : [],
+  );
   return {
-    category: oneText(terms, "category"),
-    tags: tags.length > 0 ? tags : undefined,
-    name: oneName(terms),
+    id: oneText(terms, "id"),
+    name: oneMatch(terms, "name"),
+    displayName: oneMatch(terms, "display_name"),
+    category: oneMatch(terms, "category"),
+    tags: tagged(false),
+    withoutTags: tagged(true),
+    states: wordsLeft<TemplateStatus>(terms, templateStates),
     builtIn: builtIn && builtIn.values[0].value !== builtIn.negated,
+    texts: listed(terms.filter(({ field }) => field === "text")),
+    labels: labelsOf(terms),
+    times: times.length > 0 ? times : undefined,
   };
+}
+
+/** The texts of terms with one value each; undefined for none. */
+function listed(terms: readonly FilterTerm[]): string[] | undefined {
+  return terms.length > 0 ? terms.map(({ values }) => String(values[0].value)) : undefined;
 }
 
 function termsOf(text: string, fields: FilterFields): readonly FilterTerm[] {

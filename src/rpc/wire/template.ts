@@ -7,10 +7,11 @@ import type { NameCount } from "../../store/template-repository.ts";
 import type { TemplateRecord, TemplateVersionRecord } from "../../store/template-row.ts";
 import { templateStateWords } from "./enums.ts";
 import type { WireView } from "./step.ts";
+import { usageToMessage } from "./template-usage.ts";
 import { timestampOf } from "./time.ts";
 
 /** The fields of Template that a version freezes; everything else is its head, which changes without a new version. */
-const contentFields = ["parameters_schema", "definition", "base_template", "overrides", "parameter_defaults"] as const;
+export const contentFields = ["parameters_schema", "definition", "base_template", "overrides", "parameter_defaults"] as const;
 
 /** Listed first, also when nothing is in them. */
 const wellKnownCategories = ["integration", "file-processing", "sync", "automation", "notification"];
@@ -40,6 +41,7 @@ export function templateToMessage(record: TemplateRecord, view: WireView, conten
     baseTemplate,
     overrides,
     parameterDefaults,
+    usage: view === "full" && record.usage ? usageToMessage(record.usage, record.usage.workflows) : undefined,
     labels: { ...record.labels },
     etag: record.etag,
     createTime: timestampOf(record.createdAt),
@@ -52,7 +54,7 @@ export function templateVersionToMessage(record: TemplateVersionRecord, head: Te
   return create(TemplateVersionSchema, {
     templateId: record.templateId,
     version: record.version,
-    snapshot: view === "full" ? templateToMessage({ ...head, latestVersion: record.version }, "full", record.content) : undefined,
+    snapshot: view === "full" ? templateToMessage({ ...head, usage: undefined, latestVersion: record.version }, "full", record.content) : undefined,
     digest: record.digest,
     changeNote: record.changeNote,
     publishTime: timestampOf(record.publishedAt),
@@ -63,7 +65,7 @@ export function templateVersionToMessage(record: TemplateVersionRecord, head: Te
 /** The well-known categories first, then the others by name. */
 export function categoriesToMessages(counts: readonly NameCount[]): TemplateCategory[] {
   const countOf = new Map(counts.map(({ name, count }) => [name, count]));
-  const others = [...countOf.keys()].filter((name) => !wellKnownCategories.includes(name)).sort();
+  const others = [...countOf.keys()].filter((name) => name !== "" && !wellKnownCategories.includes(name)).sort();
   return [...wellKnownCategories, ...others].map((category) => create(TemplateCategorySchema, { category, templateCount: countOf.get(category) ?? 0 }));
 }
 

@@ -1,5 +1,5 @@
 /** Workflows and their revisions as their readers see them. */
-import { create, fromJson } from "@bufbuild/protobuf";
+import { create, fromJson, toJson } from "@bufbuild/protobuf";
 import { type StepOverride, StepOverrideSchema } from "#gen/pyairtable/workflow/v1/template_pb.js";
 import {
   type Lineage as LineageMessage,
@@ -93,4 +93,8 @@ export function lineageToMessage(lineage: Lineage | undefined, secretBindings: L
 export function overridesFromJson(overrides: Json): StepOverride[] {
   if (!Array.isArray(overrides)) return [];
   return overrides.filter(isJsonObject).map((override) => fromJson(StepOverrideSchema, override, { ignoreUnknownFields: true }));
+}
+
+export function overridesToJson(overrides: readonly StepOverride[]): Json[] {
+  return overrides.map((override) => toJson(StepOverrideSchema, override, { useProtoFieldName: true }) as Json);
 }

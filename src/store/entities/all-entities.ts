@@ -6,6 +6,9 @@ import { IdempotencyKey } from "./idempotency-key.ts";
 import { Replica } from "./replica.ts";
 import { Secret } from "./secret.ts";
 import { SecretVersion } from "./secret-version.ts";
+import { TemplateUsage } from "./template-usage.ts";
+import { TemplateUsageCursor } from "./template-usage-cursor.ts";
+import { TemplateUsageTotal } from "./template-usage-total.ts";
 import { Tenant } from "./tenant.ts";
 import { Workflow } from "./workflow.ts";
 import { WorkflowExecution } from "./workflow-execution.ts";
@@ -34,4 +37,7 @@ export const allEntities = [
   TenantKey,
   Secret,
   SecretVersion,
+  TemplateUsage,
+  TemplateUsageTotal,
+  TemplateUsageCursor,
 ] as const;

@@ -5,6 +5,7 @@ import type { JsonObject } from "../../base/json.ts";
 export const executionEventSchema = defineEntity({
   name: "ExecutionEvent",
   tableName: "execution_events",
+  indexes: [{ name: "execution_events_reopened_idx", properties: ["tenantId", "executionId", "sequence"], where: "type = 'execution_reopened'" }],
   properties: {
     tenantId: p.text().primary(),
     executionId: p.uuid().primary(),

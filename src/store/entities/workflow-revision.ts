@@ -5,6 +5,13 @@ import type { Json, JsonObject } from "../../base/json.ts";
 export const workflowRevisionSchema = defineEntity({
   name: "WorkflowRevision",
   tableName: "workflow_revisions",
+  indexes: [
+    {
+      name: "workflow_revisions_template_idx",
+      properties: ["tenantId", "templateId", "templateVersion", "workflowId", "revision"],
+      where: "template_id is not null",
+    },
+  ],
   properties: {
     tenantId: p.text().primary(),
     workflowId: p.uuid().primary(),

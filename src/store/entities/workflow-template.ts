@@ -5,10 +5,21 @@ import type { JsonObject } from "../../base/json.ts";
 export const templateStates = ["draft", "published", "deprecated", "deleted"] as const;
 export type TemplateStatus = (typeof templateStates)[number];
 
+/** One template above another: its uuid and the version that is inherited from. */
+export interface BaseReference {
+  readonly id: string;
+  readonly version: number;
+}
+
 export const workflowTemplateSchema = defineEntity({
   name: "WorkflowTemplate",
   tableName: "workflow_templates",
   uniques: [{ name: "workflow_templates_name_key", properties: ["tenantId", "name"], where: "delete_time is null" }],
+  indexes: [
+    { name: "workflow_templates_bases_idx", properties: ["bases"], type: "gin" },
+    { name: "workflow_templates_update_idx", properties: ["tenantId", "updateTime", "id"] },
+    { name: "workflow_templates_category_idx", properties: ["tenantId", "category", "id"] },
+  ],
   properties: {
     tenantId: p.text().primary(),
     id: p.uuid().primary(),
@@ -21,6 +32,7 @@ export const workflowTemplateSchema = defineEntity({
     builtIn: p.boolean().default(false),
     latestVersion: p.integer().default(0),
     draft: p.json<JsonObject>().columnType("json").nullable(),
+    bases: p.json<readonly BaseReference[]>().defaultRaw("'[]'"),
     labels: p.json<Record<string, string>>().defaultRaw("'{}'"),
     etag: p.text(),
     createTime: p.datetime(3).defaultRaw("now()"),

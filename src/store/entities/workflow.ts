@@ -8,6 +8,7 @@ export const workflowSchema = defineEntity({
   name: "Workflow",
   tableName: "workflows",
   uniques: [{ name: "workflows_name_key", properties: ["tenantId", "name"], where: "delete_time is null" }],
+  indexes: [{ name: "workflows_update_idx", properties: ["tenantId", "updateTime", "id"] }],
   properties: {
     tenantId: p.text().primary(),
     id: p.uuid().primary(),

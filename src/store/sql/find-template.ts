@@ -1,14 +1,17 @@
-/** A template's head by id or name: the tenant's own, else the built-in one. */
+/** A template's head by id or name, with the tenant's own usage of it: the tenant's own template, else the built-in one. */
 import type { Pool } from "pg";
-import { builtInTenant, type TemplateRow, templateColumns } from "../template-row.ts";
+import { builtInTenant, type TemplateRowWithUsage, templateColumns } from "../template-row.ts";
+import { usageColumns } from "../usage-row.ts";
 
-const select = `select tenant_id as "tenantId", ${templateColumns} from workflow_templates where tenant_id in ($1, '${builtInTenant}')`;
-const ownFirst = "order by (tenant_id = $1) desc limit 1";
-const byId = `${select} and id = $2 and ($3 or delete_time is null) ${ownFirst}`;
-const byName = `${select} and name = $2 and delete_time is null ${ownFirst}`;
+const select = `select t.tenant_id as "tenantId", ${templateColumns}, ${usageColumns}, u.workflows
+from workflow_templates t left join template_usage_totals u on u.tenant_id = $1 and u.template_id = t.id
+where t.tenant_id in ($1, '${builtInTenant}')`;
+const ownFirst = "order by (t.tenant_id = $1) desc limit 1";
+const byId = `${select} and t.id = $2 and ($3 or t.delete_time is null) ${ownFirst}`;
+const byName = `${select} and t.name = $2 and t.delete_time is null ${ownFirst}`;
 
 export type TemplateReference = { readonly uuid: string; readonly deletedToo: boolean } | { readonly name: string };
-export type FoundTemplateRow = TemplateRow & { readonly tenantId: string };
+export type FoundTemplateRow = TemplateRowWithUsage & { readonly tenantId: string };
 
 export async function findTemplate(pool: Pool, tenantId: string, reference: TemplateReference): Promise<FoundTemplateRow | undefined> {
   const query =

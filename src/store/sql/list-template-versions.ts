@@ -15,3 +15,8 @@ export async function listTemplateVersions(
   const { rows } = await client.query<TemplateVersionRow>({ name: "list_template_versions", text, values: [tenantId, templateUuid, beforeVersion, limit] });
   return rows;
 }
+
+export async function countTemplateVersions(client: ClientBase, tenantId: string, templateUuid: string): Promise<number> {
+  const count = "select count(*) as count from workflow_template_versions where tenant_id = $1 and template_id = $2";
+  return (await client.query<{ count: number }>({ name: "count_template_versions", text: count, values: [tenantId, templateUuid] })).rows[0]?.count ?? 0;
+}

@@ -73,11 +73,18 @@ describe("the filter of workflows", () => {
 describe("the filter of templates", () => {
   it("selects category, all of the tags, the beginning of the name and where they come from", () => {
     expect(templateFilterOf("")).toEqual({});
-    expect(templateFilterOf("category = sync tags:a tags:b name = h* AND built_in = true")).toEqual({
-      category: "sync",
+    expect(templateFilterOf("category = sync tags:a tags:b NOT tags:c name = h* AND built_in = true")).toEqual({
+      category: { values: ["sync"] },
       tags: ["a", "b"],
-      name: { text: "h", isPrefix: true },
+      withoutTags: ["c"],
+      name: { values: [], prefixes: ["h"] },
       builtIn: true,
+    });
+    expect(templateFilterOf('state = DRAFT text:"two words" text:x update_time > "2030-01-01T00:00:00Z" labels.team = a')).toEqual({
+      states: ["draft"],
+      texts: ["two words", "x"],
+      times: [{ field: "update_time", operator: ">", at: Date.UTC(2030, 0) }],
+      labels: { team: "a" },
     });
     expect(["NOT built_in = true", "built_in != true", "built_in = false", "built_in != false"].map((text) => templateFilterOf(text).builtIn)).toEqual([
       false,

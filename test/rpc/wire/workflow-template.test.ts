@@ -202,7 +202,16 @@ describe("a template", () => {
   });
 
   it("has versions with a snapshot in the full view", () => {
-    const version = { templateId: "tpl_1", version: 1, content, digest: "ab", changeNote: "first", publisher: "key_1", publishedAt: begin };
+    const version = {
+      templateId: "tpl_1",
+      version: 1,
+      content,
+      resolved: undefined,
+      digest: "ab",
+      changeNote: "first",
+      publisher: "key_1",
+      publishedAt: begin,
+    };
     const message = templateVersionToMessage(version, head, "full");
     expect(toJson(TemplateVersionSchema, message, { useProtoFieldName: true })).toMatchObject({
       template_id: "tpl_1",
