@@ -53,6 +53,7 @@ import { healthHttpRoutes } from "./rpc/server/health-routes.ts";
 import { startServer } from "./rpc/server/start-server.ts";
 import { startRpcs } from "./rpc/start-rpcs.ts";
 import { templateRpcs } from "./rpc/template-service.ts";
+import { testRpcs } from "./rpc/test-rpcs.ts";
 import { watchRpcs } from "./rpc/watch-rpcs.ts";
 import { workflowRpcs } from "./rpc/workflow-rpcs.ts";
 import { withUrlCheck } from "./steps/egress/check-urls.ts";
@@ -314,6 +315,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     tenantFeeds: new TenantFeeds({ repository: createTenantNewsRepository(database), progress, news, clock, now: () => leases.now(), log }),
     sweeps,
     stepTypes: savedStepTypes,
+    handlers: stepHandlers,
     pageTokenKey: own.pageTokenKey,
     taskTokenKey: own.taskTokenKey,
     clock,
@@ -341,6 +343,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
       router.service(WorkflowService, {
         ...workflowRpcs(parts),
         ...revisionRpcs(parts),
+        ...testRpcs(parts),
         ...startRpcs(parts),
         ...executionRpcs(parts),
         ...controlRpcs(parts),

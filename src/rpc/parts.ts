@@ -8,6 +8,7 @@ import type { Progress } from "../engine/progress.ts";
 import type { Starter } from "../engine/start-execution.ts";
 import type { TenantFeeds } from "../engine/tenant-feed.ts";
 import type { WorkflowSweeps } from "../engine/workflow-sweeps.ts";
+import type { StepHandler } from "../steps/step-handler.ts";
 import type { ExecutionRepository } from "../store/execution-repository.ts";
 import type { SecretRepository } from "../store/secret-repository.ts";
 import type { TemplateRepository } from "../store/template-repository.ts";
@@ -27,6 +28,7 @@ export interface RpcParts {
   readonly workflowsChanged: () => void;
   readonly sweeps: WorkflowSweeps;
   readonly stepTypes: StepTypes;
+  readonly handlers: ReadonlyMap<string, StepHandler>;
   /** Key of the MACs in page tokens. */
   readonly pageTokenKey: Uint8Array;
   /** Seals and opens the tokens that reports come with. */

@@ -36,7 +36,7 @@ const served = new Set(
     "TemplateService/UndeleteTemplate PublishTemplate RollbackTemplate ListTemplateVersions GetTemplateVersion DiffTemplateVersions ResolveTemplate",
     "TemplateService/ListTemplateDescendants",
     "WorkflowService/ListWorkflows GetWorkflow CreateWorkflow DeleteWorkflow UndeleteWorkflow ValidateDefinition GetWorkflowRevision",
-    "WorkflowService/UpdateWorkflow ListWorkflowRevisions ActivateWorkflowRevision RollbackWorkflow DiffWorkflowRevisions PauseWorkflow ResumeWorkflow GetWorkflowGraph",
+    "WorkflowService/UpdateWorkflow ListWorkflowRevisions ActivateWorkflowRevision RollbackWorkflow DiffWorkflowRevisions PauseWorkflow ResumeWorkflow GetWorkflowGraph TestWorkflow",
     "WorkflowService/StartExecution StartExecutionAndWatch BatchStartExecutions GetExecution WaitExecution ListExecutions ListExecutionSteps",
     "WorkflowService/GetExecutionStep ListExecutionEvents WatchExecution WatchExecutions CancelExecution TerminateExecution PauseExecution ResumeExecution",
     "WorkflowService/RetryExecution RerunExecution SkipStep CompleteStep FailStep UpdateVariables PreviewCompensation ExplainExecution",

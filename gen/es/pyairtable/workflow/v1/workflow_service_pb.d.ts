@@ -1330,7 +1330,8 @@ export declare type TestWorkflowRequest = Message<"pyairtable.workflow.v1.TestWo
   parameters?: JsonObject | undefined;
 
   /**
-   * Step name or path → what its effect answers. At most 1,000.
+   * Step name or path → what its effect answers; `<step>.undo` → what its undo answers (without one it succeeds at once). A step
+   * that waits for an event gets it where it has a fixture, else its timeout passes. At most 1,000.
    *
    * @generated from field: map<string, pyairtable.workflow.v1.StepFixture> fixtures = 6;
    */
@@ -1427,25 +1428,32 @@ export declare type TestWorkflowResponse = Message<"pyairtable.workflow.v1.TestW
   execution?: Execution | undefined;
 
   /**
-   * Its steps.
+   * All steps of the definition; those that nothing happened to are PENDING.
    *
    * @generated from field: repeated pyairtable.workflow.v1.ExecutionStep steps = 2;
    */
   steps: ExecutionStep[];
 
   /**
-   * Its log. At most 10,000 events.
+   * Its log. At most 10,000 events and what fits into one message.
    *
    * @generated from field: repeated pyairtable.workflow.v1.ExecutionEvent events = 3;
    */
   events: ExecutionEvent[];
 
   /**
-   * More events exist than are shown.
+   * More events exist than are shown, or a bound (10,000 events, 5 s of computing) was met before the end.
    *
    * @generated from field: bool truncated = 4;
    */
   truncated: boolean;
+
+  /**
+   * Names of steps that this run did not reach, in the order of the definition: together with other runs, what is still untested.
+   *
+   * @generated from field: repeated string unreached_steps = 5;
+   */
+  unreachedSteps: string[];
 };
 
 /**
