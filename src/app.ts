@@ -23,6 +23,7 @@ import type { StepTypes } from "./domain/step-type.ts";
 import { parseTemplateDocument } from "./domain/templates/parse-template-document.ts";
 import { CommandDesk } from "./engine/command-desk.ts";
 import { Definitions } from "./engine/definitions.ts";
+import { Destinations } from "./engine/destinations.ts";
 import { Engine } from "./engine/engine.ts";
 import { Leases } from "./engine/leases.ts";
 import { Progress } from "./engine/progress.ts";
@@ -84,7 +85,7 @@ import { createWorkflowRepository } from "./store/workflow-repository.ts";
 import { createSweepStore } from "./store/workflow-sweeps.ts";
 import { createTenantKeys, readRootKey, rewrapKeys } from "./store/wrapped-keys.ts";
 import { createEngineTelemetry } from "./telemetry/engine-telemetry.ts";
-import { createInstruments, createJournalObserver, createRetentionObserver, registerGauges } from "./telemetry/instruments.ts";
+import { createDestinationObserver, createInstruments, createJournalObserver, createRetentionObserver, registerGauges } from "./telemetry/instruments.ts";
 
 export interface App {
   readonly port: number;
@@ -231,7 +232,9 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     log,
     deliver: (tenantId, executionId, command) => engine.deliver(tenantId, executionId, command),
   });
+  const destinations = new Destinations({ now: () => leases.now(), random: Math.random, observer: createDestinationObserver(instruments) });
   const engine = new Engine({
+    destinations,
     handlers: stepHandlers,
     services: { http: egress, grpc: grpcEgress, clock, log },
     secrets,
@@ -269,6 +272,8 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
       watchersActive: () => progress.watched,
       leaseHeld: () => leases.held,
       journalBacklogRows: () => journal.backlogRows,
+      breakers: () => destinations.breakers,
+      destinationsWaiting: () => destinations.waiting,
       backlog: () => readBacklog(database.pool),
     },
     { version, node: process.version },

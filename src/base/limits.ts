@@ -84,6 +84,10 @@ export const limits = {
   claimPollMs: 500,
   /** Executions one replica drives in memory at once. */
   drivenExecutionsMax: 2_000,
+  /** Calls to one host and port at a time from this process: as many as the HTTP client opens connections. */
+  destinationCallsMax: 64,
+  /** Attempts that wait in memory for one of them; further ones are put back for a moment. */
+  destinationWaitingMax: 1_000,
   /** A wait shorter than this stays in memory: parking and claiming would cost more than it saves. */
   parkAfterMs: 2_000,
 } as const;

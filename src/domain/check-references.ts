@@ -38,12 +38,17 @@ class Check {
   #step(step: Step, extra: readonly string[]): void {
     this.expression(step.runIf, `${step.at}.run_if`, extra, []);
     this.expression(step.idempotencyKey, `${step.at}.idempotency_key`, extra, []);
+    this.expression(step.breaker?.key, `${step.at}.circuit_breaker.key`, extra, []);
     this.expression(step.retry.retryIf, `${step.at}.retry_policy.retry_if`, [...extra, "error", "attempt"], []);
     this.#config(step, extra);
     this.#block(step, extra);
     this.#earlier.add(step.name);
     for (const [variable, expression] of step.exports) this.expression(expression, `${step.at}.export.${variable}`, [...extra, "result"], []);
-    if (step.compensation?.step) this.#config(step.compensation.step, [...extra, "original", "error"]);
+    const undo = step.compensation?.step;
+    if (undo) {
+      this.#config(undo, [...extra, "original", "error"]);
+      this.expression(undo.breaker?.key, `${undo.at}.circuit_breaker.key`, [...extra, "original", "error"], []);
+    }
     step.catches.forEach((candidate, index) => {
       this.expression(candidate.when, `${step.at}.on_error.catches[${index}].when`, [...extra, "error"], []);
       this.sequence(candidate.steps, [...extra, "error"]);

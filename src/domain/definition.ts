@@ -4,6 +4,7 @@
  */
 import type { JsonObject } from "../base/json.ts";
 import type { Expression, Template } from "./expressions/expression.ts";
+import type { StepBreaker } from "./parse-breaker.ts";
 import type { ReportedFrom } from "./reported.ts";
 import type { SecretSlots } from "./secret-slots.ts";
 import type { CompensationKind } from "./states.ts";
@@ -66,6 +67,8 @@ export interface Step {
   readonly runIf: Expression | undefined;
   readonly retry: RetryPolicy;
   readonly timeouts: Timeouts;
+  /** Undefined: none watches it. */
+  readonly breaker: StepBreaker | undefined;
   readonly onError: OnErrorAction;
   readonly catches: readonly Catch[];
   /** Undefined: an effect that declares nothing; it is listed as standing when the saga turns back. */

@@ -85,11 +85,12 @@ function succeed(undo: UndoRun, at: number, status: "resolved" | "nothing_to_und
   undo.failure = undefined;
 }
 
-function schedule(undo: UndoRun, { payload }: Extract<UndoEvent, { type: `${string}_retry_scheduled` }>): void {
+function schedule(undo: UndoRun, { payload, attempt }: Extract<UndoEvent, { type: `${string}_retry_scheduled` }>): void {
   undo.report = undefined;
   undo.status = payload.outcome;
   undo.failure = payload.failure;
   undo.wakeAt = payload.nextAttemptAt;
+  if (payload.putBack) undo.attempt = attempt - 1;
 }
 
 function giveUp(undo: UndoRun, { payload, at }: Extract<UndoEvent, { type: `${string}_failed` }>): void {

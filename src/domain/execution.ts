@@ -167,6 +167,7 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
       run.failure = event.payload.failure;
       run.wakeAt = event.payload.nextAttemptAt;
       run.report = undefined;
+      if (event.payload.putBack) run.attempt = event.attempt - 1;
       noteFailure(run, event);
       break;
     case "step_skipped":

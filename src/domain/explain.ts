@@ -2,6 +2,7 @@
  * Why an execution does not move, or why it ended as it did: what it waits for, read off the folded state. Free of I/O; what
  * the state cannot know (which replica drives it) is handed in.
  */
+import { isJsonObject } from "../base/json.ts";
 import type { Definition, Step } from "./definition.ts";
 import type { ExecutionState, StepRun } from "./execution-state.ts";
 import type { Failure } from "./failure.ts";
@@ -18,6 +19,7 @@ export type BlockerCause =
       readonly maximumAttempts: number;
       readonly failure: Failure | undefined;
     }
+  | { readonly kind: "breaker"; readonly key: string }
   | { readonly kind: "timer"; readonly source: "delay" | "start_delay" }
   | { readonly kind: "pause"; readonly actor: string; readonly reason: string }
   | { readonly kind: "operator"; readonly operation: "action" | "compensate"; readonly failure: Failure | undefined };
@@ -98,6 +100,8 @@ function ofSteps(definition: Definition, state: ExecutionState, now: number): Bl
 function ofAction(step: Step | undefined, run: StepRun): Blocker[] {
   const { path: stepPath, wakeAt: untilAt, failure } = run;
   if (run.status === "retrying") {
+    const breaker = breakerOf(stepPath, failure, untilAt);
+    if (breaker) return [breaker];
     const attempt = run.attempt + 1;
     const message = `attempt ${attempt} of ${stepPath} is due at ${timeText(untilAt)}${because(failure)}`;
     const maximumAttempts = step?.kind === "retriable" ? 0 : (step?.retry.maximumAttempts ?? 0);
@@ -121,10 +125,19 @@ function ofUndo(step: Step | undefined, run: StepRun, now: number): Blocker[] {
     return [{ stepPath, message, untilAt, cause: { kind: "operator", operation: "compensate", failure } }];
   }
   if (untilAt === undefined || untilAt <= now) return [];
+  const breaker = breakerOf(stepPath, failure, untilAt);
+  if (breaker) return [breaker];
   const attempt = undo.attempt + 1;
   const message = `attempt ${attempt} to undo ${stepPath} is due at ${timeText(untilAt)}${because(failure)}`;
   const maximumAttempts = step?.compensation?.retry.maximumAttempts ?? 0;
   return [{ stepPath, message, untilAt, cause: { kind: "retry", operation: "compensate", attempt, maximumAttempts, failure } }];
+}
+
+function breakerOf(stepPath: string, failure: Failure | undefined, untilAt: number | undefined): Blocker | undefined {
+  if (failure?.name !== "BREAKER_OPEN") return undefined;
+  const key = isJsonObject(failure.details) ? String(failure.details["key"] ?? "") : "";
+  const message = `${stepPath} waits for the circuit breaker of ${key}, which is open until ${timeText(untilAt)}`;
+  return { stepPath, message, untilAt, cause: { kind: "breaker", key } };
 }
 
 function endSummary(state: ExecutionState, failure: Failure | undefined): string {

@@ -6,6 +6,7 @@ import type { Catch, OnErrorAction, RetryPolicy, Step } from "./definition.ts";
 import type { Expression } from "./expressions/expression.ts";
 import { reservedWords } from "./expressions/parse-expression.ts";
 import { parseBlock } from "./parse-block.ts";
+import { parseBreaker } from "./parse-breaker.ts";
 import { parseCompensation } from "./parse-compensation.ts";
 import { durationOf, parseRetryPolicy, parseTimeouts, stringsOr } from "./parse-policy.ts";
 import { parseSchema } from "./parse-schema.ts";
@@ -99,6 +100,7 @@ export function parseStep(source: JsonObject, path: string, context: StepContext
     runIf: compileConditionField(source["run_if"], `${path}.run_if`, report),
     retry: parseRetryPolicy(source["retry_policy"], context.retry, `${path}.retry_policy`, report),
     timeouts: timeoutsOf(source, spec, path, context),
+    breaker: parseBreaker(source["circuit_breaker"], spec, `${path}.circuit_breaker`, report),
     ...parseOnError(source["on_error"], `${path}.on_error`, { ...context, catchOf: name }),
     kind: kindOf(declaredKind, spec, config, compensation?.step !== undefined),
     compensation,

@@ -2,7 +2,7 @@
 import { findJsonFault, isJsonObject, type Json, type JsonObject, jsonBytes } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
 import { fail, ok, type Result } from "../base/result.ts";
-import { type CompiledRevision, type Step, undoBudgetMs, undoRetryDefaults } from "./definition.ts";
+import { type CompiledRevision, type RetryPolicy, type Step, undoBudgetMs, undoRetryDefaults } from "./definition.ts";
 import type { NewEvent } from "./events.ts";
 import { errorScopeOf } from "./execution.ts";
 import type { ExecutionState } from "./execution-state.ts";
@@ -52,6 +52,10 @@ export function settleAction(context: SettleContext, target: AttemptTarget, outc
     const payload = { reason: cause.name, outcome: effect, ...(mayRunUntil === undefined ? {} : { mayRunUntil }) };
     return [{ type: "step_canceled", at, stepPath, attempt, payload }];
   }
+  const postponed = postponedEnd(outcome, step.retry, budgetEnd(state.steps.get(stepPath)?.firstStartedAt, step.timeouts.scheduleToCloseMs));
+  if (postponed !== undefined) {
+    return [{ type: "step_retry_scheduled", at, stepPath, attempt, payload: { failure: cause, outcome: effect, nextAttemptAt: postponed, putBack: true } }];
+  }
   const decision = decideRetry(step.kind === "retriable" ? { ...step.retry, maximumAttempts: 0 } : step.retry, {
     failure: cause,
     attempt: attempt - (state.steps.get(stepPath)?.attemptsBefore ?? 0),
@@ -63,6 +67,16 @@ export function settleAction(context: SettleContext, target: AttemptTarget, outc
   });
   if (decision.kind === "give_up") return [failedEvent(context, target, cause, effect, told)];
   return [{ type: "step_retry_scheduled", at, stepPath, attempt, payload: { failure: cause, outcome: effect, nextAttemptAt: decision.at, ...told } }];
+}
+
+/**
+ * When an attempt that was not made is made, if it was put off and may wait: the policy does not refuse to wait for such a cause,
+ * and the budget of all attempts lasts. Conditions and numbers of attempts are not asked: nothing was tried.
+ */
+function postponedEnd(outcome: StepOutcome, policy: RetryPolicy, budgetEndsAt: number | undefined): number | undefined {
+  if (outcome.kind !== "failed" || outcome.postponedUntil === undefined) return undefined;
+  if (policy.nonRetryableErrors.some((pattern) => matchesErrorName(pattern, outcome.failure.name))) return undefined;
+  return budgetEndsAt !== undefined && outcome.postponedUntil >= budgetEndsAt ? undefined : outcome.postponedUntil;
 }
 
 /** What the ledger keeps of how a failure became known. */
@@ -109,6 +123,11 @@ export function settleUndo(context: SettleContext, target: AttemptTarget, outcom
   const cause: Failure = { ...(outcome.kind === "failed" ? outcome.failure : failure("INTERNAL", "an undo cannot wait")), stepPath };
   const effect = outcome.kind === "failed" ? outcome.outcome : "failed";
   const policy = compensation?.retry ?? step.retry;
+  const postponed = postponedEnd(outcome, policy, budgetEnd(undo?.firstStartedAt, compensation?.timeouts.scheduleToCloseMs));
+  if (postponed !== undefined) {
+    const payload = { failure: cause, outcome: effect, nextAttemptAt: postponed, putBack: true };
+    return [{ type: "compensation_retry_scheduled", at, stepPath, attempt, payload }];
+  }
   const decision = decideRetry(policy, {
     failure: cause,
     attempt: attempt - (undo?.attemptsBefore ?? 0),
@@ -142,12 +161,18 @@ export function settleConfirm(context: SettleContext, target: AttemptTarget, out
   const cause: Failure = { ...(outcome.kind === "failed" ? outcome.failure : failure("INTERNAL", "a confirmation cannot wait")), stepPath };
   const effect = outcome.kind === "failed" ? outcome.outcome : "failed";
   const policy = confirmation?.retry ?? undoRetryDefaults;
+  const budgetEndsAt = budgetEnd(confirm?.firstStartedAt, confirmation?.timeouts.scheduleToCloseMs ?? undoBudgetMs);
+  const postponed = postponedEnd(outcome, policy, budgetEndsAt);
+  if (postponed !== undefined) {
+    const payload = { failure: cause, outcome: effect, nextAttemptAt: postponed, putBack: true };
+    return [{ type: "confirmation_retry_scheduled", at, stepPath, attempt, payload }];
+  }
   const decision = decideRetry(policy, {
     failure: cause,
     attempt: attempt - (confirm?.attemptsBefore ?? 0),
     retryAfterMs: outcome.kind === "failed" ? outcome.retryAfterMs : undefined,
     now: at,
-    budgetEndsAt: budgetEnd(confirm?.firstStartedAt, confirmation?.timeouts.scheduleToCloseMs ?? undoBudgetMs),
+    budgetEndsAt,
     random,
     always: cause.name !== "EXPRESSION" && !cause.name.startsWith("LIMIT."),
   });

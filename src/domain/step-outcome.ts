@@ -20,6 +20,8 @@ export type StepOutcome =
       readonly reported?: boolean;
       /** Given up in silence: it may go on until then (milliseconds since the epoch), so no undo begins before. */
       readonly mayRunUntil?: number;
+      /** It was not made: it is put back, and the step waits until then (milliseconds since the epoch). */
+      readonly postponedUntil?: number;
     }
   /** Come back at that moment (milliseconds since the epoch); only for steps of nature `wait`. */
   | { readonly kind: "waiting"; readonly wakeAt: number };

@@ -47,6 +47,8 @@ export interface StepTypeSpec {
   readonly startToCloseMsMax: number;
   /** Whether an effect of this configuration needs undoing; asked when the definition does not say. */
   naturalKind?(config: JsonObject): CompensationKind | undefined;
+  /** Host and port that a rendered configuration calls, as `https://host:443`; breakers and limits go by it. Undefined: nobody. */
+  destination?(config: JsonObject): string | undefined;
   /** Refusals the contract's field rules cannot express; `path` is relative to the configuration. */
   check?(config: JsonObject, report: (path: string, reason: ErrorReason, description: string) => void): void;
 }

@@ -18,12 +18,15 @@ import type { StepOutcome } from "../domain/step-outcome.ts";
 import { maskedServices } from "../steps/masked-services.ts";
 import type { AttemptSecrets, StepCall, StepHandler, StepServices } from "../steps/step-handler.ts";
 import { attemptSecrets, noSecrets, type SecretSource } from "./attempt-secrets.ts";
+import type { Destinations, Passage } from "./destinations.ts";
 
 export interface StepEnvironment {
   readonly handlers: ReadonlyMap<string, StepHandler>;
   readonly services: StepServices;
   /** Absent: no slot has a secret. */
   readonly secrets?: SecretSource;
+  /** Breakers and limits on the way out; absent: every call goes at once. */
+  readonly destinations?: Destinations;
   /** By the database-synchronised clock. */
   readonly now: () => number;
   readonly monotonic: () => number;
@@ -42,6 +45,8 @@ export interface Attempt {
   readonly deadlineAt: number;
   readonly scope: Scope;
   readonly handler: StepHandler;
+  /** What it passes on its way out; undefined: it calls nobody. */
+  readonly passage: Passage | undefined;
   /** Whose slots and bindings its secrets are found by. */
   readonly revision: CompiledRevision;
   readonly original?: StepCall["original"];
@@ -67,6 +72,8 @@ export function prepareAttempt(
   if (!config.ok) return fail(config.fault);
   const key = idempotencyKeyOf(step, state, target.path, operation, scope, context);
   if (!key.ok) return fail(key.fault);
+  const passage = passageOf(handler, leaf, config.value, state.tenantId, scope, context);
+  if (!passage.ok) return passage;
   const timeouts = timeoutsOf(step, leaf, operation);
   return ok({
     step,
@@ -79,10 +86,33 @@ export function prepareAttempt(
     deadlineAt: environment.now() + timeouts.startToCloseMs,
     scope,
     handler,
+    passage: passage.value,
     revision,
     ...(operation === "action" ? {} : { original: originalOf(run) }),
   });
 }
+
+/** Where the call goes, and the breaker that watches it: by its destination unless the definition names something else. */
+function passageOf(
+  handler: StepHandler,
+  leaf: Step,
+  config: Json,
+  tenantId: string,
+  scope: Scope,
+  context: EvaluationContext,
+): Result<Passage | undefined, Failure> {
+  const destination = isJsonObject(config) ? handler.destination?.(config) : undefined;
+  if (destination === undefined) return ok(undefined);
+  if (!leaf.breaker) return ok({ tenantId, destination, breaker: undefined });
+  const key = leaf.breaker.key ? renderTemplate(leaf.breaker.key, scope, context) : ok(destination);
+  if (!key.ok) return key;
+  if (typeof key.value !== "string" || key.value === "" || key.value.length > breakerKeyCharactersMax) {
+    return fail(failure("EXPRESSION", `circuit_breaker.key of step ${leaf.name} must give a text of 1 to ${breakerKeyCharactersMax} characters`));
+  }
+  return ok({ tenantId, destination, breaker: { key: key.value, policy: leaf.breaker } });
+}
+
+const breakerKeyCharactersMax = 512;
 
 function leafOf(step: Step, operation: OperationKind): Step | undefined {
   if (operation === "action") return step;
@@ -141,8 +171,12 @@ export async function carryOut(
   const services = maskedServices(environment.services, mask);
   const secrets = attemptSecrets(environment.secrets ?? noSecrets, mask, state.tenantId, attempt.revision);
   try {
-    const answer = attempt.handler.run({ ...callOf(environment, state, attempt, signal, secrets), traceparent }, services);
-    const outcome = await Promise.race([answer, overdue(environment, signal, answered.signal)]);
+    const call = async (): Promise<StepOutcome> => {
+      const answer = attempt.handler.run({ ...callOf(environment, state, attempt, signal, secrets), traceparent }, services);
+      return Promise.race([answer, overdue(environment, signal, answered.signal)]);
+    };
+    const { passage } = attempt;
+    const outcome = passage && environment.destinations ? await environment.destinations.through(passage, signal, call) : await call();
     return storableOutcome(mask.json(outcome as unknown as JsonObject) as unknown as StepOutcome);
   } catch (error) {
     if (signal.aborted && isJsonObject(signal.reason)) return { kind: "failed", failure: signal.reason as unknown as Failure, outcome: "unknown" };

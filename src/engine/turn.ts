@@ -82,7 +82,8 @@ function outputOf(environment: TurnEnvironment, state: ExecutionState, revision:
 export function stepEvents(environment: TurnEnvironment, state: ExecutionState, revision: CompiledRevision, target: Target): StepTurn {
   const { step, path: stepPath, attempt } = target;
   const context = { revision, state, now: environment.now() };
-  const isFirst = attempt === 1 + (state.steps.get(stepPath)?.attemptsBefore ?? 0);
+  const run = state.steps.get(stepPath);
+  const isFirst = attempt === 1 + (run?.attemptsBefore ?? 0) && run?.status !== "retrying"; // else it was put back, and its condition held
   if (isFirst && step.runIf) {
     const runs = evaluateExpression(step.runIf, scopeOf(state, revision, stepPath), evaluationOf(environment, state, stepPath));
     if (!runs.ok) return { events: [failedEvent(context, target, runs.fault, "failed")] };

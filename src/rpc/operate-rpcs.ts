@@ -106,6 +106,8 @@ function causeMessage(cause: Blocker["cause"]): NonNullable<MessageInitShape<typ
       const { attempt, maximumAttempts } = cause;
       return { case: "retry", value: { operation: operations[cause.operation], attempt, maximumAttempts, failure: failureToMessage(cause.failure) } };
     }
+    case "breaker":
+      return { case: "breaker", value: { key: cause.key } };
     case "timer":
       return { case: "timer", value: { source: cause.source } };
     case "pause":

@@ -7,6 +7,7 @@ import type { Json, JsonObject } from "../base/json.ts";
 import { fail, ok, type Result } from "../base/result.ts";
 import { type Failure, failure } from "../domain/failure.ts";
 import { failedWith, integerField, objectField, textField } from "./config-fields.ts";
+import { destinationOf } from "./egress/describe-target.ts";
 import { parseGrpcTarget } from "./grpc-client/grpc-target.ts";
 import type { GrpcStatus } from "./grpc-egress.ts";
 import { metadataOf, metadataProblem } from "./grpc-metadata.ts";
@@ -26,6 +27,10 @@ export const grpcCall: StepHandler = {
   secretRefs: ["bearer"],
   startToCloseMs: 30_000,
   startToCloseMsMax: 15 * 60_000,
+  destination(config) {
+    const origin = parseGrpcTarget(textField(config, "target") ?? "", config["plaintext"] === true);
+    return origin.ok ? destinationOf(origin.value.href) : undefined;
+  },
   check: checkGrpcCall,
 
   async run(call, services) {

@@ -6,7 +6,7 @@ import type { Json, JsonObject } from "../base/json.ts";
 import { fail, ok, type Result } from "../base/result.ts";
 import { type Failure, failure } from "../domain/failure.ts";
 import { failedWith, integerField, isSet, listField, objectField, textField, textOf } from "./config-fields.ts";
-import { describeTarget } from "./egress/describe-target.ts";
+import { describeTarget, destinationOf } from "./egress/describe-target.ts";
 import { type Answer, matchesStatus, type ResponseType, readBody, readRetryAfter, statusFailure } from "./http-answer.ts";
 import { callHeaders, checkHeaders, quotedKey, withHeaders } from "./http-headers.ts";
 import { bodyBytesMax, checkHttpRequest, methods, responseBytesDefault } from "./http-request-check.ts";
@@ -29,6 +29,7 @@ export const httpRequest: StepHandler = {
   startToCloseMs: 30_000,
   startToCloseMsMax: 15 * 60_000,
   naturalKind: (config) => (readingMethods.has(methodOf(config)) ? "readonly" : undefined),
+  destination: (config) => destinationOf(textField(config, "url")),
   check: checkHttpRequest,
 
   async run(call, services) {

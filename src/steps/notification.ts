@@ -5,6 +5,7 @@
  */
 import { isJsonObject, type JsonObject } from "../base/json.ts";
 import { failed, failedWith, isSet, objectField, textField, textOf } from "./config-fields.ts";
+import { destinationOf } from "./egress/describe-target.ts";
 import { matchesStatus, statusFailure } from "./http-answer.ts";
 import { callHeaders, checkHeaders, sendable, withHeaders } from "./http-headers.ts";
 import { bodyBytesMax, checkHeaderLiterals, checkUrlLiteral, reportLater } from "./http-request-check.ts";
@@ -19,6 +20,9 @@ export const notification: StepHandler = {
   fields: { "webhook.url": { as: "template" }, "webhook.payload": { as: "template" }, "webhook.headers": { as: "template" } },
   startToCloseMs: 15_000,
   startToCloseMsMax: 15 * 60_000,
+
+  /** Best effort never waits: a webhook that is away is noted in the result, not put off. */
+  destination: (config) => (config["best_effort"] === true ? undefined : destinationOf(textField(objectField(config, "webhook") ?? {}, "url"))),
 
   check(config, report) {
     for (const channel of ["email", "slack", "teams"]) {

@@ -3,6 +3,7 @@
  * alert rules may use no others. Labels are closed lists: never ids, names of tenants' things, or tenants.
  */
 import type { Counter, Histogram, Labelled, Metrics } from "../base/metrics.ts";
+import type { DestinationObserver } from "../engine/destinations.ts";
 import type { RetentionObserver } from "../engine/retention.ts";
 import type { JournalObserver } from "../store/batched-journal.ts";
 import type { Backlog } from "../store/sql/read-backlog.ts";
@@ -22,6 +23,8 @@ export interface Instruments {
   readonly stepSeconds: Labelled<Histogram>;
   readonly stepOverheadSeconds: Labelled<Histogram>;
   readonly stepRetries: Labelled<Counter>;
+  readonly attemptsPostponed: Labelled<Counter>;
+  readonly breakersOpened: Counter;
   readonly journalBatchSize: Histogram;
   readonly journalCommitSeconds: Histogram;
   readonly staleWritesRefused: Counter;
@@ -56,6 +59,10 @@ export function createInstruments(metrics: Metrics): Instruments {
       ["type"],
     ),
     stepRetries: counters("step_retries_total", "Attempts that failed and will be repeated, undo attempts too, by class of error.", ["type", "reason"]),
+    attemptsPostponed: counters("attempts_postponed_total", "Attempts put back before they were made: breaker_open, or concurrency of their destination.", [
+      "reason",
+    ]),
+    breakersOpened: counter("breakers_opened_total", "Times that a circuit breaker of this replica opened."),
     journalBatchSize: histogram("journal_batch_size", "Events written by one journal statement.", rows),
     journalCommitSeconds: histogram("journal_commit_seconds", "One journal statement, from sending it to knowing that it is durable.", secondsShort),
     staleWritesRefused: counter("journal_stale_writes_refused_total", "Appends that the fence refused because another replica had taken over."),
@@ -82,6 +89,10 @@ export function createJournalObserver({ journalBatchSize, journalCommitSeconds, 
   };
 }
 
+export function createDestinationObserver({ attemptsPostponed, breakersOpened }: Instruments): DestinationObserver {
+  return { opened: () => breakersOpened.add(), postponed: (reason) => attemptsPostponed.of(reason).add() };
+}
+
 export function createRetentionObserver({ retentionDeletedExecutions, retentionDeletedEvents, retentionSeconds }: Instruments): RetentionObserver {
   return {
     deleted(executions, events, durationMs) {
@@ -98,6 +109,9 @@ export interface Gauges {
   readonly watchersActive: () => number;
   readonly leaseHeld: () => boolean;
   readonly journalBacklogRows: () => number;
+  /** Breakers by state, closed ones left out. */
+  readonly breakers: () => ReadonlyMap<string, number>;
+  readonly destinationsWaiting: () => number;
   /** Asks the database. */
   readonly backlog: () => Promise<Backlog>;
 }
@@ -114,6 +128,11 @@ export function registerGauges(metrics: Metrics, gauges: Gauges, build: { readon
   gauge("watchers_active", "Executions with an open watch on this replica.", gauges.watchersActive);
   gauge("leases_held", "1 while this replica may drive executions.", () => (gauges.leaseHeld() ? 1 : 0));
   gauge("journal_backlog_rows", "Rows that wait for the journal.", gauges.journalBacklogRows);
+  metrics.gauge(
+    { name: `${prefix}breakers`, help: "Circuit breakers of this replica that are not closed, by state: open or half_open.", label: "state" },
+    gauges.breakers,
+  );
+  gauge("destination_waiting", "Attempts that wait in memory until fewer calls to their destination are under way.", gauges.destinationsWaiting);
   gauge("queue_ready", "Due executions that no replica drives, in the whole service.", async () => (await backlog()).ready);
   gauge("queue_oldest_age_seconds", "How long the oldest of them has been due.", async () => (await backlog()).oldestAgeSeconds);
   gauge("sagas_stuck", "Sagas that wait for a human, in the whole service.", async () => (await backlog()).sagasStuck);

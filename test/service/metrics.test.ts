@@ -58,7 +58,8 @@ describe("the list of metrics", () => {
     const metrics = new Metrics();
     createInstruments(metrics);
     const gauges = { executionsDriven: () => 0, watchersActive: () => 0, leaseHeld: () => true, journalBacklogRows: () => 0 };
-    registerGauges(metrics, { ...gauges, backlog: async () => ({ ready: 0, oldestAgeSeconds: 0, sagasStuck: 0 }) }, { version: "", node: "" });
+    const destinations = { breakers: () => new Map(), destinationsWaiting: () => 0 };
+    registerGauges(metrics, { ...gauges, ...destinations, backlog: async () => ({ ready: 0, oldestAgeSeconds: 0, sagasStuck: 0 }) }, { version: "", node: "" });
     const declared = (await metrics.collect()).map(({ name, kind, labels, help }) => [name, kind, labels, help]);
     const text = readFileSync(new URL("../../docs/metrics.md", import.meta.url), "utf8");
     const rows = [...text.matchAll(/^\| `(\S+)` \| (counter|gauge|histogram) \| ?(.*?) ?\| (.+) \|$/gm)];

@@ -7,3 +7,10 @@ export function describeTarget(url: string): string {
   const text = `${protocol}//${host}${pathname}`;
   return text.length > charactersMax ? `${text.slice(0, charactersMax)}…` : text;
 }
+
+/** Host and port of a call as breakers and limits know them, `https://host:443`; undefined when the text is no URL. */
+export function destinationOf(url: string | undefined): string | undefined {
+  if (url === undefined || !URL.canParse(url)) return undefined;
+  const { protocol, hostname, port } = new URL(url);
+  return `${protocol}//${hostname}:${port === "" ? (protocol === "https:" ? 443 : 80) : port}`;
+}

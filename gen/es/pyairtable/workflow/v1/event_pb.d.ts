@@ -1056,6 +1056,13 @@ export declare type StepRetryScheduled = Message<"pyairtable.workflow.v1.StepRet
    * @generated from field: google.protobuf.Timestamp may_run_until_time = 5;
    */
   mayRunUntilTime?: Timestamp | undefined;
+
+  /**
+   * The attempt was not made (BREAKER_OPEN, LIMIT.CONCURRENCY): it does not count, and the next one has its number.
+   *
+   * @generated from field: optional bool put_back = 6;
+   */
+  putBack?: boolean | undefined;
 };
 
 /**
@@ -1369,6 +1376,13 @@ export declare type CompensationRetryScheduled = Message<"pyairtable.workflow.v1
    * @generated from field: google.protobuf.Timestamp next_attempt_time = 3;
    */
   nextAttemptTime?: Timestamp | undefined;
+
+  /**
+   * The attempt was not made: it does not count, and the next one has its number.
+   *
+   * @generated from field: optional bool put_back = 4;
+   */
+  putBack?: boolean | undefined;
 };
 
 /**
@@ -1519,6 +1533,13 @@ export declare type ConfirmationRetryScheduled = Message<"pyairtable.workflow.v1
    * @generated from field: google.protobuf.Timestamp next_attempt_time = 3;
    */
   nextAttemptTime?: Timestamp | undefined;
+
+  /**
+   * The attempt was not made: it does not count, and the next one has its number.
+   *
+   * @generated from field: optional bool put_back = 4;
+   */
+  putBack?: boolean | undefined;
 };
 
 /**
