@@ -23,6 +23,7 @@ import type { StepTypes } from "./domain/step-type.ts";
 import { parseTemplateDocument } from "./domain/templates/parse-template-document.ts";
 import { CommandDesk } from "./engine/command-desk.ts";
 import { Definitions } from "./engine/definitions.ts";
+import { Deliveries } from "./engine/deliveries.ts";
 import { Destinations } from "./engine/destinations.ts";
 import { Engine } from "./engine/engine.ts";
 import { Leases } from "./engine/leases.ts";
@@ -30,6 +31,7 @@ import { Progress } from "./engine/progress.ts";
 import { ReplicaNews } from "./engine/replica-news.ts";
 import { Retention } from "./engine/retention.ts";
 import { SecretUpkeep } from "./engine/secret-upkeep.ts";
+import { Signals } from "./engine/signals.ts";
 import { StartCache } from "./engine/start-cache.ts";
 import { Starter } from "./engine/start-execution.ts";
 import { TenantFeeds } from "./engine/tenant-feed.ts";
@@ -37,6 +39,7 @@ import { WorkflowSweeps } from "./engine/workflow-sweeps.ts";
 import { deriveSecrets, ensureFirstKey, readMasterKeys } from "./first-key.ts";
 import { createAuthenticate } from "./rpc/api-keys.ts";
 import { controlRpcs } from "./rpc/control-rpcs.ts";
+import { eventRpcs } from "./rpc/event-rpcs.ts";
 import { executionRpcs } from "./rpc/execution-rpcs.ts";
 import { healthRoutes, type Readiness } from "./rpc/health.ts";
 import { createAuth } from "./rpc/interceptors/auth.ts";
@@ -77,6 +80,7 @@ import { NotifyLink } from "./store/notify.ts";
 import { ReplicaLease } from "./store/replica-lease.ts";
 import { createRetentionStore } from "./store/retention-store.ts";
 import { createSecretRepository } from "./store/secret-repository.ts";
+import { createSignalRepository } from "./store/signal-repository.ts";
 import { findStart } from "./store/sql/find-start.ts";
 import { readBacklog } from "./store/sql/read-backlog.ts";
 import { createTemplateRepository } from "./store/template-repository.ts";
@@ -214,6 +218,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
       instruments.executionsTakenOver.add(freed);
       news.tellDue();
       engine.wake();
+      deliveries.sweepSoon();
     },
   });
   const journal = new BatchedJournal({
@@ -233,7 +238,14 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     deliver: (tenantId, executionId, command) => engine.deliver(tenantId, executionId, command),
   });
   const destinations = new Destinations({ now: () => leases.now(), random: Math.random, observer: createDestinationObserver(instruments) });
-  const engine = new Engine({
+  const signals = createSignalRepository(database, replicaId);
+  const deliveries: Deliveries = new Deliveries({
+    signals,
+    control: (caller, executionId, command) => engine.control(caller, executionId, command),
+    clock,
+    log,
+  });
+  const engine: Engine = new Engine({
     destinations,
     handlers: stepHandlers,
     services: { http: egress, grpc: grpcEgress, clock, log },
@@ -244,6 +256,8 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     monotonic: () => clock.monotonic(),
     random: Math.random,
     telemetry: createEngineTelemetry({ instruments, monotonic: () => clock.monotonic(), tracer }),
+    signals,
+    deliver: (tenantId, senderId, commands) => deliveries.tellCommands(tenantId, senderId, commands),
     store: createEngineStore(database.pool, () => leases.fence),
     definitions,
     leases,
@@ -288,6 +302,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
   onStop(async () => news.tellDue());
   onStop(() => journal.stop());
   onStop(() => engine.stop(config.drainMs / 2));
+  onStop(() => deliveries.stop());
   const startCache = new StartCache((caller, reference) => workflows.getWorkflow(caller, reference), clock);
   const starter = new Starter({
     engine,
@@ -315,6 +330,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     secrets,
     engine,
     starter,
+    signals: new Signals({ repository: signals, deliveries, ids: systemIds }),
     definitions,
     progress,
     tenantFeeds: new TenantFeeds({ repository: createTenantNewsRepository(database), progress, news, clock, now: () => leases.now(), log }),
@@ -352,6 +368,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
         ...startRpcs(parts),
         ...executionRpcs(parts),
         ...controlRpcs(parts),
+        ...eventRpcs(parts),
         ...operateRpcs(parts),
         ...watchRpcs(parts),
       });
@@ -372,6 +389,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
   engine.start();
   sweeps.start();
   onStop(() => sweeps.stop());
+  deliveries.start();
   retention.start();
   onStop(() => retention.stop());
   const upkeep = new SecretUpkeep({ purge: secrets.purge, rewrap: () => rewrapKeys(database.pool, masterKeys), clock, log });

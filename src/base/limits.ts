@@ -53,6 +53,15 @@ export const limits = {
   /** Appends that wait for the journal before new starts are refused. */
   backlogStartsMax: 5_000,
 
+  /** Events that one execution has not taken, or that are kept under one type and key: a wait reads them one by one. */
+  signalsStoredMax: 1_000,
+  /** Stored events of one tenant. */
+  signalsPerTenantMax: 50_000,
+  signalDataBytesMax: 1024 * 1024,
+  /** How long an event is kept for waits to come, unless its sender says otherwise: a day; at most 30 days. */
+  signalTtlMsDefault: 86_400_000,
+  signalTtlMsMax: 30 * 86_400_000,
+
   pageSizeDefault: 50,
   pageSizeMax: 1_000,
   /** A response page is cut before it reaches this size, whatever page_size says. */

@@ -10,7 +10,7 @@
 import { AppError } from "../base/errors.ts";
 import type { Json, JsonObject } from "../base/json.ts";
 import { Answered } from "./answered.ts";
-import { type CancelRequest, type ControlRequest, cancelExecution, terminateExecution } from "./control.ts";
+import { type CancelRequest, type ControlRequest, cancelExecution, terminalError, terminateExecution } from "./control.ts";
 import { pauseExecution, releaseExecution, resumeExecution } from "./control-pause.ts";
 import { reportOutcome } from "./control-report.ts";
 import { type RetryRequest, retryExecution } from "./control-retry.ts";
@@ -21,6 +21,7 @@ import type { NewEvent } from "./events.ts";
 import type { ExecutionState } from "./execution-state.ts";
 import type { Failure } from "./failure.ts";
 import type { ReportRequest } from "./reported-outcome.ts";
+import { isTerminal } from "./states.ts";
 
 export type ControlCommand =
   | ({ readonly kind: "cancel" } & CancelRequest)
@@ -34,7 +35,9 @@ export type ControlCommand =
   | ({ readonly kind: "fail_step"; readonly failure: Failure } & StepRequest)
   | ({ readonly kind: "update_variables"; readonly variables: JsonObject } & ControlRequest)
   /** What became of an operation that is carried out elsewhere. */
-  | ({ readonly kind: "report" } & ReportRequest);
+  | ({ readonly kind: "report" } & ReportRequest)
+  /** What it waits for may be there: whoever drives it reads that. Changes nothing by itself. */
+  | { readonly kind: "look" };
 
 export { Answered } from "./answered.ts";
 
@@ -72,6 +75,8 @@ export function applyCommand(context: CommandContext, command: ControlCommand): 
       return updateVariables(state, now, command);
     case "report":
       return reportOutcome(context, command);
+    case "look":
+      return isTerminal(state.status) ? terminalError(state) : [];
     default:
       return unknownCommand(command);
   }

@@ -26,6 +26,13 @@ export interface SagaTerms {
   readonly checkBack?: JsonObject;
 }
 
+/** An event from outside that a step waits for. */
+export interface AwaitedEvent {
+  readonly eventType: string;
+  /** Absent: only a signal to this very execution. */
+  readonly correlationKey?: string;
+}
+
 export interface EventPayloads {
   execution_created: {
     readonly workflowId: string;
@@ -44,6 +51,12 @@ export interface EventPayloads {
     readonly parentExecutionId?: string;
     /** Queued, and why: it begins when it is released. */
     readonly held?: "workflow_paused" | "concurrency";
+    /** The execution at the top of the tree of children, when there is a parent. */
+    readonly rootExecutionId?: string;
+    /** Parents above it; absent: none. */
+    readonly depth?: number;
+    /** The parent does not wait for it. */
+    readonly detached?: boolean;
     readonly rerunOf?: string;
     /** A standalone saga: its steps come from `step_enlisted`. */
     readonly saga?: SagaTerms;
@@ -150,8 +163,22 @@ export interface EventPayloads {
   step_skipped: { readonly reason: string; readonly result?: Json };
   step_canceled: { readonly reason: string; readonly outcome?: Outcome; readonly mayRunUntil?: number };
   /** A timer or an event is awaited; the execution may leave memory. */
-  step_waiting: { readonly wakeAt?: number; readonly awaiting?: string; readonly startedAt?: number; readonly input?: Json };
-  event_received: { readonly eventType: string; readonly data: Json; readonly dedupId?: string };
+  step_waiting: {
+    readonly wakeAt?: number;
+    readonly awaiting?: string;
+    readonly startedAt?: number;
+    readonly input?: Json;
+    /** Any one of them ends the wait. */
+    readonly events?: readonly AwaitedEvent[];
+  };
+  event_received: {
+    readonly eventType: string;
+    readonly data: Json;
+    readonly dedupId?: string;
+    readonly signalId?: string;
+    /** Key it was published under; absent: it was sent to this execution. */
+    readonly correlationKey?: string;
+  };
   variables_set: { readonly variables: JsonObject; readonly actor?: string };
   /** `step` is a SagaStep as the contract's JSON, everything its undo needs included. */
   step_enlisted: { readonly step: JsonObject; readonly selfDriven?: boolean };

@@ -1,6 +1,6 @@
 /** What is known of one execution, as the fold of its ledger leaves it (`execution.ts` says how). */
 import type { Json, JsonObject } from "../base/json.ts";
-import type { EventPayloads } from "./events.ts";
+import type { AwaitedEvent, EventPayloads } from "./events.ts";
 import type { Failure } from "./failure.ts";
 import type { ReportWait } from "./reported.ts";
 import type { EndReason, ExecutionStatus, OperationStatus, SagaStatus, StepStatus } from "./states.ts";
@@ -45,6 +45,10 @@ export interface StepRun {
   contradictedBy: readonly number[];
   /** A given up attempt may go on until then. */
   mayRunUntil: number | undefined;
+  /** Events of which any one ends the wait, while it waits for events. */
+  awaits: readonly AwaitedEvent[] | undefined;
+  /** It has waited for events at some time. */
+  hasWaited: boolean;
   undo: UndoRun | undefined;
   /** Its confirmation, once one is due. */
   confirm: UndoRun | undefined;
@@ -111,6 +115,10 @@ export interface ExecutionState extends ExecutionIdentity {
   failure: Failure | undefined;
   failedStep: string | undefined;
   standingEffects: readonly string[];
+  /** Paths of the steps that wait for events, oldest wait first. */
+  readonly waits: Set<string>;
+  /** Ids of the signals that were received: each is received once. */
+  readonly received: Set<string>;
   /** `steps` as expressions see them, kept up to date event by event. */
   readonly stepsScope: JsonObject;
 }
@@ -142,6 +150,8 @@ export function emptyExecution(identity: ExecutionIdentity): ExecutionState {
     failure: undefined,
     failedStep: undefined,
     standingEffects: [],
+    waits: new Set(),
+    received: new Set(),
     stepsScope: Object.create(null) as JsonObject,
   };
 }

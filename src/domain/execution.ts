@@ -86,13 +86,14 @@ export function applyEvent(state: ExecutionState, event: ExecutionEvent): void {
     case "confirmation_failed":
       applyUndoEvent(requireRun(state, event.stepPath), event);
       return;
+    case "event_received":
+      if (event.payload.signalId !== undefined) state.received.add(event.payload.signalId);
+      return;
     case "step_enlisted":
       state.enlisted = [...state.enlisted, { name: event.stepPath, step: event.payload.step, selfDriven: event.payload.selfDriven === true }];
       return;
     case "operator_acted":
       applyOperator(state, event.payload);
-      return;
-    case "event_received":
       return;
     case "anomaly": {
       const run = state.steps.get(event.stepPath);
@@ -130,6 +131,11 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
       run.firstStartedAt ??= run.startedAt;
       run.wakeAt = event.payload.wakeAt;
       run.input ??= event.payload.input;
+      run.awaits = event.payload.events;
+      if (run.awaits) {
+        run.hasWaited = true;
+        state.waits.add(run.path);
+      }
       break;
     case "step_succeeded":
       if (event.payload.late) {
@@ -137,7 +143,7 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
         run.result = event.payload.result;
         break;
       }
-      finish(run, event, "completed", event.payload.copiedFrom === undefined ? "succeeded" : "skipped", event.payload.startedAt);
+      finish(state, run, event, "completed", event.payload.copiedFrom === undefined ? "succeeded" : "skipped", event.payload.startedAt);
       run.result = event.payload.result;
       run.failure = undefined;
       run.input ??= event.payload.input;
@@ -148,6 +154,7 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
     case "step_failed":
       if (event.payload.surely) run.leftUnknown = false;
       finish(
+        state,
         run,
         event,
         "failed",
@@ -162,6 +169,7 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
       break;
     case "step_retry_scheduled":
       run.status = "retrying";
+      endWait(state, run);
       run.leftUnknown ||= event.payload.outcome === "unknown";
       run.action = event.payload.outcome;
       run.failure = event.payload.failure;
@@ -172,12 +180,12 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
       break;
     case "step_skipped":
       // What may have had an effect before it was left out still has to be undone.
-      finish(run, event, "skipped", run.leftUnknown || run.action === "unknown" ? "unknown" : "skipped", event.at);
+      finish(state, run, event, "skipped", run.leftUnknown || run.action === "unknown" ? "unknown" : "skipped", event.at);
       run.result = event.payload.result ?? null;
       run.failure = undefined;
       break;
     case "step_canceled":
-      finish(run, event, "canceled", run.leftUnknown ? "unknown" : (event.payload.outcome ?? run.action), run.startedAt);
+      finish(state, run, event, "canceled", run.leftUnknown ? "unknown" : (event.payload.outcome ?? run.action), run.startedAt);
       run.mayRunUntil = later(run.mayRunUntil, event.payload.mayRunUntil);
       break;
     case "step_progressed":
@@ -211,7 +219,7 @@ function later(a: number | undefined, b: number | undefined): number | undefined
   return a === undefined || b === undefined ? (a ?? b) : Math.max(a, b);
 }
 
-function finish(run: StepRun, event: StepEvent, status: StepStatus, action: OperationStatus, startedAt: number | undefined): void {
+function finish(state: ExecutionState, run: StepRun, event: StepEvent, status: StepStatus, action: OperationStatus, startedAt: number | undefined): void {
   run.status = status;
   run.action = action;
   run.startedAt ??= startedAt ?? event.at;
@@ -219,7 +227,14 @@ function finish(run: StepRun, event: StepEvent, status: StepStatus, action: Oper
   run.endedAt = event.at;
   run.wakeAt = undefined;
   run.report = undefined;
+  endWait(state, run);
   run.outcomeSequence = event.sequence;
+}
+
+function endWait(state: ExecutionState, run: StepRun): void {
+  if (!run.awaits) return;
+  run.awaits = undefined;
+  state.waits.delete(run.path);
 }
 
 /** Loop items are seen through their own scope (`scope.ts`); only plain paths stand under `steps`. */
@@ -317,6 +332,8 @@ function runAt(state: ExecutionState, path: string): StepRun {
     failuresReported: undefined,
     contradictedBy: [],
     mayRunUntil: undefined,
+    awaits: undefined,
+    hasWaited: false,
     undo: undefined,
     confirm: undefined,
   };

@@ -9,7 +9,7 @@ import type { Failure } from "./failure.ts";
 import { isTerminal } from "./states.ts";
 
 export type BlockerCause =
-  | { readonly kind: "event"; readonly eventType: string }
+  | { readonly kind: "event"; readonly eventType: string; readonly correlationKey: string }
   | {
       readonly kind: "retry";
       readonly operation: "action" | "compensate";
@@ -108,9 +108,12 @@ function ofAction(step: Step | undefined, run: StepRun): Blocker[] {
     return [{ stepPath, message, untilAt, cause: { kind: "retry", operation: "action", attempt, maximumAttempts, failure } }];
   }
   if (run.status !== "waiting") return [];
-  if (step?.type === "wait_for_event") {
-    const message = `${stepPath} waits for an event${untilAt === undefined ? "" : ` until ${timeText(untilAt)}`}`;
-    return [{ stepPath, message, untilAt, cause: { kind: "event", eventType: "" } }];
+  if (run.awaits) {
+    return run.awaits.map(({ eventType, correlationKey }) => {
+      const key = correlationKey === undefined ? "sent to this execution" : `under the key ${correlationKey}`;
+      const message = `${stepPath} waits for the event ${eventType} ${key}${untilAt === undefined ? "" : ` until ${timeText(untilAt)}`}`;
+      return { stepPath, message, untilAt, cause: { kind: "event", eventType, correlationKey: correlationKey ?? "" } };
+    });
   }
   return [{ stepPath, message: `${stepPath} waits until ${timeText(untilAt)}`, untilAt, cause: { kind: "timer", source: "delay" } }];
 }

@@ -29,11 +29,15 @@ export interface ExecutionRow {
   readonly input?: Json;
   /** Read when the execution begins. */
   readonly rerunOf?: string;
+  readonly parentExecutionId?: string;
+  readonly rootExecutionId?: string;
 }
 
-export function executionRow(state: ExecutionState, wakeAt?: number): ExecutionRow {
+/** `isReleased`: it leaves memory, until `wakeAt` or until something from outside comes. */
+export function executionRow(state: ExecutionState, wakeAt?: number, isReleased = wakeAt !== undefined): ExecutionRow {
+  const { rerunOf, parentExecutionId, rootExecutionId } = state.info ?? {};
   return {
-    status: wakeAt !== undefined && state.status === "running" ? "waiting" : state.status,
+    status: isReleased && state.status === "running" ? "waiting" : state.status,
     saga: state.saga,
     endReason: state.endReason ?? state.turn?.reason,
     failure: state.failure,
@@ -47,6 +51,8 @@ export function executionRow(state: ExecutionState, wakeAt?: number): ExecutionR
     startedAt: state.startedAt,
     endedAt: state.endedAt,
     ...state.overrides,
-    ...(state.info?.rerunOf === undefined ? {} : { rerunOf: state.info.rerunOf }),
+    ...(rerunOf === undefined ? {} : { rerunOf }),
+    ...(parentExecutionId === undefined ? {} : { parentExecutionId }),
+    ...(rootExecutionId === undefined ? {} : { rootExecutionId }),
   };
 }

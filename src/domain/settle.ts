@@ -31,7 +31,10 @@ export interface AttemptTarget {
 export function settleAction(context: SettleContext, target: AttemptTarget, outcome: StepOutcome, random: number): NewEvent[] {
   const { state, now: at } = context;
   const { step, path: stepPath, attempt } = target;
-  if (outcome.kind === "waiting") return [{ type: "step_waiting", at, stepPath, attempt, payload: { wakeAt: outcome.wakeAt } }];
+  if (outcome.kind === "waiting") {
+    const { kind: _, ...payload } = outcome;
+    return [{ type: "step_waiting", at, stepPath, attempt, payload }];
+  }
   const turned = state.cancel !== undefined || state.saga === "compensating";
   const checked = outcome.kind === "succeeded" ? checkResult(context, target, outcome.result) : fail(outcome.failure);
   if (checked.ok) {

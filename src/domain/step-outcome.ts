@@ -1,5 +1,6 @@
 /** How one attempt of a step ended, as its handler tells it. */
 import type { Json } from "../base/json.ts";
+import type { AwaitedEvent } from "./events.ts";
 import type { Failure } from "./failure.ts";
 
 export type StepOutcome =
@@ -23,5 +24,5 @@ export type StepOutcome =
       /** It was not made: it is put back, and the step waits until then (milliseconds since the epoch). */
       readonly postponedUntil?: number;
     }
-  /** Come back at that moment (milliseconds since the epoch); only for steps of nature `wait`. */
-  | { readonly kind: "waiting"; readonly wakeAt: number };
+  /** Come back at that moment (milliseconds since the epoch), or when one of the events is there; only for steps of nature `wait`. */
+  | { readonly kind: "waiting"; readonly wakeAt: number; readonly awaiting?: string; readonly events?: readonly AwaitedEvent[] };

@@ -14,6 +14,7 @@ import type { ExecutionState, StepRun } from "./execution-state.ts";
 import { failure } from "./failure.ts";
 import { expiryOf } from "./reported.ts";
 import { failedEvent, settleAction } from "./settle.ts";
+import { endOfWait } from "./waits.ts";
 
 const done: Position = { kind: "done" };
 const blocked: Position = { kind: "blocked" };
@@ -81,7 +82,8 @@ export class Walk implements BlockWalk {
         return this.#due(run.wakeAt) ? this.#act(step, path, run.attempt + 1) : blocked;
       case "waiting":
         if (!this.#due(run.wakeAt)) return blocked;
-        return this.finish(step, run, { wake_time: new Date(run.wakeAt ?? this.now).toISOString() });
+        for (const event of settleAction(this, { step, path, attempt: run.attempt }, endOfWait(step, run, this.now), 0)) this.record(event);
+        return blocked;
       case "queued":
         return run.report ? this.#awaitReport(step, run) : this.#act(step, path, run.attempt + 1);
       case "pending":

@@ -23,7 +23,8 @@ import { claimShares } from "./claim-shares.ts";
 import { type CommandDesk, inboxLookMs } from "./command-desk.ts";
 import type { Definitions } from "./definitions.ts";
 import type { Leases } from "./leases.ts";
-import { ExecutionRun, type RunEnvironment } from "./run-execution.ts";
+import type { RunEnvironment } from "./run-environment.ts";
+import { ExecutionRun } from "./run-execution.ts";
 
 export interface EngineOptions extends Omit<RunEnvironment, "sleep" | "joined"> {
   readonly store: EngineStore;
@@ -291,7 +292,7 @@ export class Engine {
 }
 
 function giveTo(run: ExecutionRun, command: ControlCommand): Given["promise"] {
-  return run.control((state, revision, now) => applyCommand({ state, revision, now }, command));
+  return run.control((state, revision, now) => applyCommand({ state, revision, now }, command), command.kind === "look");
 }
 
 /** A promise that is not to be awaited by the function that hands it over. */

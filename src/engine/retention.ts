@@ -53,6 +53,7 @@ export interface RetentionReport {
 }
 
 const dayMs = 86_400_000;
+const signalsPerPurge = 500;
 export const completedMsDefault = 30 * dayMs;
 export const failedMsDefault = 90 * dayMs;
 /** The row answers repeats of its request_id, which are promised for a day. */
@@ -94,6 +95,7 @@ export class Retention {
     const total = { ran: true, executions: 0, events: 0 };
     try {
       for (const tenantId of await pass.tenants()) {
+        await this.#purgeSignals(pass, tenantId);
         const { executions, events } = await this.#tenant(pass, tenantId);
         total.executions += executions;
         total.events += events;
@@ -145,6 +147,15 @@ export class Retention {
       if (found.length < pageRows) break;
     }
     return total;
+  }
+
+  /** Events from outside whose time is over, in the same small steps. */
+  async #purgeSignals(pass: RetentionPass, tenantId: string): Promise<void> {
+    const { clock } = this.#options;
+    const { signal } = this.#stopping;
+    while (!signal.aborted && (await pass.purgeSignals(tenantId, signalsPerPurge)) === signalsPerPurge) {
+      await clock.sleep(this.#bounds.pauseMsMin, signal).catch(() => undefined);
+    }
   }
 
   /** The longest prefix within the bounds, one execution at least. */

@@ -24,31 +24,17 @@ import type { ExecutionEvent, NewEvent } from "../domain/events.ts";
 import { applyEvent } from "../domain/execution.ts";
 import type { ExecutionState } from "../domain/execution-state.ts";
 import { type Failure, failure } from "../domain/failure.ts";
-import { executionRow } from "../domain/projection.ts";
 import { settleAction, settleConfirm, settleUndo } from "../domain/settle.ts";
 import { isTerminal } from "../domain/states.ts";
 import { type OperationRef, taskIdOf } from "../domain/task-token.ts";
-import type { AppendOutcome, AppendRequest, Journal, StartRow } from "../store/journal.ts";
-import { type Attempt, carryOut, type StepEnvironment } from "./run-step.ts";
-import { type DriveTelemetry, type EngineTelemetry, silentTelemetry } from "./telemetry.ts";
+import { receiveSignal, type Signal } from "../domain/waits.ts";
+import type { AppendOutcome, AppendRequest, StartRow } from "../store/journal.ts";
+import { appendRequest } from "./append-request.ts";
+import { OutsideLook } from "./outside-look.ts";
+import type { RunEnvironment } from "./run-environment.ts";
+import { type Attempt, carryOut } from "./run-step.ts";
+import { type DriveTelemetry, silentTelemetry } from "./telemetry.ts";
 import { confirmEvents, endEvents, expiryEvents, startEvents, stepEvents, undoEvents } from "./turn.ts";
-
-export interface RunEnvironment extends StepEnvironment {
-  readonly journal: Journal;
-  readonly publish: (executionId: string, events: readonly ExecutionEvent[], tenantId: string) => void;
-  /** Resolves after that many milliseconds or when the signal aborts. */
-  readonly sleep: (durationMs: number, signal: AbortSignal) => Promise<void>;
-  readonly random: () => number;
-  /** The revision with the steps that joined the execution; absent: none ever does. */
-  readonly joined?: (base: CompiledRevision, state: ExecutionState) => CompiledRevision;
-  /** Absent: nothing is counted or recorded. */
-  readonly telemetry?: EngineTelemetry;
-  /**
-   * Takes back the task of an attempt that nobody has taken, and tells its worker otherwise. True: nobody had it. Absent: there
-   * are no task queues.
-   */
-  readonly recallTask?: (tenantId: string, taskId: string) => Promise<boolean>;
-}
 
 /** Why a timer is no longer needed. Without a reason an abort makes an exception with its stack, which costs more than the rest. */
 const settled = "settled";
@@ -66,20 +52,6 @@ const makers = { act: stepEvents, undo: undoEvents, confirm: confirmEvents } as 
 const settlers = { action: settleAction, compensate: settleUndo, confirm: settleConfirm } as const;
 
 const endsStep: ReadonlySet<string> = new Set(["step_succeeded", "step_failed", "step_skipped"]);
-
-/** Events after which the execution's own row says something else. */
-const changesRow: ReadonlySet<string> = new Set([
-  "execution_created",
-  "execution_started",
-  "execution_paused",
-  "execution_resumed",
-  "execution_cancel_requested",
-  "execution_ended",
-  "execution_reopened",
-  "saga_state_changed",
-  "variables_set",
-  "step_enlisted",
-]);
 
 interface News {
   readonly take: () => void;
@@ -109,12 +81,16 @@ export class ExecutionRun {
   /** The row still says what it said while the execution was parked: the first turn after a claim writes it anew. */
   #isRowOld: boolean;
   #telemetry: DriveTelemetry | undefined;
+  readonly #outside: OutsideLook | undefined;
 
   constructor(environment: RunEnvironment, revision: CompiledRevision, state: ExecutionState) {
     this.#environment = environment;
     this.#base = revision;
     this.#state = state;
     this.#isRowOld = state.sequence > 0;
+    const { signals, services, sleep } = environment;
+    const receive = (found: readonly Signal[]): Promise<boolean> => this.#receive(found);
+    this.#outside = signals && new OutsideLook({ state, source: signals, log: services.log, receive, onDone: () => this.#nudge(), sleep });
   }
 
   /** What it runs: steps may have joined since it was loaded. */
@@ -145,8 +121,11 @@ export class ExecutionRun {
     return new Promise((resolve) => this.#afterCommit.push(resolve));
   }
 
-  /** Hands a command in; resolves with its answer when its events are durable, rejects with the refusal. */
-  control(command: Control): Promise<JsonObject | undefined> {
+  /**
+   * Hands a command in; resolves with its answer when its events are durable, rejects with the refusal. With `looks` the run reads
+   * what has come from outside before it leaves memory.
+   */
+  control(command: Control, looks = false): Promise<JsonObject | undefined> {
     return new Promise((resolve, reject) => {
       const drop = (): void => reject(lostError());
       if (this.#over) return drop();
@@ -154,6 +133,7 @@ export class ExecutionRun {
         const made = command(this.#state, this.#revision, this.#environment.now());
         if (made instanceof AppError) return reject(made);
         const { events, answer } = made instanceof Answered ? made : { events: made, answer: undefined };
+        if (looks) this.#outside?.ask();
         this.#fold(events);
         this.#afterCommit.push((outcome) => (outcome.kind === "committed" ? resolve(answer) : drop()));
       };
@@ -185,6 +165,7 @@ export class ExecutionRun {
       if (!(await this.#commit(release, until))) return this.#end("lost");
       if (release) return this.#end(isTerminal(this.#state.status) ? "ended" : "parked");
       if (this.#forgotten) return this.#end("lost");
+      this.#outside?.begin();
       this.#send();
       await this.#news(until);
       if (this.#forgotten) return this.#end("lost");
@@ -266,6 +247,7 @@ export class ExecutionRun {
     if (isTerminal(this.#state.status)) return true;
     if (this.#inFlight.size > 0 || this.#inbox.length > 0 || this.#recallsOpen > 0) return false;
     if (this.#parking || this.#isForeign()) return true;
+    if (this.#outside?.isDue) return false;
     return until - this.#environment.now() > limits.parkAfterMs;
   }
 
@@ -276,7 +258,10 @@ export class ExecutionRun {
       for (const tell of this.#afterCommit.splice(0)) tell({ kind: "committed" });
       return true;
     }
-    const outcome = await this.#append(this.#requestOf(events, release, until));
+    // Left before it looked: whoever takes it up looks at once.
+    const wakeAt = this.#outside?.isDue ? this.#environment.now() : until;
+    const request = appendRequest(this.#state, { events, start: this.#start, isRowOld: this.#isRowOld, release, until: wakeAt });
+    const outcome = await this.#append(request);
     this.#turn = [];
     this.#start = undefined;
     for (const tell of this.#afterCommit.splice(0)) tell(outcome);
@@ -284,20 +269,8 @@ export class ExecutionRun {
     this.#isRowOld = false;
     this.#telemetry?.committed(events);
     this.#environment.publish(this.#state.executionId, events, this.#state.tenantId);
+    if (request.outbox) this.#environment.deliver?.(this.#state.tenantId, this.#state.executionId, request.outbox);
     return true;
-  }
-
-  #requestOf(events: readonly ExecutionEvent[], release: boolean, until: number): AppendRequest {
-    const changed = release || this.#start !== undefined || this.#isRowOld || events.some((event) => changesRow.has(event.type));
-    const wakeAt = release && !isTerminal(this.#state.status) && Number.isFinite(until) ? until : undefined;
-    return {
-      tenantId: this.#state.tenantId,
-      executionId: this.#state.executionId,
-      events,
-      ...(this.#start ? { start: this.#start } : {}),
-      ...(changed ? { row: executionRow(this.#state, wakeAt) } : {}),
-      release,
-    };
   }
 
   async #append(request: AppendRequest): Promise<AppendOutcome> {
@@ -363,6 +336,25 @@ export class ExecutionRun {
     this.#wakeUp();
   }
 
+  /** One more turn, so that it is asked again whether the run may leave memory. */
+  #nudge(): void {
+    this.#inbox.push({ take: () => undefined, drop: () => undefined });
+    this.#wakeUp();
+  }
+
+  /** Takes events from outside; resolves when they are folded, with false when this run is over. */
+  #receive(signals: readonly Signal[]): Promise<boolean> {
+    return new Promise((resolve) => {
+      if (this.#over) return resolve(false);
+      const take = (): void => {
+        for (const signal of signals) this.#fold(receiveSignal({ revision: this.#revision, state: this.#state, now: this.#environment.now() }, signal));
+        resolve(true);
+      };
+      this.#inbox.push({ take, drop: () => resolve(false) });
+      this.#wakeUp();
+    });
+  }
+
   /** Resolves when something is in the inbox, the timer is due, or the run is forgotten. */
   async #news(until: number): Promise<void> {
     if (this.#inbox.length > 0 || this.#forgotten || until <= this.#environment.now()) return;
@@ -375,6 +367,7 @@ export class ExecutionRun {
 
   #end(how: RunEnd): RunEnd {
     this.#over = true;
+    this.#outside?.stop();
     // Nobody waits for them any more: the execution was ended hard, or it is another replica's.
     for (const controller of this.#inFlight.values()) controller.abort(failure("CANCELED", "the execution is no longer driven here"));
     this.#telemetry?.end(how);

@@ -101,7 +101,7 @@ function blockerMessage({ stepPath, message, untilAt, cause }: Blocker): Message
 function causeMessage(cause: Blocker["cause"]): NonNullable<MessageInitShape<typeof BlockerSchema>["cause"]> {
   switch (cause.kind) {
     case "event":
-      return { case: "event", value: { eventType: cause.eventType } };
+      return { case: "event", value: { eventType: cause.eventType, correlationKey: cause.correlationKey } };
     case "retry": {
       const { attempt, maximumAttempts } = cause;
       return { case: "retry", value: { operation: operations[cause.operation], attempt, maximumAttempts, failure: failureToMessage(cause.failure) } };

@@ -5,6 +5,7 @@ import type { StepTypes } from "../domain/step-type.ts";
 import type { Definitions } from "../engine/definitions.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Progress } from "../engine/progress.ts";
+import type { Signals } from "../engine/signals.ts";
 import type { Starter } from "../engine/start-execution.ts";
 import type { TenantFeeds } from "../engine/tenant-feed.ts";
 import type { WorkflowSweeps } from "../engine/workflow-sweeps.ts";
@@ -21,6 +22,7 @@ export interface RpcParts {
   readonly secrets: SecretRepository;
   readonly engine: Engine;
   readonly starter: Starter;
+  readonly signals: Signals;
   readonly definitions: Definitions;
   readonly progress: Progress;
   readonly tenantFeeds: TenantFeeds;

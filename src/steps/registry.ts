@@ -9,7 +9,8 @@ import { log } from "./log.ts";
 import { notification } from "./notification.ts";
 import { setVariables } from "./set-variables.ts";
 import type { StepHandler } from "./step-handler.ts";
+import { waitForEvent } from "./wait-for-event.ts";
 
-const handlers: readonly StepHandler[] = [httpRequest, grpcCall, fileProcess, delay, log, dataTransform, notification, setVariables, fail];
+const handlers: readonly StepHandler[] = [httpRequest, grpcCall, fileProcess, delay, log, dataTransform, notification, setVariables, fail, waitForEvent];
 
 export const stepHandlers: ReadonlyMap<string, StepHandler> = new Map(handlers.map((handler) => [handler.type, handler]));

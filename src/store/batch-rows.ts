@@ -11,7 +11,7 @@ export interface BatchAppend extends AppendRequest {
 }
 
 export function rowsOf(appends: readonly BatchAppend[]): BatchRows {
-  const batch: BatchRows = { starts: [], changes: [], events: [] };
+  const batch: BatchRows = { starts: [], changes: [], events: [], waits: [], waitEnds: [], taken: [], outbox: [] };
   for (const append of appends) {
     const id = parseId("execution", append.executionId);
     invariant(id, `${append.executionId} is an execution id`);
@@ -20,10 +20,29 @@ export function rowsOf(appends: readonly BatchAppend[]): BatchRows {
     append.events.forEach(({ sequence, type, stepPath, attempt, at }, index) => {
       batch.events.push([tenantId, id, sequence, type, stepPath, attempt, timeText(at), append.payloads[index] as string, first]);
     });
+    addWaits(batch, append, id);
+    for (const { executionId, sequence, command } of append.outbox ?? []) {
+      const target = parseId("execution", executionId);
+      if (target !== undefined) batch.outbox.push([tenantId, target, id, sequence, JSON.stringify(command)]);
+    }
     if (start) addStart(batch, append, id);
     else if (row) batch.changes.push([tenantId, id, projectionText(row), append.release]);
   }
   return batch;
+}
+
+function addWaits(batch: BatchRows, { tenantId, start, waits }: BatchAppend, id: string): void {
+  if (!waits) return;
+  for (const { path, attempt, events } of waits.opened) {
+    events.forEach(({ eventType, correlationKey }, position) => {
+      batch.waits.push([tenantId, id, path, attempt, position, eventType, correlationKey ?? null, start !== undefined]);
+    });
+  }
+  for (const { path, attempt } of waits.closed) batch.waitEnds.push([tenantId, id, path, attempt]);
+  for (const signalId of waits.taken) {
+    const uuid = parseId("signal", signalId);
+    if (uuid !== undefined) batch.taken.push([tenantId, uuid]);
+  }
 }
 
 function addStart(batch: BatchRows, { tenantId, start, row, release }: BatchAppend, id: string): void {
@@ -65,8 +84,14 @@ function projectionText(row: ExecutionRow): string {
     wake_at: timeOrNull(row.wakeAt),
     revision: row.revision,
     input: row.input,
-    rerun_of: row.rerunOf === undefined ? undefined : parseId("execution", row.rerunOf),
+    rerun_of: uuidOf(row.rerunOf),
+    parent: uuidOf(row.parentExecutionId),
+    root: uuidOf(row.rootExecutionId),
   });
+}
+
+function uuidOf(executionId: string | undefined): string | undefined {
+  return executionId === undefined ? undefined : parseId("execution", executionId);
 }
 
 function timeOrNull(at: number | undefined): string | null {

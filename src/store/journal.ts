@@ -7,7 +7,9 @@
  */
 import type { JsonObject } from "../base/json.ts";
 import type { ExecutionEvent } from "../domain/events.ts";
+import type { OutgoingCommand } from "../domain/outgoing-command.ts";
 import type { ExecutionRow } from "../domain/projection.ts";
+import type { WaitChanges } from "../domain/wait-rows.ts";
 
 /** What only the first append of an execution carries. */
 export interface StartRow {
@@ -33,6 +35,10 @@ export interface AppendRequest {
   readonly start?: StartRow;
   /** Present when the execution's row changes; always present with `start`. */
   readonly row?: ExecutionRow;
+  /** Registrations of waits that began or ended with these events. */
+  readonly waits?: WaitChanges;
+  /** Commands for other executions, durable with these events. */
+  readonly outbox?: readonly OutgoingCommand[];
   /** The execution leaves this replica: parked until `row.wakeAt`, or ended. */
   readonly release: boolean;
 }

@@ -7,6 +7,7 @@ import { Client, type ClientConfig } from "pg";
 import type { JsonObject } from "../base/json.ts";
 import { type Deleted, deleteExpired } from "./sql/delete-expired.ts";
 import { type ExpiredExecution, type FindExpired, findExpired } from "./sql/find-expired.ts";
+import { purgeSignals } from "./sql/purge-signals.ts";
 
 export type { Deleted } from "./sql/delete-expired.ts";
 export type { Cutoffs, ExpiredExecution, FindExpired, RevisionCutoffs } from "./sql/find-expired.ts";
@@ -22,6 +23,8 @@ export interface RetentionPass {
   policies(tenantId: string): Promise<readonly RevisionPolicy[]>;
   findExpired(wish: FindExpired): Promise<readonly ExpiredExecution[]>;
   deleteExpired(tenantId: string, uuids: readonly string[]): Promise<Deleted>;
+  /** Deletes at most `rowsMax` signals of the tenant whose time is over; answers how many. */
+  purgeSignals(tenantId: string, rowsMax: number): Promise<number>;
   close(): Promise<void>;
 }
 
@@ -65,6 +68,7 @@ function passOn(client: Client): RetentionPass {
     policies: async (tenantId) => (await client.query<RevisionPolicy>(policiesText, [tenantId])).rows,
     findExpired: (wish) => findExpired(client, wish),
     deleteExpired: (tenantId, uuids) => deleteExpired(client, tenantId, uuids),
+    purgeSignals: (tenantId, rowsMax) => purgeSignals(client, tenantId, rowsMax),
     close: () => client.end().catch(() => undefined),
   };
 }

@@ -9,16 +9,22 @@ import { blockTypes } from "../../src/domain/block-types.ts";
 import type { ExecutionEvent } from "../../src/domain/events.ts";
 import { failure } from "../../src/domain/failure.ts";
 import type { StepOutcome } from "../../src/domain/step-outcome.ts";
+import { CommandDesk } from "../../src/engine/command-desk.ts";
 import { Definitions } from "../../src/engine/definitions.ts";
+import { Deliveries } from "../../src/engine/deliveries.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import { Leases } from "../../src/engine/leases.ts";
+import { ReplicaNews } from "../../src/engine/replica-news.ts";
+import { Signals } from "../../src/engine/signals.ts";
 import { stepHandlers } from "../../src/steps/registry.ts";
 import type { StepCall, StepHandler } from "../../src/steps/step-handler.ts";
 import { BatchedJournal } from "../../src/store/batched-journal.ts";
 import { type Database, openDatabase } from "../../src/store/database.ts";
 import { createEngineStore } from "../../src/store/engine-store.ts";
+import { createInbox } from "../../src/store/inbox.ts";
 import type { AppendOutcome, AppendRequest, Journal } from "../../src/store/journal.ts";
 import { ReplicaLease } from "../../src/store/replica-lease.ts";
+import { createSignalRepository, type SignalRepository } from "../../src/store/signal-repository.ts";
 import { loadLedgers } from "../../src/store/sql/load-ledgers.ts";
 import { ids, openPlace, type Place } from "../store/journal-fixture.ts";
 import { callerOf } from "../store/open-store.ts";
@@ -50,6 +56,12 @@ export interface World extends AsyncDisposable {
 
 export interface EngineChoices {
   readonly isIdle?: boolean;
+  /** Stands between this engine and the stored events. */
+  readonly signals?: (real: SignalRepository) => SignalRepository;
+  /** Waits before an append is handed to the journal, or holds it up for good. */
+  readonly beforeAppend?: (request: AppendRequest) => Promise<void>;
+  /** Waits after an append was committed, before its run hears of it. */
+  readonly afterAppend?: (request: AppendRequest) => Promise<void>;
 }
 
 export interface TestEngine extends AsyncDisposable {
@@ -60,6 +72,10 @@ export interface TestEngine extends AsyncDisposable {
   readonly appends: { readonly request: AppendRequest; readonly outcome: AppendOutcome }[];
   /** Added to this engine's clock. */
   readonly skew: { ms: number };
+  readonly signals: Signals;
+  readonly deliveries: Deliveries;
+  /** As kill -9: from this moment it writes, reads and tells nothing any more, and its peers notice. */
+  kill(): Promise<void>;
   start(definition: JsonObject, input?: JsonObject): Promise<string>;
   stop(): Promise<void>;
 }
@@ -93,6 +109,7 @@ export async function openWorld(): Promise<World> {
   };
   let answer: ((sent: Sent) => void) | undefined;
   const engines: TestEngine[] = [];
+  const links = new Set<ReplicaNews>();
   const onSent = (attempt: Sent): void => {
     sent.push(attempt);
     if (answer) answer(attempt);
@@ -110,7 +127,7 @@ export async function openWorld(): Promise<World> {
       return sent[index];
     },
     async openEngine(name, choices) {
-      const opened = await openEngine(name, { place, database, definitions, onSent, tell }, choices);
+      const opened = await openEngine(name, { place, database, definitions, onSent, tell, links }, choices);
       engines.push(opened);
       return opened;
     },
@@ -141,9 +158,15 @@ interface Ground {
   readonly definitions: Map<string, JsonObject>;
   readonly onSent: (sent: Sent) => void;
   readonly tell: () => void;
+  /** How the engines of this world hear of each other. */
+  readonly links: Set<ReplicaNews>;
 }
 
-async function openEngine(name: string, { place, database, definitions: stored, onSent, tell }: Ground, choices: EngineChoices = {}): Promise<TestEngine> {
+async function openEngine(
+  name: string,
+  { place, database, definitions: stored, onSent, tell, links }: Ground,
+  choices: EngineChoices = {},
+): Promise<TestEngine> {
   const clock = systemClock;
   const connection = place.database.connection;
   const handlers: ReadonlyMap<string, StepHandler> = new Map([...stepHandlers, ["call", callBy(name, onSent)]]);
@@ -172,12 +195,33 @@ async function openEngine(name: string, { place, database, definitions: stored, 
     },
     stop: () => journal.stop(),
     async append(request) {
+      await choices.beforeAppend?.(request);
+      if (life.isOver) return { kind: "fenced" };
       const outcome = await journal.append(request);
+      await choices.afterAppend?.(request);
       appends.push({ request, outcome });
       return outcome;
     },
   };
   const skew = { ms: 0 };
+  const life = { isOver: false };
+  const real = createSignalRepository(database, replicaId);
+  const signals = mortal(choices.signals?.(real) ?? real, life);
+  const deliveries: Deliveries = new Deliveries({
+    signals,
+    control: (...wish) => (life.isOver ? Promise.reject(new Error("dead")) : engine.control(...wish)),
+    clock,
+    log: silentLog,
+  });
+  const link = { up: true, send: async (payloads: readonly string[]) => tellOthers(links, news, life.isOver ? [] : payloads) };
+  const news: ReplicaNews = new ReplicaNews({ replicaId, link, clock, log: silentLog, hasPeers: () => links.size > 1 });
+  const desk = new CommandDesk({ replicaId, inbox: createInbox(database), news, clock, log: silentLog, deliver: (...wish) => engine.deliver(...wish) });
+  news.listen({
+    onProgress: () => undefined,
+    onCommand: () => void (life.isOver || desk.look()),
+    onAnswer: (commandId) => desk.answered(commandId),
+    onDue: () => engine.wake(),
+  });
   const http = { request: () => Promise.reject(new Error("no network here")) };
   const grpc = { call: http.request, exchange: http.request };
   const engine: Engine = new Engine({
@@ -191,12 +235,22 @@ async function openEngine(name: string, { place, database, definitions: stored, 
     store: createEngineStore(database.pool, () => leases.fence),
     definitions,
     leases,
+    desk,
+    signals,
+    deliver: (tenantId, senderId, commands) => deliveries.tellCommands(tenantId, senderId, commands),
   });
   await leases.start();
-  if (!choices.isIdle) engine.start();
+  links.add(news);
+  if (!choices.isIdle) {
+    engine.start();
+    deliveries.start();
+  }
   let stopping: Promise<void> | undefined;
   const stop = async (): Promise<void> => {
+    links.delete(news);
+    await deliveries.stop();
     await engine.stop(0);
+    await news.stop();
     await journal.stop();
     await leases.stop();
   };
@@ -206,6 +260,13 @@ async function openEngine(name: string, { place, database, definitions: stored, 
     replicaId,
     appends,
     skew,
+    signals: new Signals({ repository: signals, deliveries, ids }),
+    deliveries,
+    async kill() {
+      life.isOver = true;
+      await leases.stop();
+      engine.forgetAll();
+    },
     async start(definition, input = {}) {
       const workflowId = ids.next("workflow");
       stored.set(workflowId, definition);
@@ -231,6 +292,20 @@ async function openEngine(name: string, { place, database, definitions: stored, 
     stop: () => (stopping ??= stop()),
     [Symbol.asyncDispose]: () => (stopping ??= stop()),
   };
+}
+
+/** A repository of a process that may die: then it does nothing more. */
+function mortal(real: SignalRepository, life: { readonly isOver: boolean }): SignalRepository {
+  const guarded = Object.entries(real).map(([name, method]) => [
+    name,
+    (...wish: never[]) => (life.isOver ? Promise.reject(new Error("dead")) : (method as (...wish: never[]) => unknown)(...wish)),
+  ]);
+  return Object.fromEntries(guarded) as SignalRepository;
+}
+
+function tellOthers(links: ReadonlySet<ReplicaNews>, from: ReplicaNews, payloads: readonly string[]): boolean {
+  for (const other of links) if (other !== from) for (const payload of payloads) other.receive(payload);
+  return true;
 }
 
 /** The effect `call`: reports each attempt to the test and waits for its answer, or for the abort. */

@@ -62,6 +62,15 @@ async function execution(wish: Wish = {}): Promise<string> {
   return writer.uuid;
 }
 
+/** A stored event; by default one that is kept for another day. */
+async function signal(wish: { readonly executionUuid?: string; readonly overDaysAgo?: number; readonly tenantId?: string } = {}): Promise<void> {
+  await place.pool.query(
+    `insert into signals (tenant_id, id, execution_id, event_type, correlation_key, data, attempted_by, expire_time, purge_time)
+     values ($1, $2, $3, 'paid', 'k', 'null', $2, now(), now() - $4 * interval '1 day')`,
+    [wish.tenantId ?? "acme", randomUUID(), wish.executionUuid ?? null, wish.overDaysAgo ?? -1],
+  );
+}
+
 /** A revision with this `retention` in its definition. */
 async function revisionWith(retentionOfDefinition: object | undefined): Promise<{ uuid: string; revision: number }> {
   const uuid = randomUUID();
@@ -151,6 +160,11 @@ describe("a pass", () => {
     const gone = await execution({ endedDaysAgo: 31 });
     const kept = await execution({ endedDaysAgo: 1 });
     await place.pool.query("insert into execution_commands (tenant_id, execution_id, id, command) values ('acme', $1, $2, '{}')", [gone, randomUUID()]);
+    for (const uuid of [gone, kept]) {
+      await place.pool.query("insert into event_waits values ('acme', $1, 'w', 1, 0, 'paid', 'k')", [uuid]);
+      await place.pool.query("insert into execution_outbox values ('acme', $1, $2, 1, '{}', $2)", [uuid, randomUUID()]);
+      await signal({ executionUuid: uuid });
+    }
     await retention().pass();
     for (const { table, column } of await tablesOfExecutions()) {
       const { rows } = await place.pool.query<{ gone: number; kept: number }>(
@@ -158,7 +172,7 @@ describe("a pass", () => {
         [gone, kept],
       );
       expect(rows[0]?.gone, table).toBe(0);
-      if (/events|steps|executions|instances/.test(table)) expect(rows[0]?.kept, table).toBeGreaterThan(0);
+      if (/event|steps|executions|instances|signals|outbox/.test(table)) expect(rows[0]?.kept, table).toBeGreaterThan(0);
     }
   });
 
@@ -170,6 +184,29 @@ describe("a pass", () => {
     await execution({ endedDaysAgo: 200, parent: randomUUID() });
     await retention().pass();
     expect(await survivors()).toEqual(new Set([open, kept]));
+  });
+
+  it("keeps a child of a child while the execution at the top is open, which may still have to undo both", async () => {
+    const root = await execution();
+    const child = await execution({ endedDaysAgo: 200, parent: root });
+    const grandchild = await execution({ endedDaysAgo: 200, parent: child });
+    await place.pool.query("update workflow_executions set root_execution_id = $1 where id = any($2)", [root, [child, grandchild]]);
+    await retention().pass();
+    expect(await survivors()).toEqual(new Set([root, child, grandchild]));
+  });
+
+  it("deletes events from outside whose time is over, of every tenant, however many there are", async () => {
+    const over = `insert into signals (tenant_id, id, event_type, correlation_key, data, attempted_by, expire_time, purge_time)
+      select t.id, gen_random_uuid(), 'old', 'k', 'null', gen_random_uuid(), now(), now() - interval '1 second' from tenants t, generate_series(1, 1200)`;
+    await place.pool.query(over);
+    await signal();
+    await signal({ tenantId: "other" });
+    await retention().pass();
+    const { rows } = await place.pool.query("select tenant_id, event_type from signals order by tenant_id");
+    expect(rows).toEqual([
+      { tenant_id: "acme", event_type: "paid" },
+      { tenant_id: "other", event_type: "paid" },
+    ]);
   });
 
   it("leaves what is reopened between the look and the deletion, or locked by whoever is reopening it", async () => {

@@ -40,7 +40,7 @@ const served = new Set(
     "WorkflowService/StartExecution StartExecutionAndWatch BatchStartExecutions GetExecution WaitExecution ListExecutions ListExecutionSteps",
     "WorkflowService/GetExecutionStep ListExecutionEvents WatchExecution WatchExecutions CancelExecution TerminateExecution PauseExecution ResumeExecution",
     "WorkflowService/RetryExecution RerunExecution SkipStep CompleteStep FailStep UpdateVariables PreviewCompensation ExplainExecution",
-    "WorkflowService/CountExecutions DeleteExecution",
+    "WorkflowService/CountExecutions DeleteExecution SignalExecution PublishEvent",
     "SagaCoordinationService/GetSaga",
     "SecretService/SetSecret RotateSecret ListSecrets DeleteSecret",
   ].flatMap(

@@ -84,9 +84,9 @@ export function eventPayload({ type, payload }: NewEvent): EventPayloadMessage {
         },
       };
     case "step_waiting":
-      return { case: "stepWaiting", value: { wakeTime: timestampOf(payload.wakeAt), awaiting: payload.awaiting, ...rodeAlong(payload) } };
+      return { case: "stepWaiting", value: waiting(payload) };
     case "event_received":
-      return { case: "eventReceived", value: { eventType: payload.eventType, data: valueFromJson(payload.data), dedupId: payload.dedupId } };
+      return { case: "eventReceived", value: { ...payload, data: valueFromJson(payload.data) } };
     case "variables_set":
       return { case: "variablesSet", value: { variables: payload.variables, actor: payload.actor } };
     case "step_enlisted":
@@ -175,6 +175,11 @@ function termsOf({ from, closeMs, heartbeatMs }: ReportTerms) {
 
 function progressed({ percent, message, details, operation, heartbeatMs }: EventPayloads["step_progressed"]) {
   return { percent, message, details: valueFromJson(details), operation, heartbeatInterval: durationOf(heartbeatMs) };
+}
+
+function waiting(payload: EventPayloads["step_waiting"]) {
+  const events = payload.events?.map((event) => ({ ...event })) ?? [];
+  return { wakeTime: timestampOf(payload.wakeAt), awaiting: payload.awaiting, events, ...rodeAlong(payload) };
 }
 
 /** Start and input that an end brings along when no start stands in the ledger (pure steps). */

@@ -1,11 +1,14 @@
 /** Every table (`workflow_execution_steps` is a view), in the order of the migration. The schema test holds this list against the migrated database. */
 import { ApiKey } from "./api-key.ts";
+import { EventWait } from "./event-wait.ts";
 import { ExecutionCommand } from "./execution-command.ts";
 import { ExecutionEvent } from "./execution-event.ts";
+import { ExecutionOutbox } from "./execution-outbox.ts";
 import { IdempotencyKey } from "./idempotency-key.ts";
 import { Replica } from "./replica.ts";
 import { Secret } from "./secret.ts";
 import { SecretVersion } from "./secret-version.ts";
+import { Signal } from "./signal.ts";
 import { TemplateUsage } from "./template-usage.ts";
 import { TemplateUsageCursor } from "./template-usage-cursor.ts";
 import { TemplateUsageTotal } from "./template-usage-total.ts";
@@ -31,6 +34,9 @@ export const allEntities = [
   WorkflowInstance,
   ExecutionEvent,
   ExecutionCommand,
+  ExecutionOutbox,
+  EventWait,
+  Signal,
   IdempotencyKey,
   WorkflowSweep,
   ServerKey,

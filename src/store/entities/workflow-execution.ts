@@ -19,6 +19,7 @@ export const workflowExecutionSchema = defineEntity({
     { name: "workflow_executions_end_idx", properties: ["tenantId", "endTime", "id"], where: "end_time is not null" },
     { name: "workflow_executions_stuck_idx", properties: ["tenantId", "id"], where: "state = 'stuck'" },
     { name: "workflow_executions_key_idx", properties: ["tenantId", "executionKey", "id"], where: "execution_key is not null" },
+    { name: "workflow_executions_parent_idx", properties: ["tenantId", "parentExecutionId", "id"], where: "parent_execution_id is not null" },
   ],
   properties: {
     tenantId: p.text().primary(),
@@ -42,6 +43,7 @@ export const workflowExecutionSchema = defineEntity({
     priority: p.smallint().default(5),
     paused: p.boolean().default(false),
     parentExecutionId: p.uuid().nullable(),
+    rootExecutionId: p.uuid().nullable(),
     rerunOf: p.uuid().nullable(),
     traceparent: p.text().nullable(),
     lastSequence: p.integer(),

@@ -88,7 +88,8 @@ function compose(present: readonly Part[]): string {
 
 /** What an execution's row takes from its projection, a JSON text. */
 const projected = `r (state text, end_reason text, failure json, failed_step text, standing_effects text[], variables json,
-  paused boolean, last_sequence int, start_time timestamptz, end_time timestamptz, wake_at timestamptz, revision int, input json, rerun_of uuid)`;
+  paused boolean, last_sequence int, start_time timestamptz, end_time timestamptz, wake_at timestamptz, revision int, input json, rerun_of uuid,
+  parent uuid, root uuid)`;
 
 /** Rows of an execution that turned out to exist already are not written. */
 function unlessExisting(alias: string, hasStarts: boolean): string {
@@ -104,11 +105,11 @@ const statements: Record<Part, (source: Source, hasStarts: boolean) => string[]>
     `started as (
       insert into workflow_executions (tenant_id, id, workflow_id, workflow_name, revision, execution_key, request_id, request_hash,
         correlation_id, labels, priority, traceparent, create_time, state, end_reason, failure, failed_step, standing_effects,
-        variables, paused, last_sequence, start_time, end_time, owner, wake_at, rerun_of)
+        variables, paused, last_sequence, start_time, end_time, owner, wake_at, rerun_of, parent_execution_id, root_execution_id)
       select s.tenant_id, s.id, s.workflow_id, s.workflow_name, s.revision, s.execution_key, s.request_id,
         decode(s.request_hash, 'hex'), s.correlation_id, s.labels::jsonb, s.priority, s.traceparent, s.create_time, r.state, r.end_reason,
         r.failure, r.failed_step, r.standing_effects, r.variables, r.paused, r.last_sequence, r.start_time,
-        r.end_time, case when s.released then null else f.id end, r.wake_at, r.rerun_of
+        r.end_time, case when s.released then null else f.id end, r.wake_at, r.rerun_of, r.parent, r.root
       from fence f, ${source("s")}, json_to_record(s.projection::json) as ${projected}
       on conflict do nothing returning id)`,
     `started_sagas as (
@@ -134,6 +135,27 @@ const statements: Record<Part, (source: Source, hasStarts: boolean) => string[]>
       where i.tenant_id = c.tenant_id and i.id = c.id and (i.state, i.paused, i.end_reason) is distinct from (r.saga, r.paused, r.end_reason))`,
   ],
   events: (source, hasStarts) => [`ledger as (${insertEvents(source, hasStarts)})`],
+  waits: (source, hasStarts) => [
+    `waits_opened as (
+      insert into event_waits (tenant_id, execution_id, step_path, attempt, position, event_type, correlation_key)
+      select w.tenant_id, w.execution_id, w.step_path, w.attempt, w.position, w.event_type, w.correlation_key
+      from fence f, ${source("w")} ${unlessExisting("w", hasStarts)})`,
+  ],
+  waitEnds: (source) => [
+    `waits_closed as (
+      delete from event_waits w using fence f, ${source("x")}
+      where w.tenant_id = x.tenant_id and w.execution_id = x.execution_id and w.step_path = x.step_path and w.attempt = x.attempt)`,
+  ],
+  taken: (source) => [
+    `signals_taken as (
+      update signals s set taken = true from fence f, ${source("t")} where s.tenant_id = t.tenant_id and s.id = t.id)`,
+  ],
+  outbox: (source) => [
+    `outgoing as (
+      insert into execution_outbox (tenant_id, execution_id, sender_id, sequence, command, attempted_by)
+      select o.tenant_id, o.execution_id, o.sender_id, o.sequence, o.command::json, f.id from fence f, ${source("o")}
+      on conflict do nothing)`,
+  ],
 };
 
 function insertEvents(source: Source, hasStarts: boolean): string {

@@ -1,5 +1,12 @@
 /** The parts of a batch and their columns, in the order of the arrays that carry them. */
 
+const waitKey = [
+  ["tenant_id", "text"],
+  ["execution_id", "uuid"],
+  ["step_path", "text"],
+  ["attempt", "int"],
+] as const;
+
 /** `first`: belongs to a start that may turn out to exist already. `projection`: the execution's row as JSON text. */
 export const partColumns = {
   starts: [
@@ -35,6 +42,19 @@ export const partColumns = {
     ["at", "timestamptz"],
     ["payload", "text"],
     ["first", "boolean"],
+  ],
+  waits: [...waitKey, ["position", "int"], ["event_type", "text"], ["correlation_key", "text"], ["first", "boolean"]],
+  waitEnds: waitKey,
+  taken: [
+    ["tenant_id", "text"],
+    ["id", "uuid"],
+  ],
+  outbox: [
+    ["tenant_id", "text"],
+    ["execution_id", "uuid"],
+    ["sender_id", "uuid"],
+    ["sequence", "int"],
+    ["command", "text"],
   ],
 } as const;
 

@@ -1,6 +1,6 @@
 /**
  * Deletes ended executions whole, in one statement and so in one transaction: the row, its saga, its ledger and
- * commands that nobody took. What was reopened, claimed or deleted meanwhile is passed over, because the rows are locked and
+ * what others had sent it. What was reopened, claimed or deleted meanwhile is passed over, because the rows are locked and
  * looked at again here.
  */
 import type { ClientBase } from "pg";
@@ -19,6 +19,15 @@ sagas as (
 ),
 commands as (
   delete from execution_commands c using doomed d where c.tenant_id = d.tenant_id and c.execution_id = d.id
+),
+outgoing as (
+  delete from execution_outbox o using doomed d where o.tenant_id = d.tenant_id and o.execution_id = d.id
+),
+waits as (
+  delete from event_waits w using doomed d where w.tenant_id = d.tenant_id and w.execution_id = d.id
+),
+sent as (
+  delete from signals s using doomed d where s.tenant_id = d.tenant_id and s.execution_id = d.id
 ),
 executions as (
   delete from workflow_executions e using doomed d where e.tenant_id = d.tenant_id and e.id = d.id returning 1

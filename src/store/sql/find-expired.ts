@@ -3,7 +3,7 @@
  * (tenant, end_time, id) from its old end to the latest moment that any policy allows, so that nothing open or young is even
  * looked at. Policies of single revisions come as arrays; everything else goes by the two defaults.
  *
- * A child whose parent is open stays: the parent may still have to undo it.
+ * A child stays while its parent, or the execution at the top of its tree, is open: that one may still have to undo it.
  */
 import type { ClientBase } from "pg";
 
@@ -36,7 +36,7 @@ where e.tenant_id = $1 and e.end_time is not null and e.owner is null
   and e.end_time < case when e.state = 'completed' then coalesce(p.completed_before, $9::timestamptz) else coalesce(p.failed_before, $10::timestamptz) end
   and (e.parent_execution_id is null or not exists (
     select 1 from workflow_executions parent
-    where parent.tenant_id = e.tenant_id and parent.id = e.parent_execution_id and parent.end_time is null))
+    where parent.tenant_id = e.tenant_id and parent.id in (e.parent_execution_id, e.root_execution_id) and parent.end_time is null))
 order by e.end_time, e.id limit $11`;
 
 export interface FindExpired {

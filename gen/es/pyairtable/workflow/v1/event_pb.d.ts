@@ -431,6 +431,27 @@ export declare type ExecutionCreated = Message<"pyairtable.workflow.v1.Execution
    * @generated from field: optional string held = 16;
    */
   held?: string | undefined;
+
+  /**
+   * Execution at the top of the tree of children; set when there is a parent.
+   *
+   * @generated from field: optional string root_execution_id = 17;
+   */
+  rootExecutionId?: string | undefined;
+
+  /**
+   * Parents above it.
+   *
+   * @generated from field: optional int32 depth = 18;
+   */
+  depth?: number | undefined;
+
+  /**
+   * The parent does not wait for it.
+   *
+   * @generated from field: optional bool detached = 19;
+   */
+  detached?: boolean | undefined;
 };
 
 /**
@@ -1165,6 +1186,13 @@ export declare type StepWaiting = Message<"pyairtable.workflow.v1.StepWaiting"> 
    * @generated from field: google.protobuf.Value input = 4;
    */
   input?: Value | undefined;
+
+  /**
+   * Events of which any one ends it. At most 8.
+   *
+   * @generated from field: repeated pyairtable.workflow.v1.AwaitedEvent events = 5;
+   */
+  events: AwaitedEvent[];
 };
 
 /**
@@ -1172,6 +1200,33 @@ export declare type StepWaiting = Message<"pyairtable.workflow.v1.StepWaiting"> 
  * Use `create(StepWaitingSchema)` to create a new message.
  */
 export declare const StepWaitingSchema: GenMessage<StepWaiting>;
+
+/**
+ * One event that ends a wait.
+ *
+ * @generated from message pyairtable.workflow.v1.AwaitedEvent
+ */
+export declare type AwaitedEvent = Message<"pyairtable.workflow.v1.AwaitedEvent"> & {
+  /**
+   * Its type.
+   *
+   * @generated from field: string event_type = 1;
+   */
+  eventType: string;
+
+  /**
+   * Its correlation key; unset = only a signal to this execution.
+   *
+   * @generated from field: optional string correlation_key = 2;
+   */
+  correlationKey?: string | undefined;
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.AwaitedEvent.
+ * Use `create(AwaitedEventSchema)` to create a new message.
+ */
+export declare const AwaitedEventSchema: GenMessage<AwaitedEvent>;
 
 /**
  * An event from outside arrived.
@@ -1199,6 +1254,20 @@ export declare type EventReceived = Message<"pyairtable.workflow.v1.EventReceive
    * @generated from field: optional string dedup_id = 3;
    */
   dedupId?: string | undefined;
+
+  /**
+   * Id of the signal (`sig_…`).
+   *
+   * @generated from field: optional string signal_id = 4;
+   */
+  signalId?: string | undefined;
+
+  /**
+   * Key it was published under; unset = a signal to this execution.
+   *
+   * @generated from field: optional string correlation_key = 5;
+   */
+  correlationKey?: string | undefined;
 };
 
 /**

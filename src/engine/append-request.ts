@@ -1,0 +1,48 @@
+/** What one turn of a run writes: its events and everything that follows from them. */
+import type { ExecutionEvent } from "../domain/events.ts";
+import type { ExecutionState } from "../domain/execution-state.ts";
+import { executionRow } from "../domain/projection.ts";
+import { isTerminal } from "../domain/states.ts";
+import { waitChanges } from "../domain/wait-rows.ts";
+import type { AppendRequest, StartRow } from "../store/journal.ts";
+
+/** Events after which the execution's own row says something else. */
+const changesRow: ReadonlySet<string> = new Set([
+  "execution_created",
+  "execution_started",
+  "execution_paused",
+  "execution_resumed",
+  "execution_cancel_requested",
+  "execution_ended",
+  "execution_reopened",
+  "saga_state_changed",
+  "variables_set",
+  "step_enlisted",
+]);
+
+export interface WrittenTurn {
+  readonly events: readonly ExecutionEvent[];
+  /** Set for the first turn of a new execution. */
+  readonly start: StartRow | undefined;
+  /** The row has to be written whatever the events say. */
+  readonly isRowOld: boolean;
+  /** The execution leaves memory, until `until` (milliseconds since the epoch; infinity: until something comes from outside). */
+  readonly release: boolean;
+  readonly until: number;
+}
+
+/** `state` is the one after the events. */
+export function appendRequest(state: ExecutionState, { events, start, isRowOld, release, until }: WrittenTurn): AppendRequest {
+  const changed = release || start !== undefined || isRowOld || events.some((event) => changesRow.has(event.type));
+  const wakeAt = release && !isTerminal(state.status) && Number.isFinite(until) ? until : undefined;
+  const waits = waitChanges(state, events);
+  return {
+    tenantId: state.tenantId,
+    executionId: state.executionId,
+    events,
+    ...(start ? { start } : {}),
+    ...(changed ? { row: executionRow(state, wakeAt, release) } : {}),
+    ...(waits ? { waits } : {}),
+    release,
+  };
+}

@@ -1,0 +1,89 @@
+/**
+ * Events from outside: sent to one execution, or published under a key for all that wait for it. Stored first, durable when it is
+ * answered, told then: those that wait are told at once, those that will wait find it for as long as it lives.
+ */
+import type { Caller } from "../base/caller.ts";
+import { AppError, violationsError } from "../base/errors.ts";
+import type { IdSource } from "../base/ids.ts";
+import { findJsonFault, type Json, jsonBytes } from "../base/json.ts";
+import { limits } from "../base/limits.ts";
+import type { SignalRepository, StoredAs } from "../store/signal-repository.ts";
+import type { Deliveries } from "./deliveries.ts";
+
+export interface SignalRequest {
+  readonly eventType: string;
+  readonly data: Json;
+  /** Empty: every call is an event of its own. */
+  readonly dedupId: string;
+  /** Unset: a day. */
+  readonly ttlMs: number | undefined;
+  /** Checks everything and stores nothing. */
+  readonly validateOnly: boolean;
+}
+
+export interface Sent {
+  readonly signalId: string;
+  /** The dedup id was known: this is the first one. */
+  readonly isDuplicate: boolean;
+  /** Executions that waited for it. */
+  readonly matched: number;
+}
+
+export interface SignalsOptions {
+  readonly repository: SignalRepository;
+  readonly deliveries: Deliveries;
+  readonly ids: IdSource;
+}
+
+export class Signals {
+  readonly #options: SignalsOptions;
+
+  constructor(options: SignalsOptions) {
+    this.#options = options;
+  }
+
+  /** To one execution, which was open a moment ago. @throws AppError EXECUTION_TERMINAL, SIGNAL_LIMIT, VALIDATION_FAILED, PAYLOAD_TOO_LARGE */
+  async send(caller: Caller, executionId: string, isOpen: () => Promise<boolean>, request: SignalRequest): Promise<Sent> {
+    const stored = await this.#store(caller, { executionId, correlationKey: undefined }, request);
+    if (stored) return stored;
+    if (!(await isOpen())) throw new AppError("EXECUTION_TERMINAL", "the execution has ended; nothing in it waits any more", { metadata: { executionId } });
+    throw new AppError("SIGNAL_LIMIT", `too many events are stored for this execution (at most ${limits.signalsStoredMax} that it has not taken) or tenant`, {
+      metadata: { executionId, limit: String(limits.signalsStoredMax) },
+      retryAfterMs: 60_000,
+    });
+  }
+
+  /** To all executions of the tenant that wait for it, or will. @throws AppError SIGNAL_LIMIT, VALIDATION_FAILED, PAYLOAD_TOO_LARGE */
+  async publish(caller: Caller, correlationKey: string, request: SignalRequest): Promise<Sent> {
+    const stored = await this.#store(caller, { executionId: undefined, correlationKey }, request);
+    if (stored) return stored;
+    throw new AppError(
+      "SIGNAL_LIMIT",
+      `too many events are stored: at most ${limits.signalsStoredMax} under one type and key and ${limits.signalsPerTenantMax} of a tenant; use a shorter ttl`,
+      { metadata: { eventType: request.eventType, limit: String(limits.signalsStoredMax) }, retryAfterMs: 60_000 },
+    );
+  }
+
+  async #store(
+    { tenantId }: Caller,
+    to: { readonly executionId: string | undefined; readonly correlationKey: string | undefined },
+    { eventType, data, dedupId, ttlMs, validateOnly }: SignalRequest,
+  ): Promise<Sent | undefined> {
+    checkData(data);
+    const { repository, deliveries, ids } = this.#options;
+    if (validateOnly) return { signalId: "", isDuplicate: false, matched: 0 };
+    const signalId = ids.next("signal");
+    const ttl = Math.min(ttlMs ?? limits.signalTtlMsDefault, limits.signalTtlMsMax);
+    const stored: StoredAs = await repository.store(tenantId, { signalId, ...to, eventType, data, dedupId: dedupId || undefined, ttlMs: ttl });
+    if (stored.kind === "refused") return undefined;
+    if (stored.kind === "duplicate") return { signalId: stored.signalId, isDuplicate: true, matched: stored.matched };
+    return { signalId, isDuplicate: false, matched: await deliveries.tellSignal(tenantId, signalId) };
+  }
+}
+
+function checkData(data: Json): void {
+  const fault = findJsonFault(data);
+  if (fault) throw violationsError([{ field: fault.path === "" ? "data" : `data.${fault.path}`, reason: "VALIDATION_FAILED", description: fault.problem }]);
+  if (jsonBytes(data) > limits.signalDataBytesMax)
+    throw new AppError("PAYLOAD_TOO_LARGE", `data is larger than ${limits.signalDataBytesMax} bytes; upload a file and send its id`);
+}

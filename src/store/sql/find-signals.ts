@@ -1,0 +1,54 @@
+/** Stored signals that open waits of an execution may take, oldest first, behind a cursor. */
+import type { Pool } from "pg";
+import type { Json } from "../../base/json.ts";
+
+export interface SignalRow {
+  readonly id: string;
+  readonly eventType: string;
+  readonly correlationKey: string | null;
+  readonly data: Json;
+  readonly dedupId: string | null;
+  readonly createTime: Date;
+  readonly expireTime: Date;
+}
+
+export interface FindSignals {
+  readonly tenantId: string;
+  readonly executionUuid: string;
+  /** Types of signals to this execution. */
+  readonly eventTypes: readonly string[];
+  /** Published events: types and keys side by side. */
+  readonly keyedTypes: readonly string[];
+  readonly keys: readonly string[];
+  /** Received already. */
+  readonly without: readonly string[];
+  readonly after: { readonly createTime: Date; readonly id: string } | undefined;
+  readonly rowsMax: number;
+  /** Signals that came since then count also when their time is over: somebody waited for them. */
+  readonly since: Date;
+}
+
+const columns = `s.id, s.event_type as "eventType", s.correlation_key as "correlationKey", s.data, s.dedup_id as "dedupId", s.create_time as "createTime",
+  s.expire_time as "expireTime"`;
+const behind =
+  "(s.create_time, s.id) > ($7::timestamptz, $8::uuid) and s.id <> all($6::uuid[]) and (s.expire_time > now() or s.create_time >= $10::timestamptz)";
+
+const text = `
+select * from (
+  (select ${columns} from signals s
+   where s.tenant_id = $1 and s.execution_id = $2 and not s.taken and s.event_type = any($3::text[]) and ${behind}
+   order by s.create_time, s.id limit $9)
+  union all
+  (select ${columns} from unnest($4::text[], $5::text[]) as k (event_type, key)
+   join signals s on s.tenant_id = $1 and s.execution_id is null and s.event_type = k.event_type and s.correlation_key = k.key and ${behind}
+   order by s.create_time, s.id limit $9)
+) found order by "createTime", id limit $9`;
+
+export async function findSignals(pool: Pool, wish: FindSignals): Promise<SignalRow[]> {
+  const { tenantId, executionUuid, eventTypes, keyedTypes, keys, without, after, rowsMax, since } = wish;
+  const values = [
+    ...[tenantId, executionUuid, eventTypes, keyedTypes, keys, without],
+    ...[after?.createTime ?? "-infinity", after?.id ?? "00000000-0000-0000-0000-000000000000", rowsMax, since],
+  ];
+  return (await pool.query<SignalRow>({ name: "find_signals", text, values })).rows;
+}
