@@ -27,10 +27,10 @@ import type { PauseChange, WorkflowUpdate } from "../store/workflow-changes.ts";
 import type { RevisionRecord, WorkflowRecord } from "../store/workflow-row.ts";
 import { checkDefinition } from "./definition-check.ts";
 import { callerOf } from "./interceptors/call.ts";
-import { refuseNotYet } from "./not-yet.ts";
 import { listPage } from "./page.ts";
 import type { RpcParts } from "./parts.ts";
 import { executionNotFound } from "./read-execution-message.ts";
+import { bindingsOfSlots, checkSecretBindings } from "./secret-bindings.ts";
 import { loadExecution } from "./send-command.ts";
 import { changeToMessage } from "./wire/definition-change.ts";
 import { compensationKindWords, stepStateWords } from "./wire/enums.ts";
@@ -63,7 +63,7 @@ export function revisionRpcs(parts: RpcParts): RevisionRpcs {
   return {
     async updateWorkflow(request, context) {
       const caller = callerOf(context);
-      const { update, warnings } = updateOf(parts, request);
+      const { update, warnings } = await updateOf(parts, caller, request);
       const stored = await workflows.updateWorkflow(caller, request.workflow, update);
       if (!stored) throw workflowNotFound(request.workflow);
       if (!request.validateOnly) parts.workflowsChanged();
@@ -148,7 +148,7 @@ export function revisionRpcs(parts: RpcParts): RevisionRpcs {
 }
 
 /** What a request changes, its definition checked. */
-function updateOf(parts: RpcParts, request: UpdateWorkflowRequest) {
+async function updateOf(parts: RpcParts, caller: Caller, request: UpdateWorkflowRequest) {
   const { changes, draftOnly, revisionNote, etag, validateOnly } = request;
   if (!changes) throw new AppError("VALIDATION_FAILED", "changes is required");
   const fields = fieldsToUpdate(WorkflowSchema, changes, request.updateMask, maskRules);
@@ -156,8 +156,12 @@ function updateOf(parts: RpcParts, request: UpdateWorkflowRequest) {
   if (missing.length > 0) {
     throw violationsError(missing.map((field) => ({ field: `changes.${field}`, reason: "VALIDATION_FAILED" as const, description: "cannot be empty" })));
   }
-  refuseNotYet({ "changes.secret_bindings": fields.has("secret_bindings") && Object.keys(changes.secretBindings).length > 0 });
   const checked = fields.has("definition") && changes.definition ? checkDefinition(changes.definition, parts.stepTypes, "changes.definition") : undefined;
+  const bindings = fields.has("secret_bindings") ? changes.secretBindings : undefined;
+  const latest = checked || bindings ? await latestRevision(parts, caller, request.workflow) : undefined;
+  const definition = checked?.source ?? latest?.definition;
+  const secretBindings = bindings ?? (definition && latest ? bindingsOfSlots(definition, latest.secretBindings) : undefined);
+  if (definition) await checkSecretBindings(parts.secrets, caller, definition, secretBindings ?? {}, "changes.secret_bindings");
   const update: WorkflowUpdate = {
     etag,
     validateOnly,
@@ -166,9 +170,14 @@ function updateOf(parts: RpcParts, request: UpdateWorkflowRequest) {
     ...(fields.has("description") ? { description: changes.description } : {}),
     ...(fields.has("labels") ? { labels: changes.labels } : {}),
     ...(fields.has("annotations") ? { annotations: changes.annotations } : {}),
-    ...(checked ? { revision: { definition: checked.source, changeNote: revisionNote, lineage: "as before", activate: !draftOnly } } : {}),
+    ...(definition ? { revision: { definition, secretBindings, changeNote: revisionNote, lineage: "as before", activate: !draftOnly } } : {}),
   };
   return { update, warnings: checked?.warnings ?? [] };
+}
+
+async function latestRevision(parts: RpcParts, caller: Caller, reference: string): Promise<RevisionRecord> {
+  const workflow = await findWorkflow(parts, caller, reference);
+  return await findRevision(parts, caller, workflow, workflow.latestRevision);
 }
 
 async function setPaused(

@@ -54,6 +54,12 @@ export async function checkSecretBindings(
   if (violations.length > 0) throw violationsError(violations);
 }
 
+/** The bindings of slots that the definition declares: what is left of old ones when a slot goes away. */
+export function bindingsOfSlots(source: JsonObject, bindings: Readonly<Record<string, string>>): Record<string, string> {
+  const slots = slotsOf(source);
+  return Object.fromEntries(Object.entries(bindings).filter(([slot]) => slots.has(slot)));
+}
+
 function slotsOf(source: JsonObject): ReadonlyMap<string, { readonly optional: boolean }> {
   const slots = Array.isArray(source["secret_slots"]) ? source["secret_slots"].filter(isJsonObject) : [];
   return new Map(slots.map((slot) => [String(slot["name"] ?? ""), { optional: slot["optional"] === true }]));

@@ -15,12 +15,14 @@ import { checkSecretBindings } from "./secret-bindings.ts";
 import { templateChangeRpcs } from "./template-change-rpcs.ts";
 import { checkShape, templateNotFound, versionNotFound } from "./template-content.ts";
 import { templateReadRpcs } from "./template-read-rpcs.ts";
+import { templateUpgradeRpcs } from "./template-upgrade-rpcs.ts";
 import { definitionFromJson } from "./wire/definition.ts";
 import { overridesWithNames } from "./wire/step-patch.ts";
 import { lineageToMessage, overridesToJson, workflowToMessage } from "./wire/workflow.ts";
 
 type TemplateRpcs = ReturnType<typeof templateReadRpcs> &
   ReturnType<typeof templateChangeRpcs> &
+  ReturnType<typeof templateUpgradeRpcs> &
   Pick<ServiceImpl<typeof TemplateService>, "createWorkflowFromTemplate">;
 
 export function templateRpcs(parts: RpcParts): TemplateRpcs {
@@ -28,6 +30,7 @@ export function templateRpcs(parts: RpcParts): TemplateRpcs {
   return {
     ...templateReadRpcs(parts),
     ...templateChangeRpcs(parts),
+    ...templateUpgradeRpcs(parts),
 
     async createWorkflowFromTemplate(request, context) {
       const caller = callerOf(context);

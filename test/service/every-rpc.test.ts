@@ -32,7 +32,7 @@ const methods = services.flatMap((service) => service.methods.map((method) => ({
 /** These must be there; others may say FEATURE_DISABLED. */
 const served = new Set(
   [
-    "TemplateService/ListTemplates GetTemplate ListTemplateCategories CreateWorkflowFromTemplate CreateTemplate UpdateTemplate DeleteTemplate",
+    "TemplateService/ListTemplates GetTemplate ListTemplateCategories CreateWorkflowFromTemplate PreviewTemplateUpgrade UpgradeWorkflows CreateTemplate UpdateTemplate DeleteTemplate",
     "TemplateService/UndeleteTemplate PublishTemplate RollbackTemplate ListTemplateVersions GetTemplateVersion DiffTemplateVersions ResolveTemplate",
     "TemplateService/ListTemplateDescendants",
     "WorkflowService/ListWorkflows GetWorkflow CreateWorkflow DeleteWorkflow UndeleteWorkflow ValidateDefinition GetWorkflowRevision",
