@@ -60,6 +60,7 @@ import { templateRpcs } from "./rpc/template-service.ts";
 import { testRpcs } from "./rpc/test-rpcs.ts";
 import { watchRpcs } from "./rpc/watch-rpcs.ts";
 import { workflowRpcs } from "./rpc/workflow-rpcs.ts";
+import { OAuthTokens } from "./steps/auth/oauth-tokens.ts";
 import { withUrlCheck } from "./steps/egress/check-urls.ts";
 import { createHttpEgress } from "./steps/egress/http-egress.ts";
 import { createGrpcEgress } from "./steps/grpc-client/create-grpc-egress.ts";
@@ -248,7 +249,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
   const engine: Engine = new Engine({
     destinations,
     handlers: stepHandlers,
-    services: { http: egress, grpc: grpcEgress, clock, log },
+    services: { http: egress, grpc: grpcEgress, tokens: new OAuthTokens(egress, clock), clock, log },
     secrets,
     journal,
     publish: (executionId, events, tenantId) => progress.publish(tenantId, executionId, events),

@@ -88,7 +88,8 @@ class DryRun {
     };
     const now = (): number => this.#now;
     const clock = { now, monotonic: environment.monotonic, sleep: () => Promise.resolve() };
-    const services: StepServices = { http: { request: refuse }, grpc: { call: refuse, exchange: refuse }, clock, log: silentLog };
+    const silent = { http: { request: refuse }, grpc: { call: refuse, exchange: refuse }, tokens: { get: refuse } };
+    const services: StepServices = { ...silent, clock, log: silentLog };
     this.#environment = { handlers: environment.handlers, services, now, monotonic: environment.monotonic, random: () => 0 };
   }
 

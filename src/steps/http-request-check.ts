@@ -30,8 +30,6 @@ export function checkHttpRequest(config: JsonObject, report: Report): void {
   if (problem) report("idempotency_header", "VALIDATION_FAILED", problem);
   if (config["response_type"] === "HTTP_RESPONSE_TYPE_BLOB") reportLater(report, "response_type", "storing the answer as a file (BLOB)");
   if (isSet(config, "blob_id")) reportLater(report, "blob_id", "sending a stored file");
-  if (isSet(config, "auth")) reportLater(report, "auth", "authentication with secrets");
-  if (Object.keys(objectField(config, "secret_headers") ?? {}).length > 0) reportLater(report, "secret_headers", "headers from secrets");
   if (isSet(config, "pagination")) reportLater(report, "pagination", "pagination");
 }
 

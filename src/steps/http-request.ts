@@ -5,6 +5,8 @@
 import type { Json, JsonObject } from "../base/json.ts";
 import { fail, ok, type Result } from "../base/result.ts";
 import { type Failure, failure } from "../domain/failure.ts";
+import { checkAuth, httpSecretRefs } from "./auth/check-auth.ts";
+import { sendAuthorized } from "./auth/send-authorized.ts";
 import { failedWith, integerField, isSet, listField, objectField, textField, textOf } from "./config-fields.ts";
 import { describeTarget, destinationOf } from "./egress/describe-target.ts";
 import { type Answer, matchesStatus, type ResponseType, readBody, readRetryAfter, statusFailure } from "./http-answer.ts";
@@ -24,18 +26,24 @@ export const httpRequest: StepHandler = {
     json: { as: "template" },
     text: { as: "template" },
     form: { as: "template" },
+    "auth.basic.username": { as: "template" },
+    "auth.oauth2.client_id": { as: "template" },
     success_when: { as: "expression", adds: ["result"] },
   },
+  secretRefs: httpSecretRefs,
   startToCloseMs: 30_000,
   startToCloseMsMax: 15 * 60_000,
   naturalKind: (config) => (readingMethods.has(methodOf(config)) ? "readonly" : undefined),
   destination: (config) => destinationOf(textField(config, "url")),
-  check: checkHttpRequest,
+  check(config, report) {
+    checkHttpRequest(config, report);
+    checkAuth(config, report);
+  },
 
   async run(call, services) {
     const request = buildRequest(call);
     if (!request.ok) return failedWith(request.fault);
-    const answer = await services.http.request(request.value);
+    const answer = await sendAuthorized(call, services, request.value);
     return answer.kind === "answered" ? readAnswer(call, request.value, answer) : answer;
   },
 };

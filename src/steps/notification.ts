@@ -1,9 +1,10 @@
 /**
- * `notification`: tells somebody. The webhook channel posts the payload after the Standard Webhooks convention; the
- * other channels of the contract need secrets or a mail server and are refused at save until they exist. The result is
+ * `notification`: tells somebody. The webhook channel posts the payload after the Standard Webhooks convention, signed when it
+ * names a secret; the other channels of the contract are refused at save until they exist. The result is
  * `{channel, status, delivered}`; with `best_effort` a failed delivery completes the step and is kept as `error`.
  */
 import { isJsonObject, type JsonObject } from "../base/json.ts";
+import { signWebhook } from "./auth/sign-webhook.ts";
 import { failed, failedWith, isSet, objectField, textField, textOf } from "./config-fields.ts";
 import { destinationOf } from "./egress/describe-target.ts";
 import { matchesStatus, statusFailure } from "./http-answer.ts";
@@ -18,6 +19,7 @@ export const notification: StepHandler = {
   type: "notification",
   nature: "effect",
   fields: { "webhook.url": { as: "template" }, "webhook.payload": { as: "template" }, "webhook.headers": { as: "template" } },
+  secretRefs: ["webhook.signing_secret", "slack.webhook_url", "teams.webhook_url"],
   startToCloseMs: 15_000,
   startToCloseMsMax: 15 * 60_000,
 
@@ -35,7 +37,6 @@ export const notification: StepHandler = {
     }
     checkUrlLiteral(webhook["url"], "webhook.url", report);
     checkHeaderLiterals(objectField(webhook, "headers"), "webhook.headers", report);
-    if (isSet(webhook, "signing_secret")) reportLater(report, "webhook.signing_secret", "signing with a secret");
   },
 
   async run(call, services) {
@@ -53,11 +54,15 @@ async function postWebhook(call: StepCall, services: StepServices, webhook: Json
   const members = Object.entries(objectField(webhook, "headers") ?? {}).filter(([, value]) => value !== null);
   const given = checkHeaders(Object.fromEntries(members.map(([name, value]) => [name, textOf(value)])));
   if (!given.ok) return failedWith(given.fault);
+  const message = { id: sendable(call.idempotencyKey), timestamp: String(Math.floor(call.now() / 1000)), body };
+  const signature = await signWebhook(call, webhook["signing_secret"], message);
+  if (!signature.ok) return failedWith(signature.fault);
   const ours = {
     "content-type": "application/json",
     ...callHeaders(call),
-    "webhook-id": sendable(call.idempotencyKey),
-    "webhook-timestamp": String(Math.floor(call.now() / 1000)),
+    "webhook-id": message.id,
+    "webhook-timestamp": message.timestamp,
+    ...signature.value,
   };
   const answer = await services.http.request({
     tenantId: call.tenantId,

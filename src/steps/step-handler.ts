@@ -11,6 +11,7 @@ import type { OperationKind } from "../domain/command.ts";
 import type { Failure } from "../domain/failure.ts";
 import type { StepOutcome } from "../domain/step-outcome.ts";
 import type { StepTypeSpec } from "../domain/step-type.ts";
+import type { TokenSource } from "./auth/token-source.ts";
 import type { GrpcEgress } from "./grpc-egress.ts";
 
 export type { StepOutcome } from "../domain/step-outcome.ts";
@@ -82,6 +83,7 @@ export interface AttemptSecrets {
 export interface StepServices {
   readonly http: HttpEgress;
   readonly grpc: GrpcEgress;
+  readonly tokens: TokenSource;
   readonly clock: Clock;
   readonly log: Log;
 }

@@ -108,7 +108,8 @@ class Simulator {
     const clock = { now: () => this.#now, monotonic: () => 0, sleep: () => Promise.resolve() };
     const http = { request: () => Promise.reject(new Error("no network here")) };
     const grpc = { call: http.request, exchange: http.request };
-    this.#environment = { handlers, services: { http, grpc, clock, log: silentLog }, now: () => this.#now, monotonic: () => 0, random };
+    const tokens = { get: http.request };
+    this.#environment = { handlers, services: { http, grpc, tokens, clock, log: silentLog }, now: () => this.#now, monotonic: () => 0, random };
     if (simulation.sabotage === "resume_forgets_a_success") this.#forgetASuccess();
   }
 

@@ -224,9 +224,10 @@ async function openEngine(
   });
   const http = { request: () => Promise.reject(new Error("no network here")) };
   const grpc = { call: http.request, exchange: http.request };
+  const tokens = { get: http.request };
   const engine: Engine = new Engine({
     handlers,
-    services: { http, grpc, clock, log: silentLog },
+    services: { http, grpc, tokens, clock, log: silentLog },
     journal: watched,
     publish: tell,
     now: () => leases.now() + skew.ms,

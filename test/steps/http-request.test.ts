@@ -255,8 +255,12 @@ test.each([
   [{ idempotency_header: "Host" }, "idempotency_header: VALIDATION_FAILED"],
   [{ response_type: "HTTP_RESPONSE_TYPE_BLOB" }, "response_type: VALIDATION_FAILED"],
   [{ blob_id: "blb_x" }, "blob_id: VALIDATION_FAILED"],
-  [{ auth: { bearer: { slot: "s" } } }, "auth: VALIDATION_FAILED"],
-  [{ secret_headers: { A: { slot: "s" } } }, "secret_headers: VALIDATION_FAILED"],
+  [{ secret_headers: { Host: { slot: "s" } } }, "secret_headers.Host: VALIDATION_FAILED"],
+  [{ headers: { "x-a": "1" }, secret_headers: { "X-A": { slot: "s" } } }, "secret_headers.X-A: VALIDATION_FAILED"],
+  [{ headers: { Authorization: "x" }, auth: { bearer: { slot: "s" } } }, "auth: VALIDATION_FAILED"],
+  [{ secret_headers: { "X-Key": { slot: "s" } }, auth: { api_key: { header: "x-key", value: { slot: "s" } } } }, "auth: VALIDATION_FAILED"],
+  [{ auth: { api_key: { header: "Transfer-Encoding", value: { slot: "s" } } } }, "auth.api_key.header: VALIDATION_FAILED"],
+  [{ auth: { oauth2: { token_url: "ftp://x/", client_id: "c", client_secret: { slot: "s" } } } }, "auth.oauth2.token_url: EGRESS_BLOCKED"],
   [{ pagination: { next_url: "x" } }, "pagination: VALIDATION_FAILED"],
 ] as [JsonObject, string][])("%j is refused at save", (config, expected) => {
   expect(problemsOf(httpRequest, { url: "https://example.com/", ...config })).toEqual([expected]);

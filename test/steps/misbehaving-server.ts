@@ -28,6 +28,9 @@ const behaviours: Readonly<Record<string, Behaviour>> = {
   echo: (response, seen) => sendJson(response, 200, { method: seen.method, path: seen.path, headers: { ...seen.headers }, body: seen.body }),
   status: (response, seen) => sendJson(response, Number(argument(seen)), { code: "NO" }),
   "status-failed": (response, seen) => sendJson(response, Number(argument(seen)), {}, { "saga-outcome": "failed" }),
+  /** That status, with the second argument and then the caller's credentials as text. */
+  say: (response, seen) =>
+    response.writeHead(Number(argument(seen)), { "content-type": "text/plain" }).end(`${seen.path.split("/")[3]}${seen.headers.authorization}`),
   text: (response) => response.writeHead(200, { "content-type": "text/plain; charset=iso-8859-1" }).end(Buffer.from("caf\u00e9", "latin1")),
   binary: (response) => response.writeHead(200, { "content-type": "application/octet-stream" }).end(Buffer.from([0xff, 0xfe, 0x00, 0x9f])),
   nul: (response) => response.writeHead(200, { "content-type": "application/json" }).end('{"a":"x\\u0000y"}'),

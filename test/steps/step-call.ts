@@ -9,6 +9,7 @@ import { failure } from "../../src/domain/failure.ts";
 import { Report } from "../../src/domain/report.ts";
 import { compileStepConfig } from "../../src/domain/step-config.ts";
 import { attemptSecrets } from "../../src/engine/attempt-secrets.ts";
+import { OAuthTokens } from "../../src/steps/auth/oauth-tokens.ts";
 import { createHttpEgress } from "../../src/steps/egress/http-egress.ts";
 import { createGrpcEgress } from "../../src/steps/grpc-client/create-grpc-egress.ts";
 import type { GrpcEgress } from "../../src/steps/grpc-egress.ts";
@@ -83,7 +84,7 @@ const noGrpc: GrpcEgress = {
 };
 
 export function servicesOf(http: HttpEgress = noHttp, grpc: GrpcEgress = noGrpc): StepServices {
-  return { http, grpc, clock: systemClock, log: silentLog };
+  return { http, grpc, tokens: new OAuthTokens(http, systemClock), clock: systemClock, log: silentLog };
 }
 
 /** A gRPC client that may reach this machine only. Close it with `using`. */

@@ -8,7 +8,7 @@ import { parseGrpcTarget } from "../grpc-client/grpc-target.ts";
 
 /** Where the addresses stand in the configurations of the steps that leave the process. */
 const urlFields: Readonly<Record<string, readonly string[]>> = {
-  http_request: ["url"],
+  http_request: ["url", "auth.oauth2.token_url"],
   notification: ["webhook.url"],
   file_process: ["source.url"],
   grpc_call: ["target"],
