@@ -8,6 +8,7 @@ import type { Tracer } from "@opentelemetry/api";
 import { Health } from "#gen/grpc/health/v1/health_pb.js";
 import { SagaCoordinationService } from "#gen/pyairtable/workflow/v1/saga_coordination_service_pb.js";
 import { SecretService } from "#gen/pyairtable/workflow/v1/secret_service_pb.js";
+import { TaskService } from "#gen/pyairtable/workflow/v1/task_service_pb.js";
 import { TemplateService } from "#gen/pyairtable/workflow/v1/template_service_pb.js";
 import { WorkflowService } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
 import { type Clock, systemClock } from "./base/clock.ts";
@@ -34,6 +35,8 @@ import { SecretUpkeep } from "./engine/secret-upkeep.ts";
 import { Signals } from "./engine/signals.ts";
 import { StartCache } from "./engine/start-cache.ts";
 import { Starter } from "./engine/start-execution.ts";
+import { TaskBoard } from "./engine/task-board.ts";
+import { TaskClock } from "./engine/task-clock.ts";
 import { TenantFeeds } from "./engine/tenant-feed.ts";
 import { WorkflowSweeps } from "./engine/workflow-sweeps.ts";
 import { deriveSecrets, ensureFirstKey, readMasterKeys } from "./first-key.ts";
@@ -56,6 +59,7 @@ import { secretRpcs } from "./rpc/secret-service.ts";
 import { healthHttpRoutes } from "./rpc/server/health-routes.ts";
 import { startServer } from "./rpc/server/start-server.ts";
 import { startRpcs } from "./rpc/start-rpcs.ts";
+import { taskRpcs } from "./rpc/task-service.ts";
 import { templateRpcs } from "./rpc/template-service.ts";
 import { testRpcs } from "./rpc/test-rpcs.ts";
 import { watchRpcs } from "./rpc/watch-rpcs.ts";
@@ -84,6 +88,7 @@ import { createSecretRepository } from "./store/secret-repository.ts";
 import { createSignalRepository } from "./store/signal-repository.ts";
 import { findStart } from "./store/sql/find-start.ts";
 import { readBacklog } from "./store/sql/read-backlog.ts";
+import { createTaskStore } from "./store/task-store.ts";
 import { createTemplateRepository } from "./store/template-repository.ts";
 import { createTenantNewsRepository } from "./store/tenant-news-repository.ts";
 import { createWorkflowRepository } from "./store/workflow-repository.ts";
@@ -238,6 +243,8 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     log,
     deliver: (tenantId, executionId, command) => engine.deliver(tenantId, executionId, command),
   });
+  const tasks = createTaskStore(database);
+  const taskBoard = new TaskBoard({ store: tasks, news });
   const destinations = new Destinations({ now: () => leases.now(), random: Math.random, observer: createDestinationObserver(instruments) });
   const signals = createSignalRepository(database, replicaId);
   const deliveries: Deliveries = new Deliveries({
@@ -263,12 +270,23 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     definitions,
     leases,
     desk,
+    tasks: taskBoard,
+  });
+  const taskClock = new TaskClock({
+    store: tasks,
+    board: taskBoard,
+    report: (tenantId, executionId, command) => engine.control(engineCaller(tenantId), executionId, command),
+    clock,
+    log,
+    random: Math.random,
   });
   news.listen({
     onProgress: (tenantId, executionId, first, last) => progress.heard(tenantId, executionId, first, last),
     onCommand: () => void desk.look(),
     onAnswer: (commandId) => desk.answered(commandId),
     onDue: () => engine.wake(),
+    onTasks: (tenantId, queue, count) => taskBoard.heardOf(tenantId, queue, count),
+    onTaskEnd: (taskId) => taskBoard.ended(taskId),
   });
   const { retentionDays } = config;
   const retention = new Retention({
@@ -318,7 +336,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
   const sweeps = new WorkflowSweeps({ store: createSweepStore(database), control: (...command) => engine.control(...command), clock, log });
 
   // The front: rpcs on one port.
-  const services = [TemplateService, WorkflowService, SagaCoordinationService, SecretService];
+  const services = [TemplateService, WorkflowService, SagaCoordinationService, TaskService, SecretService];
   const shown = [...services, Health, ...(config.reflection === "off" ? [] : reflectionServices)];
   const policies = buildPolicyTable(shown, config.reflection);
   const apiKey = await ensureFirstKey(config, embedded !== undefined, keys, own.pepper, policies);
@@ -340,6 +358,9 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     handlers: stepHandlers,
     pageTokenKey: own.pageTokenKey,
     taskTokenKey: own.taskTokenKey,
+    tasks,
+    taskBoard,
+    taskClock,
     clock,
     log,
   };
@@ -375,6 +396,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
       });
       router.service(SagaCoordinationService, sagaRpcs(parts));
       router.service(SecretService, secretRpcs(parts));
+      router.service(TaskService, taskRpcs(parts));
       healthRoutes(readiness, services)(router);
       if (config.reflection !== "off") reflectionRoutes({ services: shown, descriptorSet })(router);
     },
@@ -391,6 +413,8 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
   sweeps.start();
   onStop(() => sweeps.stop());
   deliveries.start();
+  taskClock.start();
+  onStop(() => taskClock.stop());
   retention.start();
   onStop(() => retention.stop());
   const upkeep = new SecretUpkeep({ purge: secrets.purge, rewrap: () => rewrapKeys(database.pool, masterKeys), clock, log });

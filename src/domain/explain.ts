@@ -5,6 +5,7 @@
 import { isJsonObject } from "../base/json.ts";
 import type { Definition, Step } from "./definition.ts";
 import type { ExecutionState, StepRun } from "./execution-state.ts";
+import { type TaskFact, taskBlockers } from "./explain-tasks.ts";
 import type { Failure } from "./failure.ts";
 import { isTerminal } from "./states.ts";
 
@@ -21,6 +22,7 @@ export type BlockerCause =
     }
   | { readonly kind: "breaker"; readonly key: string }
   | { readonly kind: "timer"; readonly source: "delay" | "start_delay" }
+  | { readonly kind: "worker"; readonly queue: string; readonly taskType: string; readonly backlog: number; readonly workers: number }
   | { readonly kind: "pause"; readonly actor: string; readonly reason: string }
   | { readonly kind: "operator"; readonly operation: "action" | "compensate"; readonly failure: Failure | undefined };
 
@@ -36,6 +38,8 @@ export interface Blocker {
 /** What the state does not know. */
 export interface ExplainFacts {
   readonly owner: { readonly replicaId: string; readonly address: string; readonly leaseEndsAt: number } | undefined;
+  /** Its tasks in queues and at workers. */
+  readonly tasks?: readonly TaskFact[];
 }
 
 export interface Explanation {
@@ -52,7 +56,7 @@ export function explainExecution(definition: Definition, state: ExecutionState, 
   const { failure } = state;
   const rootCause = failure && deepest(failure);
   if (isTerminal(state.status)) return { summary: endSummary(state, failure), blockers: [], rootCause };
-  const blockers = [...ofExecution(state, now), ...ofSteps(definition, state, now)].slice(0, blockersMax);
+  const blockers = [...ofExecution(state, now), ...taskBlockers(facts.tasks ?? []), ...ofSteps(definition, state, now)].slice(0, blockersMax);
   const summary = [openSummary(state, failure), ...flightSummary(definition, state), waitSummary(blockers, state), ownerSummary(facts)];
   return { summary: summary.filter((part) => part !== "").join(" "), blockers, rootCause };
 }
@@ -165,8 +169,9 @@ function flightSummary(definition: Definition, state: ExecutionState): string[] 
   const flights: string[] = [];
   for (const run of state.steps.values()) {
     if (definition.stepsByName.get(run.name)?.block) continue;
-    if (run.status === "running") flights.push(`attempt ${run.attempt} of ${run.path} is in flight since ${timeText(run.startedAt)}`);
-    if (run.undo?.status === "dispatched") flights.push(`attempt ${run.undo.attempt} to undo ${run.path} is in flight`);
+    if (run.report?.from === "caller") flights.push(`the report of attempt ${run.attempt} of ${run.path} is awaited since ${timeText(run.startedAt)}`);
+    else if (run.status === "running" && !run.report) flights.push(`attempt ${run.attempt} of ${run.path} is in flight since ${timeText(run.startedAt)}`);
+    if (run.undo?.status === "dispatched" && !run.undo.report) flights.push(`attempt ${run.undo.attempt} to undo ${run.path} is in flight`);
   }
   if (flights.length === 0) return [];
   const more = flights.length > 3 ? `; and ${flights.length - 3} more` : "";

@@ -26,13 +26,15 @@ export interface WrittenTurn {
   readonly start: StartRow | undefined;
   /** The row has to be written whatever the events say. */
   readonly isRowOld: boolean;
+  /** Tasks that begin or end with the events. */
+  readonly tasks: Pick<AppendRequest, "tasks">;
   /** The execution leaves memory, until `until` (milliseconds since the epoch; infinity: until something comes from outside). */
   readonly release: boolean;
   readonly until: number;
 }
 
 /** `state` is the one after the events. */
-export function appendRequest(state: ExecutionState, { events, start, isRowOld, release, until }: WrittenTurn): AppendRequest {
+export function appendRequest(state: ExecutionState, { events, start, isRowOld, tasks, release, until }: WrittenTurn): AppendRequest {
   const changed = release || start !== undefined || isRowOld || events.some((event) => changesRow.has(event.type));
   const wakeAt = release && !isTerminal(state.status) && Number.isFinite(until) ? until : undefined;
   const waits = waitChanges(state, events);
@@ -43,6 +45,7 @@ export function appendRequest(state: ExecutionState, { events, start, isRowOld, 
     ...(start ? { start } : {}),
     ...(changed ? { row: executionRow(state, wakeAt, release) } : {}),
     ...(waits ? { waits } : {}),
+    ...tasks,
     release,
   };
 }

@@ -33,6 +33,10 @@ export interface NewsListener {
   readonly onAnswer: (commandId: string) => void;
   /** Executions became due without an owner. */
   readonly onDue: () => void;
+  /** So many tasks joined a queue that somebody here waits at. */
+  readonly onTasks?: (tenantId: string, queue: string, count: number) => void;
+  /** The task's attempt is over. */
+  readonly onTaskEnd?: (taskId: string) => void;
 }
 
 export interface ReplicaNewsOptions {
@@ -45,9 +49,9 @@ export interface ReplicaNewsOptions {
 }
 
 type Item = readonly (string | number)[];
-/** progress, want, command, answer, due, hello */
-type Kind = "p" | "w" | "c" | "a" | "d" | "h";
-const kinds: ReadonlySet<string> = new Set(["p", "w", "c", "a", "d", "h"]);
+/** progress, want, command, answer, due, hello, tasks, end of a task */
+type Kind = "p" | "w" | "c" | "a" | "d" | "h" | "t" | "e";
+const kinds: ReadonlySet<string> = new Set(["p", "w", "c", "a", "d", "h", "t", "e"]);
 
 export class ReplicaNews {
   readonly #options: ReplicaNewsOptions;
@@ -118,6 +122,17 @@ export class ReplicaNews {
     this.#tell("d", []);
   }
 
+  /** Tasks joined a queue. Told when a peer wants `queueTopic(queue)` of the tenant. */
+  tellTasks(tenantId: string, queue: string, count: number): void {
+    if (this.#wantedByPeers.has(keyOf(tenantId, queueTopic(queue)))) this.#tell("t", [tenantId, queue, count]);
+  }
+
+  /** Tasks are over. Told when a peer wants `taskEndTopic` of the tenant. */
+  tellTaskEnds(tenantId: string, taskIds: readonly string[]): void {
+    if (!this.#wantedByPeers.has(keyOf(tenantId, taskEndTopic))) return;
+    for (const taskId of taskIds) this.#tell("e", [taskId]);
+  }
+
   /** Peers tell progress of that execution, or of all of the tenant's, until the returned function is called. */
   want(tenantId: string, executionId = ""): () => void {
     const key = keyOf(tenantId, executionId);
@@ -167,6 +182,12 @@ export class ReplicaNews {
         return;
       case "d":
         return this.#listener.onDue();
+      case "t":
+        if (typeof a === "string" && typeof b === "string" && typeof c === "number") this.#listener.onTasks?.(a, b, c);
+        return;
+      case "e":
+        if (typeof a === "string") this.#listener.onTaskEnd?.(a);
+        return;
       case "h":
         return this.#repeatAll();
       default:
@@ -234,6 +255,12 @@ export class ReplicaNews {
       if (!signal.aborted && this.#hasPeers()) this.#repeatAll();
     }
   }
+}
+
+/** What is wanted of a tenant beside executions; no execution has such an id. */
+export const taskEndTopic = "task ends";
+export function queueTopic(queue: string): string {
+  return `queue ${queue}`;
 }
 
 /** Tenants and ids hold no line break. */

@@ -6,6 +6,7 @@ import type { OutgoingCommand } from "../domain/outgoing-command.ts";
 import type { Journal } from "../store/journal.ts";
 import type { SignalSource } from "./outside-look.ts";
 import type { StepEnvironment } from "./run-step.ts";
+import type { TaskPort } from "./run-tasks.ts";
 import type { EngineTelemetry } from "./telemetry.ts";
 
 export interface RunEnvironment extends StepEnvironment {
@@ -22,9 +23,6 @@ export interface RunEnvironment extends StepEnvironment {
   readonly deliver?: (tenantId: string, senderId: string, commands: readonly OutgoingCommand[]) => void;
   /** Absent: nothing is counted or recorded. */
   readonly telemetry?: EngineTelemetry;
-  /**
-   * Takes back the task of an attempt that nobody has taken, and tells its worker otherwise. True: nobody had it. Absent: there
-   * are no task queues.
-   */
-  readonly recallTask?: (tenantId: string, taskId: string) => Promise<boolean>;
+  /** Absent: there are no task queues. */
+  readonly tasks?: TaskPort;
 }

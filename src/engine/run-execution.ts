@@ -11,13 +11,12 @@
  * which effects may have been sent, and whoever claims the execution sends them again with the same idempotency key. If the
  * append is refused (fence, sequence), this object forgets everything: its folded state is ahead of the ledger.
  */
-import { AppError, messageOf } from "../base/errors.ts";
+import { AppError } from "../base/errors.ts";
 import type { JsonObject } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
 import { Answered } from "../domain/answered.ts";
 import type { Command } from "../domain/command.ts";
 import { operationKey } from "../domain/command.ts";
-import { reportOutcome } from "../domain/control-report.ts";
 import { decide } from "../domain/decide.ts";
 import type { CompiledRevision } from "../domain/definition.ts";
 import type { ExecutionEvent, NewEvent } from "../domain/events.ts";
@@ -26,13 +25,13 @@ import type { ExecutionState } from "../domain/execution-state.ts";
 import { type Failure, failure } from "../domain/failure.ts";
 import { settleAction, settleConfirm, settleUndo } from "../domain/settle.ts";
 import { isTerminal } from "../domain/states.ts";
-import { type OperationRef, taskIdOf } from "../domain/task-token.ts";
 import { receiveSignal, type Signal } from "../domain/waits.ts";
 import type { AppendOutcome, AppendRequest, StartRow } from "../store/journal.ts";
 import { appendRequest } from "./append-request.ts";
 import { OutsideLook } from "./outside-look.ts";
 import type { RunEnvironment } from "./run-environment.ts";
 import { type Attempt, carryOut } from "./run-step.ts";
+import { RunTasks } from "./run-tasks.ts";
 import { type DriveTelemetry, silentTelemetry } from "./telemetry.ts";
 import { confirmEvents, endEvents, expiryEvents, startEvents, stepEvents, undoEvents } from "./turn.ts";
 
@@ -64,14 +63,11 @@ export class ExecutionRun {
   readonly #base: CompiledRevision;
   readonly #state: ExecutionState;
   readonly #inFlight = new Map<string, AbortController>();
+  readonly #tasks: RunTasks;
   /** News that the next turn begins with: outcomes and commands. */
   readonly #inbox: News[] = [];
   #turn: ExecutionEvent[] = [];
   #effects: Attempt[] = [];
-  /** Attempts that were asked back, and how many answers are awaited. */
-  readonly #recalled = new Set<string>();
-  #recalls: OperationRef[] = [];
-  #recallsOpen = 0;
   #start: StartRow | undefined;
   #afterCommit: ((outcome: AppendOutcome) => void)[] = [];
   #wakeUp: () => void = () => undefined;
@@ -91,6 +87,7 @@ export class ExecutionRun {
     const { signals, services, sleep } = environment;
     const receive = (found: readonly Signal[]): Promise<boolean> => this.#receive(found);
     this.#outside = signals && new OutsideLook({ state, source: signals, log: services.log, receive, onDone: () => this.#nudge(), sleep });
+    this.#tasks = new RunTasks(state);
   }
 
   /** What it runs: steps may have joined since it was loaded. */
@@ -211,12 +208,13 @@ export class ExecutionRun {
       case "expire":
         return this.#fold(expiryEvents(this.#environment, this.#state, this.#revision, command));
       case "recall":
-        return this.#recall(command);
+        return this.#tasks.recall(command);
       case "act":
       case "undo":
       case "confirm": {
         const turn = makers[kind](this.#environment, this.#state, this.#revision, command);
         this.#fold(turn.events);
+        if (turn.reported) this.#tasks.open(turn.reported, this.#environment.now());
         if (!turn.effect) return;
         this.#effects.push(turn.effect);
         this.#inFlight.set(operationKey(command.path, turn.effect.operation), new AbortController());
@@ -231,7 +229,7 @@ export class ExecutionRun {
   #fold(events: readonly NewEvent[]): void {
     for (const event of events) {
       const numbered = { ...event, sequence: this.#state.sequence + 1 };
-      applyEvent(this.#state, numbered);
+      this.#tasks.fold(event, () => applyEvent(this.#state, numbered));
       this.#turn.push(numbered);
     }
   }
@@ -245,7 +243,7 @@ export class ExecutionRun {
   /** Ended, or nothing happens here for long enough that parking pays. */
   #mayRelease(until: number): boolean {
     if (isTerminal(this.#state.status)) return true;
-    if (this.#inFlight.size > 0 || this.#inbox.length > 0 || this.#recallsOpen > 0) return false;
+    if (this.#inFlight.size > 0 || this.#inbox.length > 0 || this.#tasks.isAsking) return false;
     if (this.#parking || this.#isForeign()) return true;
     if (this.#outside?.isDue) return false;
     return until - this.#environment.now() > limits.parkAfterMs;
@@ -260,7 +258,14 @@ export class ExecutionRun {
     }
     // Left before it looked: whoever takes it up looks at once.
     const wakeAt = this.#outside?.isDue ? this.#environment.now() : until;
-    const request = appendRequest(this.#state, { events, start: this.#start, isRowOld: this.#isRowOld, release, until: wakeAt });
+    const request = appendRequest(this.#state, {
+      events,
+      start: this.#start,
+      isRowOld: this.#isRowOld,
+      tasks: this.#tasks.changes,
+      release,
+      until: wakeAt,
+    });
     const outcome = await this.#append(request);
     this.#turn = [];
     this.#start = undefined;
@@ -270,6 +275,7 @@ export class ExecutionRun {
     this.#telemetry?.committed(events);
     this.#environment.publish(this.#state.executionId, events, this.#state.tenantId);
     if (request.outbox) this.#environment.deliver?.(this.#state.tenantId, this.#state.executionId, request.outbox);
+    this.#tasks.committed(this.#environment.tasks);
     return true;
   }
 
@@ -284,34 +290,11 @@ export class ExecutionRun {
 
   #send(): void {
     for (const attempt of this.#effects.splice(0)) void this.#attempt(attempt);
-    for (const ref of this.#recalls.splice(0)) void this.#askBack(ref);
-  }
-
-  /** Once per attempt and drive; whoever drives it next asks again, which changes nothing. */
-  #recall({ path, operation, attempt }: Extract<Command, { kind: "recall" }>): void {
-    const ref = { executionId: this.executionId, path, operation, generation: 0, attempt };
-    const taskId = taskIdOf(ref);
-    if (this.#recalled.has(taskId)) return;
-    this.#recalled.add(taskId);
-    this.#recallsOpen += 1;
-    this.#recalls.push(ref);
-  }
-
-  async #askBack(ref: OperationRef): Promise<void> {
-    const { recallTask, services, now } = this.#environment;
-    const isOurs = await recallTask?.(this.#state.tenantId, taskIdOf(ref)).catch((error: unknown) => {
-      services.log.warn({ executionId: this.executionId, error: messageOf(error) }, "a task could not be asked back; it ends by its report or its time");
-      return false;
+    this.#tasks.ask(this.#environment.tasks, this.#environment.services.log, (events) => {
+      const take = (): void => this.#fold(events({ revision: this.#revision, state: this.#state, now: this.#environment.now() }));
+      this.#inbox.push({ take, drop: () => undefined });
+      this.#wakeUp();
     });
-    const take = (): void => {
-      this.#recallsOpen -= 1;
-      if (!isOurs) return;
-      const context = { revision: this.#revision, state: this.#state, now: now() };
-      const answer = reportOutcome(context, { ...ref, outcome: { kind: "recalled" }, random: 0 });
-      if (!(answer instanceof AppError)) this.#fold(answer.events);
-    };
-    this.#inbox.push({ take, drop: () => undefined });
-    this.#wakeUp();
   }
 
   async #attempt(attempt: Attempt): Promise<void> {

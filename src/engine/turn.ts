@@ -170,7 +170,7 @@ export function confirmEvents(environment: TurnEnvironment, state: ExecutionStat
   const terms = reportTerms(prior);
   const deadline = terms ? { ...deadlineOf(prior, terms), reported: terms } : { deadlineAt: prior.deadlineAt };
   const payload = { ...(attempt === 1 ? { input: prior.config } : {}), idempotencyKey: prior.idempotencyKey, ...deadline };
-  return { events: [{ type: "confirmation_started", at, stepPath, attempt, payload }], effect: prior };
+  return { events: [{ type: "confirmation_started", at, stepPath, attempt, payload }], ...(terms ? { reported: prior } : { effect: prior }) };
 }
 
 function notBoolean(what: string): Failure {

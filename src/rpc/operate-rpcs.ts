@@ -86,7 +86,8 @@ export function operateRpcs(parts: RpcParts): OperateRpcs {
       const caller = callerOf(context);
       const { state, revision } = await loadExecution(parts, caller, request.executionId);
       const owner = await parts.executions.findOwner(caller, state.executionId);
-      const { summary, blockers, rootCause } = explainExecution(revision.definition, state, { owner }, parts.clock.now());
+      const tasks = await parts.tasks.ofExecution(caller.tenantId, state.executionId);
+      const { summary, blockers, rootCause } = explainExecution(revision.definition, state, { owner, tasks }, parts.clock.now());
       return create(ExplainExecutionResponseSchema, { summary, blockers: blockers.map(blockerMessage), rootCause: failureToMessage(rootCause) });
     },
   };
@@ -108,6 +109,8 @@ function causeMessage(cause: Blocker["cause"]): NonNullable<MessageInitShape<typ
     }
     case "breaker":
       return { case: "breaker", value: { key: cause.key } };
+    case "worker":
+      return { case: "worker", value: { taskQueue: cause.queue, taskType: cause.taskType, backlog: BigInt(cause.backlog), workerCount: cause.workers } };
     case "timer":
       return { case: "timer", value: { source: cause.source } };
     case "pause":

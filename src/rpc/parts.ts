@@ -7,11 +7,14 @@ import type { Engine } from "../engine/engine.ts";
 import type { Progress } from "../engine/progress.ts";
 import type { Signals } from "../engine/signals.ts";
 import type { Starter } from "../engine/start-execution.ts";
+import type { TaskBoard } from "../engine/task-board.ts";
+import type { TaskClock } from "../engine/task-clock.ts";
 import type { TenantFeeds } from "../engine/tenant-feed.ts";
 import type { WorkflowSweeps } from "../engine/workflow-sweeps.ts";
 import type { StepHandler } from "../steps/step-handler.ts";
 import type { ExecutionRepository } from "../store/execution-repository.ts";
 import type { SecretRepository } from "../store/secret-repository.ts";
+import type { TaskStore } from "../store/task-store.ts";
 import type { TemplateRepository } from "../store/template-repository.ts";
 import type { WorkflowRepository } from "../store/workflow-repository.ts";
 
@@ -35,6 +38,9 @@ export interface RpcParts {
   readonly pageTokenKey: Uint8Array;
   /** Seals and opens the tokens that reports come with. */
   readonly taskTokenKey: Uint8Array;
+  readonly tasks: TaskStore;
+  readonly taskBoard: TaskBoard;
+  readonly taskClock: Pick<TaskClock, "saw">;
   readonly clock: Clock;
   readonly log: Log;
 }

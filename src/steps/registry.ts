@@ -10,7 +10,20 @@ import { notification } from "./notification.ts";
 import { setVariables } from "./set-variables.ts";
 import type { StepHandler } from "./step-handler.ts";
 import { waitForEvent } from "./wait-for-event.ts";
+import { workerTask } from "./worker-task.ts";
 
-const handlers: readonly StepHandler[] = [httpRequest, grpcCall, fileProcess, delay, log, dataTransform, notification, setVariables, fail, waitForEvent];
+const handlers: readonly StepHandler[] = [
+  httpRequest,
+  grpcCall,
+  fileProcess,
+  delay,
+  log,
+  dataTransform,
+  notification,
+  setVariables,
+  fail,
+  waitForEvent,
+  workerTask,
+];
 
 export const stepHandlers: ReadonlyMap<string, StepHandler> = new Map(handlers.map((handler) => [handler.type, handler]));

@@ -2,8 +2,9 @@
 import { invariant } from "../base/errors.ts";
 import { parseId } from "../base/ids.ts";
 import type { ExecutionRow } from "../domain/projection.ts";
+import type { NewTask } from "../domain/task.ts";
 import type { AppendRequest } from "./journal.ts";
-import type { BatchRows } from "./sql/batch-parts.ts";
+import type { BatchRows, PartRow } from "./sql/batch-parts.ts";
 
 export interface BatchAppend extends AppendRequest {
   /** JSON text of each event's payload. */
@@ -11,7 +12,7 @@ export interface BatchAppend extends AppendRequest {
 }
 
 export function rowsOf(appends: readonly BatchAppend[]): BatchRows {
-  const batch: BatchRows = { starts: [], changes: [], events: [], waits: [], waitEnds: [], taken: [], outbox: [] };
+  const batch: BatchRows = { starts: [], changes: [], events: [], waits: [], waitEnds: [], taken: [], outbox: [], tasks: [], taskEnds: [] };
   for (const append of appends) {
     const id = parseId("execution", append.executionId);
     invariant(id, `${append.executionId} is an execution id`);
@@ -25,6 +26,8 @@ export function rowsOf(appends: readonly BatchAppend[]): BatchRows {
       const target = parseId("execution", executionId);
       if (target !== undefined) batch.outbox.push([tenantId, target, id, sequence, JSON.stringify(command)]);
     }
+    for (const task of append.tasks?.opened ?? []) batch.tasks.push([...taskValues(tenantId, id, task), first]);
+    for (const taskId of append.tasks?.closed ?? []) batch.taskEnds.push([tenantId, parseId("task", taskId) ?? null]);
     if (start) addStart(batch, append, id);
     else if (row) batch.changes.push([tenantId, id, projectionText(row), append.release]);
   }
@@ -44,6 +47,38 @@ function addWaits(batch: BatchRows, { tenantId, start, waits }: BatchAppend, id:
     if (uuid !== undefined) batch.taken.push([tenantId, uuid]);
   }
 }
+
+function taskValues(tenantId: string, executionUuid: string, task: NewTask): PartRow {
+  const taskUuid = parseId("task", task.id);
+  invariant(taskUuid, `${task.id} is a task id`);
+  return [
+    tenantId,
+    taskUuid,
+    executionUuid,
+    task.path,
+    task.operation,
+    task.generation,
+    task.attempt,
+    task.queue,
+    task.taskType,
+    JSON.stringify(task.requiredLabels),
+    timeText(task.createdAt - (task.priority - priorityDefault) * priorityStepMs),
+    task.idempotencyKey,
+    JSON.stringify(task.input),
+    task.actionOutput === undefined ? null : JSON.stringify(task.actionOutput),
+    task.mayNotHaveRun,
+    task.correlationId,
+    task.traceparent,
+    task.closeMs,
+    task.heartbeatMs ?? null,
+    timeText(task.createdAt),
+    timeOrNull(task.startBy),
+  ];
+}
+
+/** Each step of priority is worth a minute of waiting: urgent tasks overtake, and none waits forever. */
+const priorityStepMs = 60_000;
+const priorityDefault = 5;
 
 function addStart(batch: BatchRows, { tenantId, start, row, release }: BatchAppend, id: string): void {
   invariant(start && row, "a start carries its row");

@@ -9,6 +9,7 @@ import type { JsonObject } from "../base/json.ts";
 import type { ExecutionEvent } from "../domain/events.ts";
 import type { OutgoingCommand } from "../domain/outgoing-command.ts";
 import type { ExecutionRow } from "../domain/projection.ts";
+import type { NewTask } from "../domain/task.ts";
 import type { WaitChanges } from "../domain/wait-rows.ts";
 
 /** What only the first append of an execution carries. */
@@ -39,6 +40,8 @@ export interface AppendRequest {
   readonly waits?: WaitChanges;
   /** Commands for other executions, durable with these events. */
   readonly outbox?: readonly OutgoingCommand[];
+  /** Tasks of attempts that begin, and ids of those whose attempt is over. */
+  readonly tasks?: { readonly opened: readonly NewTask[]; readonly closed: readonly string[] };
   /** The execution leaves this replica: parked until `row.wakeAt`, or ended. */
   readonly release: boolean;
 }

@@ -9,6 +9,8 @@ import { Replica } from "./replica.ts";
 import { Secret } from "./secret.ts";
 import { SecretVersion } from "./secret-version.ts";
 import { Signal } from "./signal.ts";
+import { Task } from "./task.ts";
+import { TaskWorker } from "./task-worker.ts";
 import { TemplateUsage } from "./template-usage.ts";
 import { TemplateUsageCursor } from "./template-usage-cursor.ts";
 import { TemplateUsageTotal } from "./template-usage-total.ts";
@@ -46,4 +48,6 @@ export const allEntities = [
   TemplateUsage,
   TemplateUsageTotal,
   TemplateUsageCursor,
+  Task,
+  TaskWorker,
 ] as const;

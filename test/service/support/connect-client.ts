@@ -3,6 +3,7 @@ import { type Client, createClient, type Interceptor } from "@connectrpc/connect
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { SagaCoordinationService } from "#gen/pyairtable/workflow/v1/saga_coordination_service_pb.js";
 import { SecretService } from "#gen/pyairtable/workflow/v1/secret_service_pb.js";
+import { TaskService } from "#gen/pyairtable/workflow/v1/task_service_pb.js";
 import { TemplateService } from "#gen/pyairtable/workflow/v1/template_service_pb.js";
 import { WorkflowService } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
 
@@ -11,6 +12,7 @@ export interface Clients {
   readonly templates: Client<typeof TemplateService>;
   readonly sagas: Client<typeof SagaCoordinationService>;
   readonly secrets: Client<typeof SecretService>;
+  readonly tasks: Client<typeof TaskService>;
 }
 
 export interface Target {
@@ -26,6 +28,7 @@ export function connect({ url, apiKey }: Target, headers: Readonly<Record<string
     templates: createClient(TemplateService, transport),
     sagas: createClient(SagaCoordinationService, transport),
     secrets: createClient(SecretService, transport),
+    tasks: createClient(TaskService, transport),
   };
 }
 

@@ -1,0 +1,93 @@
+/** The tasks of one execution while it is driven: those its next commit puts into queues or removes, and those it asks back. */
+import { AppError, messageOf } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import type { Command } from "../domain/command.ts";
+import { reportOutcome } from "../domain/control-report.ts";
+import type { NewEvent } from "../domain/events.ts";
+import type { ExecutionState } from "../domain/execution-state.ts";
+import { closedTasks, openTasks } from "../domain/open-tasks.ts";
+import type { SettleContext } from "../domain/settle.ts";
+import type { NewTask } from "../domain/task.ts";
+import { type OperationRef, taskIdOf } from "../domain/task-token.ts";
+import type { AppendRequest } from "../store/journal.ts";
+import type { Attempt } from "./run-step.ts";
+import { taskOf } from "./task-draft.ts";
+
+/** What a run tells and asks of task queues. */
+export interface TaskPort {
+  /** These tasks stand in their queues now, and those are over. */
+  changed(tenantId: string, opened: readonly NewTask[], closed: readonly string[]): void;
+  /** Takes the task back if nobody has it: true. Otherwise whoever has it is told to stop. */
+  recall(tenantId: string, taskId: string): Promise<boolean>;
+}
+
+export class RunTasks {
+  readonly #state: ExecutionState;
+  #opened: NewTask[] = [];
+  #closed: string[] = [];
+  readonly #recalled = new Set<string>();
+  #recalls: OperationRef[] = [];
+  #asking = 0;
+
+  constructor(state: ExecutionState) {
+    this.#state = state;
+  }
+
+  /** Folds an event with `apply`, and notes which tasks it ended. */
+  fold(event: NewEvent, apply: () => void): void {
+    const before = openTasks(this.#state, event);
+    apply();
+    if (before.length > 0) this.#closed.push(...closedTasks(this.#state, event, before));
+  }
+
+  open(attempt: Attempt, at: number): void {
+    if (attempt.leaf.reportedFrom === "queue") this.#opened.push(taskOf(this.#state, attempt, at));
+  }
+
+  /** Part of the next append. */
+  get changes(): Pick<AppendRequest, "tasks"> {
+    return this.#opened.length > 0 || this.#closed.length > 0 ? { tasks: { opened: this.#opened, closed: this.#closed } } : {};
+  }
+
+  /** They are durable. */
+  committed(port: TaskPort | undefined): void {
+    const [opened, closed] = [this.#opened, this.#closed];
+    this.#opened = [];
+    this.#closed = [];
+    if (opened.length > 0 || closed.length > 0) port?.changed(this.#state.tenantId, opened, closed);
+  }
+
+  /** Once per attempt and drive; whoever drives it next asks again, which changes nothing. */
+  recall({ path, operation, attempt }: Extract<Command, { kind: "recall" }>): void {
+    const ref = { executionId: this.#state.executionId, path, operation, generation: 0, attempt };
+    const taskId = taskIdOf(ref);
+    if (this.#recalled.has(taskId)) return;
+    this.#recalled.add(taskId);
+    this.#asking += 1;
+    this.#recalls.push(ref);
+  }
+
+  /** An answer is awaited: the execution stays in memory for it. */
+  get isAsking(): boolean {
+    return this.#asking > 0;
+  }
+
+  /** Sends what was recalled. Each answer comes through `answer` as events of that moment's state. */
+  ask(port: TaskPort | undefined, log: Log, answer: (events: (context: SettleContext) => readonly NewEvent[]) => void): void {
+    for (const ref of this.#recalls.splice(0)) void this.#askBack(port, log, ref).then(answer);
+  }
+
+  async #askBack(port: TaskPort | undefined, log: Log, ref: OperationRef): Promise<(context: SettleContext) => readonly NewEvent[]> {
+    const { tenantId, executionId } = this.#state;
+    const isOurs = await port?.recall(tenantId, taskIdOf(ref)).catch((error: unknown) => {
+      log.warn({ executionId, error: messageOf(error) }, "a task could not be asked back; it ends by its report or its time");
+      return false;
+    });
+    return (context) => {
+      this.#asking -= 1;
+      if (!isOurs) return [];
+      const answer = reportOutcome(context, { ...ref, outcome: { kind: "recalled" }, random: 0 });
+      return answer instanceof AppError ? [] : answer.events;
+    };
+  }
+}
