@@ -3,7 +3,7 @@
  * environment, tests with their own parts.
  */
 import { randomUUID } from "node:crypto";
-import { readdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import type { Tracer } from "@opentelemetry/api";
 import { Health } from "#gen/grpc/health/v1/health_pb.js";
 import { SagaCoordinationService } from "#gen/pyairtable/workflow/v1/saga_coordination_service_pb.js";
@@ -13,7 +13,6 @@ import { TemplateService } from "#gen/pyairtable/workflow/v1/template_service_pb
 import { WorkflowService } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
 import { type Clock, systemClock } from "./base/clock.ts";
 import { systemIds } from "./base/ids.ts";
-import type { Json } from "./base/json.ts";
 import { limits } from "./base/limits.ts";
 import type { Log } from "./base/log.ts";
 import { createMasterKeys } from "./base/master-keys.ts";
@@ -21,7 +20,6 @@ import { Metrics } from "./base/metrics.ts";
 import type { Config } from "./config.ts";
 import { blockTypes } from "./domain/block-types.ts";
 import type { StepTypes } from "./domain/step-type.ts";
-import { parseTemplateDocument } from "./domain/templates/parse-template-document.ts";
 import { CommandDesk } from "./engine/command-desk.ts";
 import { Definitions } from "./engine/definitions.ts";
 import { Deliveries } from "./engine/deliveries.ts";
@@ -38,8 +36,10 @@ import { Starter } from "./engine/start-execution.ts";
 import { TaskBoard } from "./engine/task-board.ts";
 import { TaskClock } from "./engine/task-clock.ts";
 import { TenantFeeds } from "./engine/tenant-feed.ts";
+import { UsageRollup } from "./engine/usage-rollup.ts";
 import { WorkflowSweeps } from "./engine/workflow-sweeps.ts";
 import { deriveSecrets, ensureFirstKey, readMasterKeys } from "./first-key.ts";
+import { readBuiltIns } from "./prebuilt-library.ts";
 import { createAuthenticate } from "./rpc/api-keys.ts";
 import { controlRpcs } from "./rpc/control-rpcs.ts";
 import { eventRpcs } from "./rpc/event-rpcs.ts";
@@ -70,7 +70,7 @@ import { createHttpEgress } from "./steps/egress/http-egress.ts";
 import { createGrpcEgress } from "./steps/grpc-client/create-grpc-egress.ts";
 import { stepHandlers } from "./steps/registry.ts";
 import { BatchedJournal } from "./store/batched-journal.ts";
-import { type BuiltInTemplate, storeBuiltIns } from "./store/built-in-templates.ts";
+import { storeBuiltIns } from "./store/built-in-templates.ts";
 import { clientConfig, openDatabase } from "./store/database.ts";
 import { checkDurability } from "./store/durability.ts";
 import { joinEmbeddedPostgres, startEmbeddedPostgres } from "./store/embedded/embedded-postgres.ts";
@@ -91,6 +91,8 @@ import { readBacklog } from "./store/sql/read-backlog.ts";
 import { createTaskStore } from "./store/task-store.ts";
 import { createTemplateRepository } from "./store/template-repository.ts";
 import { createTenantNewsRepository } from "./store/tenant-news-repository.ts";
+import { createUsageRepository } from "./store/usage-repository.ts";
+import { createUsageRollupStore } from "./store/usage-rollup-store.ts";
 import { createWorkflowRepository } from "./store/workflow-repository.ts";
 import { createSweepStore } from "./store/workflow-sweeps.ts";
 import { createTenantKeys, readRootKey, rewrapKeys } from "./store/wrapped-keys.ts";
@@ -298,6 +300,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     retentionMsMax: retentionDays === undefined ? undefined : retentionDays * 86_400_000,
     observer: createRetentionObserver(instruments),
   });
+  const usageRollup = new UsageRollup({ store: createUsageRollupStore(clientConfig(url, "pawf-usage")), clock, log, random: Math.random });
   registerGauges(
     metrics,
     {
@@ -345,6 +348,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     workflowsChanged,
     workflows,
     templates,
+    usage: createUsageRepository(database),
     executions,
     secrets,
     engine,
@@ -417,6 +421,8 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
   onStop(() => taskClock.stop());
   retention.start();
   onStop(() => retention.stop());
+  usageRollup.start();
+  onStop(() => usageRollup.stop());
   const upkeep = new SecretUpkeep({ purge: secrets.purge, rewrap: () => rewrapKeys(database.pool, masterKeys), clock, log });
   upkeep.start();
   onStop(() => upkeep.stop());
@@ -432,19 +438,6 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
 /** The engine acts for a tenant, not for one of its callers. */
 function engineCaller(tenantId: string): { tenantId: string; actor: string; scopes: ReadonlySet<string>; correlationId: string; requestId: string } {
   return { tenantId, actor: "engine", scopes: new Set(), correlationId: "", requestId: "" };
-}
-
-/** The prebuilt library: data in `templates/`. Throws for a file that is not a template, since it ships with this code. */
-async function readBuiltIns(): Promise<BuiltInTemplate[]> {
-  const folder = new URL("../templates/", import.meta.url);
-  const names = (await readdir(folder)).filter((name) => name.endsWith(".json")).sort();
-  return await Promise.all(
-    names.map(async (name) => {
-      const parsed = parseTemplateDocument(JSON.parse(await readFile(new URL(name, folder), "utf8")) as Json);
-      if (!parsed.ok) throw new Error(`templates/${name}: ${parsed.fault[0]?.field} ${parsed.fault[0]?.description}`);
-      return parsed.value;
-    }),
-  );
 }
 
 function versionText(serverVersion: number): string {

@@ -15,6 +15,12 @@ async function main(): Promise<void> {
   const { version } = JSON.parse(await readFile(new URL("../package.json", import.meta.url), "utf8")) as { version: string };
   const config = readConfig(process.env, process.stdout.isTTY === true);
   const log = createLog(config, version);
+  const command = process.argv[2];
+  if (command === "recompute-usage") {
+    process.stdout.write(await (await import("./recompute-usage.ts")).runRecomputeUsage(config, log));
+    process.exit(0);
+  }
+  if (command !== undefined) throw new Error(`"${command}" is no command; use none to serve, or recompute-usage`);
   const metrics = new Metrics();
   const { telemetry } = config;
   const instrumentation =

@@ -16,11 +16,13 @@ import type { ExecutionRepository } from "../store/execution-repository.ts";
 import type { SecretRepository } from "../store/secret-repository.ts";
 import type { TaskStore } from "../store/task-store.ts";
 import type { TemplateRepository } from "../store/template-repository.ts";
+import type { UsageRepository } from "../store/usage-repository.ts";
 import type { WorkflowRepository } from "../store/workflow-repository.ts";
 
 export interface RpcParts {
   readonly workflows: WorkflowRepository;
   readonly templates: TemplateRepository;
+  readonly usage: UsageRepository;
   readonly executions: ExecutionRepository;
   readonly secrets: SecretRepository;
   readonly engine: Engine;

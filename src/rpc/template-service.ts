@@ -16,6 +16,7 @@ import { templateChangeRpcs } from "./template-change-rpcs.ts";
 import { checkShape, templateNotFound, versionNotFound } from "./template-content.ts";
 import { templateReadRpcs } from "./template-read-rpcs.ts";
 import { templateUpgradeRpcs } from "./template-upgrade-rpcs.ts";
+import { templateUsageRpcs } from "./template-usage-rpcs.ts";
 import { definitionFromJson } from "./wire/definition.ts";
 import { overridesWithNames } from "./wire/step-patch.ts";
 import { lineageToMessage, overridesToJson, workflowToMessage } from "./wire/workflow.ts";
@@ -23,6 +24,7 @@ import { lineageToMessage, overridesToJson, workflowToMessage } from "./wire/wor
 type TemplateRpcs = ReturnType<typeof templateReadRpcs> &
   ReturnType<typeof templateChangeRpcs> &
   ReturnType<typeof templateUpgradeRpcs> &
+  ReturnType<typeof templateUsageRpcs> &
   Pick<ServiceImpl<typeof TemplateService>, "createWorkflowFromTemplate">;
 
 export function templateRpcs(parts: RpcParts): TemplateRpcs {
@@ -31,6 +33,7 @@ export function templateRpcs(parts: RpcParts): TemplateRpcs {
     ...templateReadRpcs(parts),
     ...templateChangeRpcs(parts),
     ...templateUpgradeRpcs(parts),
+    ...templateUsageRpcs(parts),
 
     async createWorkflowFromTemplate(request, context) {
       const caller = callerOf(context);

@@ -58,7 +58,7 @@ function sum(all: readonly UsageCounts[], field: "started" | "ended" | "complete
 function addCounts(all: readonly Counts[]): Counts {
   const total = new Map<string, number>();
   for (const counts of all) for (const [key, count] of Object.entries(counts)) total.set(key, (total.get(key) ?? 0) + count);
-  return Object.fromEntries(total);
+  return Object.fromEntries([...total].filter(([, count]) => count !== 0));
 }
 
 /** Completed of those that ended, 0 to 1; 0 when none ended. */

@@ -3,7 +3,8 @@
  * (tenant, end_time, id) from its old end to the latest moment that any policy allows, so that nothing open or young is even
  * looked at. Policies of single revisions come as arrays; everything else goes by the two defaults.
  *
- * A child stays while its parent, or the execution at the top of its tree, is open: that one may still have to undo it.
+ * What the usage of templates has not counted yet stays. A child stays while its parent, or the execution at the top of its tree,
+ * is open: that one may still have to undo it.
  */
 import type { ClientBase } from "pg";
 
@@ -31,9 +32,11 @@ select e.id as uuid, e.last_sequence as events, e.end_time::text as "endTime"
 from workflow_executions e
 left join unnest($2::uuid[], $3::int[], $4::timestamptz[], $5::timestamptz[]) as p (workflow_id, revision, completed_before, failed_before)
   on p.workflow_id = e.workflow_id and p.revision = e.revision
+left join template_usage_cursors c on c.tenant_id = $1
 where e.tenant_id = $1 and e.end_time is not null and e.owner is null
   and e.end_time < $6::timestamptz and (e.end_time, e.id) > ($7::timestamptz, $8::uuid)
   and e.end_time < case when e.state = 'completed' then coalesce(p.completed_before, $9::timestamptz) else coalesce(p.failed_before, $10::timestamptz) end
+  and (c.tenant_id is null or (e.end_time, e.id) <= (c.end_time, c.end_id))
   and (e.parent_execution_id is null or not exists (
     select 1 from workflow_executions parent
     where parent.tenant_id = e.tenant_id and parent.id in (e.parent_execution_id, e.root_execution_id) and parent.end_time is null))
