@@ -4,6 +4,7 @@ import type { StepTypeSpec } from "../domain/step-type.ts";
 import { integerField, isSet, listField, objectField, textField } from "./config-fields.ts";
 import { statusPattern } from "./http-answer.ts";
 import { headerProblem } from "./http-headers.ts";
+import { checkPagination } from "./http-pages.ts";
 
 export type Report = Parameters<NonNullable<StepTypeSpec["check"]>>[1];
 
@@ -30,7 +31,7 @@ export function checkHttpRequest(config: JsonObject, report: Report): void {
   if (problem) report("idempotency_header", "VALIDATION_FAILED", problem);
   if (config["response_type"] === "HTTP_RESPONSE_TYPE_BLOB") reportLater(report, "response_type", "storing the answer as a file (BLOB)");
   if (isSet(config, "blob_id")) reportLater(report, "blob_id", "sending a stored file");
-  if (isSet(config, "pagination")) reportLater(report, "pagination", "pagination");
+  checkPagination(config["pagination"], report);
 }
 
 /** A feature of the contract that this release does not have: refused by name, never silently left out. */

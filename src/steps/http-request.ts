@@ -1,5 +1,5 @@
 /**
- * `http_request`: one HTTP call. The result is `{status, headers, body}`. What an answer means for the saga is read after
+ * `http_request`: one HTTP call. The result is `{status, headers, body}`, with pagination `{items, pages}`. What an answer means for the saga is read after
  * the table of saga.md §7 (`http-answer.ts`); whether it is tried again is decided by the failure's name alone.
  */
 import type { Json, JsonObject } from "../base/json.ts";
@@ -11,6 +11,7 @@ import { failedWith, integerField, isSet, listField, objectField, textField, tex
 import { describeTarget, destinationOf } from "./egress/describe-target.ts";
 import { type Answer, matchesStatus, type ResponseType, readBody, readRetryAfter, statusFailure } from "./http-answer.ts";
 import { callHeaders, checkHeaders, quotedKey, withHeaders } from "./http-headers.ts";
+import { collectPages } from "./http-pages.ts";
 import { bodyBytesMax, checkHttpRequest, methods, responseBytesDefault } from "./http-request-check.ts";
 import type { EgressRequest, StepCall, StepHandler, StepOutcome } from "./step-handler.ts";
 
@@ -29,6 +30,9 @@ export const httpRequest: StepHandler = {
     "auth.basic.username": { as: "template" },
     "auth.oauth2.client_id": { as: "template" },
     success_when: { as: "expression", adds: ["result"] },
+    "pagination.next_url": { as: "expression", adds: ["result"] },
+    "pagination.next_cursor": { as: "expression", adds: ["result"] },
+    "pagination.items": { as: "expression", adds: ["result"] },
   },
   secretRefs: httpSecretRefs,
   startToCloseMs: 30_000,
@@ -43,8 +47,15 @@ export const httpRequest: StepHandler = {
   async run(call, services) {
     const request = buildRequest(call);
     if (!request.ok) return failedWith(request.fault);
-    const answer = await sendAuthorized(call, services, request.value);
-    return answer.kind === "answered" ? readAnswer(call, request.value, answer) : answer;
+    const ask = async (asked: EgressRequest): Promise<StepOutcome> => {
+      const answer = await sendAuthorized(call, services, asked);
+      return answer.kind === "answered" ? readAnswer(call, asked, answer) : answer;
+    };
+    if (!isSet(call.config, "pagination")) return ask(request.value);
+    return collectPages(call, request.value.url, async ({ url, idempotencyKey }) => {
+      const page = buildRequest({ ...call, idempotencyKey });
+      return page.ok ? ask({ ...page.value, url }) : failedWith(page.fault);
+    });
   },
 };
 

@@ -261,7 +261,11 @@ test.each([
   [{ secret_headers: { "X-Key": { slot: "s" } }, auth: { api_key: { header: "x-key", value: { slot: "s" } } } }, "auth: VALIDATION_FAILED"],
   [{ auth: { api_key: { header: "Transfer-Encoding", value: { slot: "s" } } } }, "auth.api_key.header: VALIDATION_FAILED"],
   [{ auth: { oauth2: { token_url: "ftp://x/", client_id: "c", client_secret: { slot: "s" } } } }, "auth.oauth2.token_url: EGRESS_BLOCKED"],
-  [{ pagination: { next_url: "x" } }, "pagination: VALIDATION_FAILED"],
+  [{ pagination: { items: "result.body" } }, "pagination: VALIDATION_FAILED"],
+  [{ pagination: { next_url: "x", parameter: "page", items: "result.body" } }, "pagination.parameter: VALIDATION_FAILED"],
+  [{ pagination: { next_cursor: "x", items: "result.body" } }, "pagination.parameter: VALIDATION_FAILED"],
+  [{ pagination: { next_url: "x" } }, "pagination.items: VALIDATION_FAILED"],
+  [{ pagination: { next_url: "x", items: "result.body", max_pages: 1_001 } }, "pagination.max_pages: LIMIT_EXCEEDED"],
 ] as [JsonObject, string][])("%j is refused at save", (config, expected) => {
   expect(problemsOf(httpRequest, { url: "https://example.com/", ...config })).toEqual([expected]);
 });
