@@ -33,6 +33,7 @@ import { SecretUpkeep } from "./engine/secret-upkeep.ts";
 import { Signals } from "./engine/signals.ts";
 import { StartCache } from "./engine/start-cache.ts";
 import { Starter } from "./engine/start-execution.ts";
+import { SagaStarter } from "./engine/start-saga.ts";
 import { TaskBoard } from "./engine/task-board.ts";
 import { TaskClock } from "./engine/task-clock.ts";
 import { TenantFeeds } from "./engine/tenant-feed.ts";
@@ -69,6 +70,7 @@ import { withUrlCheck } from "./steps/egress/check-urls.ts";
 import { createHttpEgress } from "./steps/egress/http-egress.ts";
 import { createGrpcEgress } from "./steps/grpc-client/create-grpc-egress.ts";
 import { stepHandlers } from "./steps/registry.ts";
+import { selfDriven } from "./steps/self-driven.ts";
 import { BatchedJournal } from "./store/batched-journal.ts";
 import { storeBuiltIns } from "./store/built-in-templates.ts";
 import { clientConfig, openDatabase } from "./store/database.ts";
@@ -257,7 +259,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
   });
   const engine: Engine = new Engine({
     destinations,
-    handlers: stepHandlers,
+    handlers: new Map([...stepHandlers, [selfDriven.type, selfDriven]]),
     services: { http: egress, grpc: grpcEgress, tokens: new OAuthTokens(egress, clock), clock, log },
     secrets,
     journal,
@@ -338,6 +340,14 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
 
   const sweeps = new WorkflowSweeps({ store: createSweepStore(database), control: (...command) => engine.control(...command), clock, log });
 
+  const sagas = new SagaStarter({
+    engine,
+    stepTypes: savedStepTypes,
+    ids: systemIds,
+    now: () => leases.now(),
+    findStart: (tenantId, requestId, executionKey) => findStart(database.pool, tenantId, requestId, executionKey),
+  });
+
   // The front: rpcs on one port.
   const services = [TemplateService, WorkflowService, SagaCoordinationService, TaskService, SecretService];
   const shown = [...services, Health, ...(config.reflection === "off" ? [] : reflectionServices)];
@@ -354,6 +364,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     engine,
     starter,
     signals: new Signals({ repository: signals, deliveries, ids: systemIds }),
+    sagas,
     definitions,
     progress,
     tenantFeeds: new TenantFeeds({ repository: createTenantNewsRepository(database), progress, news, clock, now: () => leases.now(), log }),

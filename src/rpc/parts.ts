@@ -7,6 +7,7 @@ import type { Engine } from "../engine/engine.ts";
 import type { Progress } from "../engine/progress.ts";
 import type { Signals } from "../engine/signals.ts";
 import type { Starter } from "../engine/start-execution.ts";
+import type { SagaStarter } from "../engine/start-saga.ts";
 import type { TaskBoard } from "../engine/task-board.ts";
 import type { TaskClock } from "../engine/task-clock.ts";
 import type { TenantFeeds } from "../engine/tenant-feed.ts";
@@ -28,6 +29,7 @@ export interface RpcParts {
   readonly engine: Engine;
   readonly starter: Starter;
   readonly signals: Signals;
+  readonly sagas: SagaStarter;
   readonly definitions: Definitions;
   readonly progress: Progress;
   readonly tenantFeeds: TenantFeeds;
