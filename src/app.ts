@@ -6,6 +6,7 @@ import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { Tracer } from "@opentelemetry/api";
 import { Health } from "#gen/grpc/health/v1/health_pb.js";
+import { FileService } from "#gen/pyairtable/workflow/v1/file_service_pb.js";
 import { SagaCoordinationService } from "#gen/pyairtable/workflow/v1/saga_coordination_service_pb.js";
 import { SecretService } from "#gen/pyairtable/workflow/v1/secret_service_pb.js";
 import { TaskService } from "#gen/pyairtable/workflow/v1/task_service_pb.js";
@@ -26,6 +27,7 @@ import { Deliveries } from "./engine/deliveries.ts";
 import { Destinations } from "./engine/destinations.ts";
 import { Engine } from "./engine/engine.ts";
 import { Leases } from "./engine/leases.ts";
+import { Periodic } from "./engine/periodic.ts";
 import { Progress } from "./engine/progress.ts";
 import { ReplicaNews } from "./engine/replica-news.ts";
 import { Retention } from "./engine/retention.ts";
@@ -45,6 +47,7 @@ import { createAuthenticate } from "./rpc/api-keys.ts";
 import { controlRpcs } from "./rpc/control-rpcs.ts";
 import { eventRpcs } from "./rpc/event-rpcs.ts";
 import { executionRpcs } from "./rpc/execution-rpcs.ts";
+import { fileRpcs } from "./rpc/file-service.ts";
 import { healthRoutes, type Readiness } from "./rpc/health.ts";
 import { createAuth } from "./rpc/interceptors/auth.ts";
 import { buildPolicyTable } from "./rpc/interceptors/policy.ts";
@@ -78,12 +81,14 @@ import { checkDurability } from "./store/durability.ts";
 import { joinEmbeddedPostgres, startEmbeddedPostgres } from "./store/embedded/embedded-postgres.ts";
 import { createEngineStore } from "./store/engine-store.ts";
 import { createExecutionRepository } from "./store/execution-repository.ts";
+import { createFileRepository } from "./store/file-repository.ts";
 import { createIdempotencyRepository } from "./store/idempotency-repository.ts";
 import { createInbox } from "./store/inbox.ts";
 import { createKeyRepository } from "./store/key-repository.ts";
 import { migrateDatabase } from "./store/migrate.ts";
 import { createNewsRepository } from "./store/news-repository.ts";
 import { NotifyLink } from "./store/notify.ts";
+import { createS3Storage } from "./store/object-storage.ts";
 import { ReplicaLease } from "./store/replica-lease.ts";
 import { createRetentionStore } from "./store/retention-store.ts";
 import { createSecretRepository } from "./store/secret-repository.ts";
@@ -166,6 +171,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
   const masterKeys = await createMasterKeys(masterTexts);
   const own = deriveSecrets(await readRootKey(database.pool, masterKeys, masterTexts[0]));
   const monotonic = (): number => clock.monotonic();
+  const files = createFileRepository({ pool: database.pool, ids: systemIds, objects: config.s3 && createS3Storage(config.s3) });
   const secrets = createSecretRepository({ pool: database.pool, keys: createTenantKeys(database.pool, masterKeys), monotonic, log });
   const keys = createKeyRepository(database);
   const workflows = createWorkflowRepository(database);
@@ -349,7 +355,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
   });
 
   // The front: rpcs on one port.
-  const services = [TemplateService, WorkflowService, SagaCoordinationService, TaskService, SecretService];
+  const services = [TemplateService, WorkflowService, SagaCoordinationService, TaskService, SecretService, FileService];
   const shown = [...services, Health, ...(config.reflection === "off" ? [] : reflectionServices)];
   const policies = buildPolicyTable(shown, config.reflection);
   const apiKey = await ensureFirstKey(config, embedded !== undefined, keys, own.pepper, policies);
@@ -361,6 +367,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     usage: createUsageRepository(database),
     executions,
     secrets,
+    files,
     engine,
     starter,
     signals: new Signals({ repository: signals, deliveries, ids: systemIds }),
@@ -412,6 +419,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
       router.service(SagaCoordinationService, sagaRpcs(parts));
       router.service(SecretService, secretRpcs(parts));
       router.service(TaskService, taskRpcs(parts));
+      router.service(FileService, fileRpcs(parts));
       healthRoutes(readiness, services)(router);
       if (config.reflection !== "off") reflectionRoutes({ services: shown, descriptorSet })(router);
     },
@@ -437,6 +445,9 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
   const upkeep = new SecretUpkeep({ purge: secrets.purge, rewrap: () => rewrapKeys(database.pool, masterKeys), clock, log });
   upkeep.start();
   onStop(() => upkeep.stop());
+  const filePurge = new Periodic({ name: "the purge of files", work: files.purge, intervalMs: 60_000, clock, log });
+  filePurge.start();
+  onStop(() => filePurge.stop());
   return {
     port: server.port,
     apiKey,

@@ -14,6 +14,7 @@ import type { TenantFeeds } from "../engine/tenant-feed.ts";
 import type { WorkflowSweeps } from "../engine/workflow-sweeps.ts";
 import type { StepHandler } from "../steps/step-handler.ts";
 import type { ExecutionRepository } from "../store/execution-repository.ts";
+import type { FileRepository } from "../store/file-repository.ts";
 import type { SecretRepository } from "../store/secret-repository.ts";
 import type { TaskStore } from "../store/task-store.ts";
 import type { TemplateRepository } from "../store/template-repository.ts";
@@ -26,6 +27,7 @@ export interface RpcParts {
   readonly usage: UsageRepository;
   readonly executions: ExecutionRepository;
   readonly secrets: SecretRepository;
+  readonly files: FileRepository;
   readonly engine: Engine;
   readonly starter: Starter;
   readonly signals: Signals;

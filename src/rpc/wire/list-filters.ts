@@ -189,6 +189,10 @@ export function secretFilterOf(text: string): { readonly name: NameMatch | undef
   return { name: oneName(termsOf(text, { name: named })) };
 }
 
+export function fileFilterOf(text: string): { readonly name: NameMatch | undefined } {
+  return { name: oneName(termsOf(text, { name: named })) };
+}
+
 function labelsOf(terms: readonly FilterTerm[]): Record<string, string> | undefined {
   const byLabel = Map.groupBy(
     terms.filter(({ field }) => field === "labels"),
