@@ -3,11 +3,14 @@
  * those that run before. A step in a branch that was not taken reads as null, so any step written earlier may be named.
  */
 import type { JsonObject } from "../base/json.ts";
-import { joinPath } from "./compile-field.ts";
+import { joinPath, withPlace } from "./compile-field.ts";
 import { type Definition, type Step, scopeVariables } from "./definition.ts";
 import type { Expression, Reference, Template } from "./expressions/expression.ts";
+import { inferKind } from "./expressions/infer-kind.ts";
 import { references } from "./expressions/references.ts";
+import type { Kind } from "./expressions/value.ts";
 import type { Report } from "./report.ts";
+import { placeIn, type SchemaPlace } from "./schema-kind.ts";
 import { fieldRuleOf } from "./step-config.ts";
 import type { StepTypes } from "./step-type.ts";
 
@@ -17,6 +20,15 @@ export function checkReferences(definition: Definition, source: JsonObject, path
   check.sequence(definition.steps, []);
   if (source["outputs"] !== undefined) check.expression(definition.outputs, `${path}.outputs`, [], []);
 }
+
+const kindWords: Partial<Record<Kind, string>> = {
+  bool: "true or false",
+  list: "a list",
+  string: "text",
+  timestamp: "a timestamp",
+  duration: "a duration",
+  null: "null",
+};
 
 class Check {
   readonly #definition: Definition;
@@ -36,10 +48,10 @@ class Check {
   }
 
   #step(step: Step, extra: readonly string[]): void {
-    this.expression(step.runIf, `${step.at}.run_if`, extra, []);
+    this.#condition(step.runIf, `${step.at}.run_if`, extra);
     this.expression(step.idempotencyKey, `${step.at}.idempotency_key`, extra, []);
     this.expression(step.breaker?.key, `${step.at}.circuit_breaker.key`, extra, []);
-    this.expression(step.retry.retryIf, `${step.at}.retry_policy.retry_if`, [...extra, "error", "attempt"], []);
+    this.#condition(step.retry.retryIf, `${step.at}.retry_policy.retry_if`, [...extra, "error", "attempt"]);
     this.#config(step, extra);
     this.#block(step, extra);
     this.#earlier.add(step.name);
@@ -50,7 +62,7 @@ class Check {
       this.expression(undo.breaker?.key, `${undo.at}.circuit_breaker.key`, [...extra, "original", "error"], []);
     }
     step.catches.forEach((candidate, index) => {
-      this.expression(candidate.when, `${step.at}.on_error.catches[${index}].when`, [...extra, "error"], []);
+      this.#condition(candidate.when, `${step.at}.on_error.catches[${index}].when`, [...extra, "error"]);
       this.sequence(candidate.steps, [...extra, "error"]);
     });
   }
@@ -61,6 +73,7 @@ class Check {
     const at = `${step.at}.${step.type}`;
     if (block?.kind === "for_each") {
       this.expression(block.items, `${at}.items`, extra, []);
+      this.#kind(block.items, `${at}.items`, ["list"]);
       const inside = [...extra, block.itemVariable, "item_index"];
       const before = new Set(this.#earlier);
       for (const sequence of sequences) this.sequence(sequence.steps, inside);
@@ -77,7 +90,7 @@ class Check {
       this.#earlier = after;
     } else {
       sequences.forEach((sequence, index) => {
-        this.expression(sequence.when, `${at}.cases[${index}].when`, extra, []);
+        this.#condition(sequence.when, `${at}.cases[${index}].when`, extra);
       });
       for (const sequence of sequences) this.sequence(sequence.steps, extra);
     }
@@ -88,16 +101,54 @@ class Check {
     this.expression(step.config.rendered, at, extra, []);
     const spec = this.#stepTypes.get(step.type);
     for (const [field, expression] of step.config.deferred) {
-      const adds = (spec && fieldRuleOf(spec, field)?.adds) ?? [];
+      const { adds = [], kinds } = (spec && fieldRuleOf(spec, field)) ?? {};
       this.expression(expression, `${at}.${field}`, [...extra, ...adds], []);
+      if (kinds && expression.kind === "expression") this.#kind(expression, `${at}.${field}`, kinds);
     }
+  }
+
+  #condition(compiled: Expression | undefined, path: string, extra: readonly string[]): void {
+    this.expression(compiled, path, extra, []);
+    this.#kind(compiled, path, ["bool"]);
+  }
+
+  /** Refuses an expression that surely has a value of another kind, by its text or by the schemas of the data. */
+  #kind(compiled: Expression | undefined, path: string, kinds: readonly Kind[]): void {
+    const kind = compiled && inferKind(compiled, (root, at) => this.#kindAt(root, at));
+    if (kind === undefined || kinds.includes(kind)) return;
+    this.#report.violation(path, "EXPRESSION_TYPE", `must be ${kinds.map((name) => kindWords[name] ?? name).join(", or ")}, but is always of type ${kind}`);
+  }
+
+  #kindAt(root: string, path: readonly (string | number)[]): Kind | undefined {
+    const place = this.#placeAt(root, path);
+    return place && "kind" in place ? place.kind : undefined;
+  }
+
+  /** What input_schema says of `trigger.data`, and result_schema of `steps.x.result`; undefined: nothing. */
+  #placeAt(root: string, path: readonly (string | number)[]): SchemaPlace | undefined {
+    const { inputSchema, stepsByName } = this.#definition;
+    if (root === "trigger" && path[0] === "data") return inputSchema && placeIn(inputSchema, path.slice(1));
+    if (root !== "steps" || path[1] !== "result") return undefined;
+    const schema = stepsByName.get(String(path[0]))?.resultSchema;
+    return schema && placeIn(schema, path.slice(2));
+  }
+
+  /** A member that no value fitting the schema has. What may be absent (`has(…)`, `.?`) is not asked for. */
+  #missing({ root, path, optionalFrom }: Reference): string | undefined {
+    const place = this.#placeAt(root, path.slice(0, optionalFrom));
+    if (!place || !("missing" in place)) return undefined;
+    const from = root === "trigger" ? 1 : 2;
+    return `${[root, ...path.slice(0, from + place.depth)].join(".")} ${place.missing}`;
   }
 
   expression(compiled: Expression | Template | undefined, path: string, extra: readonly string[], without: readonly string[]): void {
     if (!compiled) return;
     for (const reference of references(compiled)) {
       const problem = this.#problemOf(reference, extra, without);
-      if (problem) this.#report.violation(joinPath(path, reference.at), "UNKNOWN_VARIABLE", problem);
+      const missing = problem === undefined ? this.#missing(reference) : undefined;
+      const at = joinPath(path, reference.at);
+      if (problem) this.#report.violation(at, "UNKNOWN_VARIABLE", withPlace(problem, reference.position));
+      if (missing) this.#report.violation(at, "EXPRESSION_TYPE", withPlace(missing, reference.position));
     }
   }
 

@@ -2,7 +2,7 @@
 import type { Json } from "../base/json.ts";
 import { compileExpression } from "./expressions/compile-expression.ts";
 import { compileTemplate } from "./expressions/compile-template.ts";
-import type { Expression, ExpressionFault, Template } from "./expressions/expression.ts";
+import type { Expression, ExpressionFault, Position, Template } from "./expressions/expression.ts";
 import { inferKind } from "./expressions/infer-kind.ts";
 import type { Report } from "./report.ts";
 
@@ -36,7 +36,11 @@ export function compileTemplateField(value: Json, path: string, report: Report):
 
 /** The problem with its place in the text. */
 function sentenceOf({ problem, position }: ExpressionFault): string {
-  return `${problem} (${position.line > 1 ? `line ${position.line}, ` : ""}column ${position.column})`;
+  return withPlace(problem, position);
+}
+
+export function withPlace(problem: string, { line, column }: Position): string {
+  return `${problem} (${line > 1 ? `line ${line}, ` : ""}column ${column})`;
 }
 
 /** `a` and `b` → `a.b`, `a` and `[2]` → `a[2]`. */

@@ -4,6 +4,7 @@
  */
 import type { ErrorReason } from "../base/errors.ts";
 import type { JsonObject } from "../base/json.ts";
+import type { Kind } from "./expressions/value.ts";
 import type { ReportedFrom } from "./reported.ts";
 import type { CompensationKind } from "./states.ts";
 
@@ -22,6 +23,8 @@ export interface FieldRule {
   readonly as: "template" | "expression" | "deferred_template";
   /** Variables this field sees beside the usual ones (`input`, `it`, `result`, `error` …). */
   readonly adds?: readonly string[];
+  /** Kinds of value that an `expression` may have; one that surely has another is refused at save. */
+  readonly kinds?: readonly Kind[];
 }
 
 export interface StepTypeSpec {

@@ -42,7 +42,7 @@ export const dataTransform: StepHandler = {
   nature: "pure",
   fields: {
     input: { as: "template" },
-    "operations[].filter": { as: "expression", adds: element },
+    "operations[].filter": { as: "expression", adds: element, kinds: ["bool"] },
     "operations[].map": { as: "deferred_template", adds: element },
     "operations[].sort_by": { as: "expression", adds: element },
     "operations[].distinct_by": { as: "expression", adds: element },

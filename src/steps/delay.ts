@@ -13,7 +13,10 @@ const delayMsMax = 365 * 86_400_000;
 export const delay: StepHandler = {
   type: "delay",
   nature: "wait",
-  fields: { duration_expression: { as: "expression" }, until: { as: "expression" } },
+  fields: {
+    duration_expression: { as: "expression", kinds: ["duration", "int", "uint", "double", "string"] },
+    until: { as: "expression", kinds: ["timestamp", "string"] },
+  },
   startToCloseMs: 30_000,
   startToCloseMsMax: 86_400_000,
 

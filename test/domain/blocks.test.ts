@@ -137,7 +137,7 @@ describe("for_each", () => {
 
   it("of nothing gives an empty list, and refuses what is no list or too long", () => {
     expect(resultOf(run([forEach("each", "[]", [call("a")])]), "each")).toEqual([]);
-    expect(run([forEach("each", "7", [call("a")])]).state.failure).toMatchObject({ name: "EXPRESSION" });
+    expect(run([forEach("each", "trigger.data.order", [call("a")])]).state.failure).toMatchObject({ name: "EXPRESSION" });
     const many = { many: Array.from({ length: 10_001 }, () => 0) };
     expect(run([forEach("each", "trigger.data.many", [call("a")])], {}, {}, many).state.failure).toMatchObject({ name: "LIMIT.ITEMS" });
   });

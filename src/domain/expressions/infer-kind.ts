@@ -1,5 +1,6 @@
 /** What kind of value an expression surely has, as far as its text alone tells. */
 import type { Expression } from "./expression.ts";
+import { pathRead } from "./references.ts";
 import type { LoopMacro, Node } from "./syntax.ts";
 import { type Kind, kindOf } from "./value.ts";
 
@@ -7,9 +8,12 @@ import { type Kind, kindOf } from "./value.ts";
  * The kind of every value that `expression` can have, or undefined when it depends on data. Lets a checker refuse
  * `trigger.data.total + 1` as a condition, and `'5 minutes'` where a duration is needed, before anything runs.
  */
-export function inferKind(expression: Expression): Kind | undefined {
-  return infer(expression.syntax);
+export function inferKind(expression: Expression, kindAt: KindAt = () => undefined): Kind | undefined {
+  return infer(expression.syntax, kindAt);
 }
+
+/** What is known of the data: the kind at a path from a variable. */
+export type KindAt = (root: string, path: readonly (string | number)[]) => Kind | undefined;
 
 const kindsByFunction: ReadonlyMap<string, Kind> = new Map<string, Kind>([
   ...named("int", ["int", "size", "indexOf", "lastIndexOf"]),
@@ -57,7 +61,7 @@ function named(kind: Kind, names: readonly string[]): (readonly [string, Kind])[
   return names.map((name) => [name, kind]);
 }
 
-function infer(node: Node): Kind | undefined {
+function infer(node: Node, kindAt: KindAt): Kind | undefined {
   switch (node.kind) {
     case "literal":
       return kindOf(node.value);
@@ -65,12 +69,12 @@ function infer(node: Node): Kind | undefined {
     case "logic":
       return "bool";
     case "unary":
-      return node.operator === "!" ? "bool" : infer(node.operand);
+      return node.operator === "!" ? "bool" : infer(node.operand, kindAt);
     case "binary":
-      return arithmetic.has(node.operator) ? inferArithmetic(infer(node.left), infer(node.right), node.operator) : "bool";
+      return arithmetic.has(node.operator) ? inferArithmetic(infer(node.left, kindAt), infer(node.right, kindAt), node.operator) : "bool";
     case "conditional": {
-      const kind = infer(node.then);
-      return kind === infer(node.otherwise) ? kind : undefined;
+      const kind = infer(node.then, kindAt);
+      return kind === infer(node.otherwise, kindAt) ? kind : undefined;
     }
     case "list":
       return "list";
@@ -79,17 +83,23 @@ function infer(node: Node): Kind | undefined {
     case "loop":
       return kindsByMacro[node.macro];
     case "bind":
-      return infer(node.body);
+      // Its variable may hide one of the data.
+      return infer(node.body, () => undefined);
     case "call":
       return kindsByFunction.get(node.name);
     case "method":
       return kindsByFunction.get(node.target.kind === "name" ? `${node.target.name}.${node.name}` : node.name) ?? kindsByFunction.get(node.name);
     case "select":
     case "index":
-      return node.optional ? "optional" : undefined;
+      return node.optional ? "optional" : readKind(node, kindAt);
     case "name":
-      return undefined;
+      return readKind(node, kindAt);
   }
+}
+
+function readKind(node: Node, kindAt: KindAt): Kind | undefined {
+  const read = pathRead(node);
+  return read && kindAt(read.root, read.path);
 }
 
 /** Both sides must be known: next to a value from data, `1 +` may be int or double. */

@@ -58,6 +58,12 @@ function chainOf(node: Node): Chain | undefined {
   return chain;
 }
 
+/** The path from a variable that a node reads, when all of its keys are known and needed. */
+export function pathRead(node: Node): { readonly root: string; readonly path: readonly (string | number)[] } | undefined {
+  const chain = node.kind === "has" ? undefined : chainOf(node);
+  return chain && chain.computed.length === 0 && chain.optionalFrom === undefined ? { root: chain.root.name, path: chain.path } : undefined;
+}
+
 function literalKey(node: Node): string | number | undefined {
   if (node.kind !== "literal") return undefined;
   if (typeof node.value === "string" || typeof node.value === "number") return node.value;
