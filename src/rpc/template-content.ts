@@ -40,27 +40,43 @@ export async function prepareContent(
   owner: ContentOwner | undefined,
   path = "template",
 ): Promise<PreparedContent> {
-  const base = isJsonObject(given["base_template"]) ? given["base_template"] : undefined;
+  const reference = baseOf(given);
+  const kept = reference !== undefined && isSameBase(reference, owner?.content?.["base_template"]);
+  const base = reference && (await findBase(parts, caller, reference, kept));
+  return { ...prepareOnBase(parts, given, base, owner?.id, path), newBase: base !== undefined && !kept };
+}
+
+/** What `base_template` refers to, when it is set. */
+export function baseOf(content: JsonObject): JsonObject | undefined {
+  return isJsonObject(content["base_template"]) ? content["base_template"] : undefined;
+}
+
+/** The same with a base that was found already. `self` is the id of the template. */
+export function prepareOnBase(
+  parts: Pick<RpcParts, "stepTypes">,
+  given: JsonObject,
+  base: ResolvedBase | undefined,
+  self: string | undefined,
+  path: string,
+): PreparedContent {
   const overrides = Array.isArray(given["overrides"]) ? overridesWithNames(given["overrides"], `${path}.overrides`) : [];
   if ((base === undefined) === (given["definition"] === undefined) || (!base && overrides.length > 0)) {
     throw new AppError(
       "VALIDATION_FAILED",
-      "a template has a definition, or a base_template with overrides, and not both; clear the other one in the same call",
+      `${path}: a template has a definition, or a base_template with overrides, and not both; clear the other one in the same call`,
     );
   }
-  const kept = base !== undefined && isSameBase(base, owner?.content?.["base_template"]);
-  const found = base && (await findBase(parts, caller, base, kept));
   const content: JsonObject = {
     ...given,
     ...(overrides.length > 0 ? { overrides } : {}),
-    ...(found ? { base_template: { template: found.templateId, version: found.version } } : {}),
+    ...(base ? { base_template: { template: base.templateId, version: base.version } } : {}),
   };
-  const resolved = resolveTemplate(content, found, owner?.id, path);
+  const resolved = resolveTemplate(content, base, self, path);
   if (!resolved.ok) throw violationsError(resolved.fault);
   const { definition } = resolved.value;
-  if (found) checkShape(definition, `${path}.definition`);
+  if (base) checkShape(definition, `${path}.definition`);
   const { warnings } = checkDefinitionJson(definition, parts.stepTypes, `${path}.definition`);
-  return { content, resolved: resolved.value, newBase: found !== undefined && !kept, warnings };
+  return { content, resolved: resolved.value, newBase: base !== undefined, warnings };
 }
 
 /** The resolved form of a head's draft, or of its newest version where there is none; the base's newest version where none is fixed. */
@@ -90,7 +106,7 @@ export function checkShape(definition: JsonObject, path: string): void {
   if (faults.length > 0) throw violationsError(faults.map((fault) => ({ ...fault, field: `${path}.${fault.field}` })));
 }
 
-async function findBase(parts: RpcParts, caller: Caller, base: JsonObject, deletedToo: boolean): Promise<ResolvedBase> {
+export async function findBase(parts: RpcParts, caller: Caller, base: JsonObject, deletedToo: boolean): Promise<ResolvedBase> {
   const reference = String(base["template"] ?? "");
   const number = Number(base["version"] ?? 0);
   const found = await parts.templates.getTemplate(caller, reference, { ...(number > 0 ? { version: number } : {}), showDeleted: deletedToo });

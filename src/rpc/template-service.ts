@@ -12,6 +12,7 @@ import { checkDefinitionJson } from "./definition-check.ts";
 import { callerOf } from "./interceptors/call.ts";
 import type { RpcParts } from "./parts.ts";
 import { checkSecretBindings } from "./secret-bindings.ts";
+import { templateBundleRpcs } from "./template-bundle-rpcs.ts";
 import { templateChangeRpcs } from "./template-change-rpcs.ts";
 import { checkShape, templateNotFound, versionNotFound } from "./template-content.ts";
 import { templateReadRpcs } from "./template-read-rpcs.ts";
@@ -25,6 +26,7 @@ type TemplateRpcs = ReturnType<typeof templateReadRpcs> &
   ReturnType<typeof templateChangeRpcs> &
   ReturnType<typeof templateUpgradeRpcs> &
   ReturnType<typeof templateUsageRpcs> &
+  ReturnType<typeof templateBundleRpcs> &
   Pick<ServiceImpl<typeof TemplateService>, "createWorkflowFromTemplate">;
 
 export function templateRpcs(parts: RpcParts): TemplateRpcs {
@@ -34,6 +36,7 @@ export function templateRpcs(parts: RpcParts): TemplateRpcs {
     ...templateChangeRpcs(parts),
     ...templateUpgradeRpcs(parts),
     ...templateUsageRpcs(parts),
+    ...templateBundleRpcs(parts),
 
     async createWorkflowFromTemplate(request, context) {
       const caller = callerOf(context);

@@ -8,6 +8,7 @@ import type { Caller } from "../base/caller.ts";
 import { type IdSource, parseId, systemIds } from "../base/ids.ts";
 import type { Database } from "./database.ts";
 import { guarded } from "./database-error.ts";
+import { importTemplates, type TemplateImport } from "./import-templates.ts";
 import { readListing } from "./listing.ts";
 import { type CategoryCountRow, countCategories } from "./sql/count-categories.ts";
 import { type FoundTemplateRow, findTemplate, type TemplateReference } from "./sql/find-template.ts";
@@ -40,6 +41,8 @@ export interface VersionPage {
 }
 
 export interface TemplateRepository extends TemplateChanges {
+  /** All of them or none; with `dryRun` it is only tried. @throws AppError NAME_TAKEN, ETAG_MISMATCH */
+  importTemplates(caller: Caller, imports: readonly TemplateImport[], dryRun: boolean): Promise<void>;
   /** The head and `version` (default: the latest). The version is undefined when there is none with that number. */
   getTemplate(
     caller: Caller,
@@ -72,6 +75,8 @@ export function createTemplateRepository(database: Pick<Database, "orm" | "pool"
 
   return {
     ...changeTemplates(database, ids),
+
+    importTemplates: (caller, imports, dryRun) => importTemplates(database, caller, imports, dryRun),
 
     async getTemplate(caller, reference, { version, showDeleted = false } = {}) {
       const row = await find(caller, reference, showDeleted);

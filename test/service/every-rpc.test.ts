@@ -35,7 +35,7 @@ const served = new Set(
   [
     "TemplateService/ListTemplates GetTemplate ListTemplateCategories CreateWorkflowFromTemplate PreviewTemplateUpgrade UpgradeWorkflows CreateTemplate UpdateTemplate DeleteTemplate",
     "TemplateService/UndeleteTemplate PublishTemplate RollbackTemplate ListTemplateVersions GetTemplateVersion DiffTemplateVersions ResolveTemplate",
-    "TemplateService/ListTemplateDescendants GetTemplateUsageStats",
+    "TemplateService/ListTemplateDescendants GetTemplateUsageStats ExportTemplates ImportTemplates",
     "WorkflowService/ListWorkflows GetWorkflow CreateWorkflow DeleteWorkflow UndeleteWorkflow ValidateDefinition GetWorkflowRevision",
     "WorkflowService/UpdateWorkflow ListWorkflowRevisions ActivateWorkflowRevision RollbackWorkflow DiffWorkflowRevisions PauseWorkflow ResumeWorkflow GetWorkflowGraph TestWorkflow",
     "WorkflowService/StartExecution StartExecutionAndWatch BatchStartExecutions GetExecution WaitExecution ListExecutions ListExecutionSteps",
