@@ -184,8 +184,7 @@ export class Engine {
     const revision = await this.#options.definitions.of(state);
     const refused = applyCommand({ state, revision, now: this.#options.now() }, command);
     if (refused instanceof AppError) throw refused;
-    const { events, answer } = refused instanceof Answered ? refused : { events: refused, answer: {} };
-    return events.length === 0 ? answer : undefined;
+    return refused instanceof Answered && refused.events.length === 0 ? refused.answer : undefined;
   }
 
   async #claimForever(): Promise<void> {

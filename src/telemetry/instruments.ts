@@ -7,6 +7,7 @@ import type { DestinationObserver } from "../engine/destinations.ts";
 import type { RetentionObserver } from "../engine/retention.ts";
 import type { JournalObserver } from "../store/batched-journal.ts";
 import type { Backlog } from "../store/sql/read-backlog.ts";
+import type { TaskTotals } from "../store/sql/task-queues.ts";
 
 const prefix = "pyairtable_workflow_";
 
@@ -32,6 +33,8 @@ export interface Instruments {
   readonly retentionDeletedExecutions: Counter;
   readonly retentionDeletedEvents: Counter;
   readonly retentionSeconds: Histogram;
+  readonly tasksTaken: Counter;
+  readonly tasksExpired: Labelled<Counter>;
   readonly rpcSeconds: Labelled<Histogram>;
 }
 
@@ -70,6 +73,8 @@ export function createInstruments(metrics: Metrics): Instruments {
     retentionDeletedExecutions: counter("retention_deleted_executions_total", "Ended executions deleted because their time of keeping was over."),
     retentionDeletedEvents: counter("retention_deleted_events_total", "Events deleted with them."),
     retentionSeconds: histogram("retention_transaction_seconds", "One transaction of the deletion.", secondsShort),
+    tasksTaken: counter("tasks_taken_total", "Tasks that this replica handed to workers."),
+    tasksExpired: counters("tasks_expired_total", "Tasks that were given up: nobody took them, or their worker was silent or too slow.", ["reason"]),
     rpcSeconds: metrics.histograms({
       name: "rpc_server_call_duration_seconds",
       help: "Calls of rpcs, from the headers to the end of the answer; streams as long as they stay open.",
@@ -114,6 +119,8 @@ export interface Gauges {
   readonly destinationsWaiting: () => number;
   /** Asks the database. */
   readonly backlog: () => Promise<Backlog>;
+  /** Asks the database. */
+  readonly tasks: () => Promise<TaskTotals>;
 }
 
 export function registerGauges(metrics: Metrics, gauges: Gauges, build: { readonly version: string; readonly node: string }): void {
@@ -124,6 +131,14 @@ export function registerGauges(metrics: Metrics, gauges: Gauges, build: { readon
     asked ??= gauges.backlog().finally(() => (asked = undefined));
     return asked;
   };
+  let tasksAsked: Promise<TaskTotals> | undefined;
+  const tasks = (): Promise<TaskTotals> => {
+    tasksAsked ??= gauges.tasks().finally(() => (tasksAsked = undefined));
+    return tasksAsked;
+  };
+  gauge("tasks_waiting", "Tasks that wait for a worker, in the whole service.", async () => (await tasks()).waiting);
+  gauge("tasks_taken", "Tasks that workers have, in the whole service.", async () => (await tasks()).taken);
+  gauge("tasks_oldest_age_seconds", "How long the oldest waiting task has been waiting.", async () => (await tasks()).oldestSeconds);
   gauge("executions_driven", "Executions in the memory of this replica.", gauges.executionsDriven);
   gauge("watchers_active", "Executions with an open watch on this replica.", gauges.watchersActive);
   gauge("leases_held", "1 while this replica may drive executions.", () => (gauges.leaseHeld() ? 1 : 0));

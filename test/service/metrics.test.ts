@@ -59,13 +59,19 @@ describe("the list of metrics", () => {
     createInstruments(metrics);
     const gauges = { executionsDriven: () => 0, watchersActive: () => 0, leaseHeld: () => true, journalBacklogRows: () => 0 };
     const destinations = { breakers: () => new Map(), destinationsWaiting: () => 0 };
-    registerGauges(metrics, { ...gauges, ...destinations, backlog: async () => ({ ready: 0, oldestAgeSeconds: 0, sagasStuck: 0 }) }, { version: "", node: "" });
+    const tasks = async () => ({ waiting: 0, taken: 0, oldestSeconds: 0 });
+    registerGauges(
+      metrics,
+      { ...gauges, ...destinations, tasks, backlog: async () => ({ ready: 0, oldestAgeSeconds: 0, sagasStuck: 0 }) },
+      { version: "", node: "" },
+    );
     const declared = (await metrics.collect()).map(({ name, kind, labels, help }) => [name, kind, labels, help]);
     const text = readFileSync(new URL("../../docs/metrics.md", import.meta.url), "utf8");
     const rows = [...text.matchAll(/^\| `(\S+)` \| (counter|gauge|histogram) \| ?(.*?) ?\| (.+) \|$/gm)];
     expect(rows.map(([, name, kind, labels, help]) => [name, kind, [...(labels ?? "").matchAll(/`(\w+)`/g)].map((label) => label[1]), help])).toEqual(declared);
     // Alerts speak of what exists.
-    for (const [, name] of text.matchAll(/`((?:sagas|queue|leases|journal)_\w+)`/g)) expect(declared.map(([known]) => known)).toContain(ours(name as string));
+    for (const [, name] of text.matchAll(/`((?:sagas|queue|leases|journal|tasks)_\w+)`/g))
+      expect(declared.map(([known]) => known)).toContain(ours(name as string));
   });
 
   test("has no labels but closed ones", async () => {

@@ -10,7 +10,7 @@ import { failure } from "../../domain/failure.ts";
 import type { RecordedOutcome, ReportDecision, ReportedOutcome } from "../../domain/reported-outcome.ts";
 import type { TakenTask } from "../../domain/task.ts";
 import type { Operation as OperationWord } from "../../domain/task-token.ts";
-import { timestampOf } from "./time.ts";
+import { durationOf, timestampOf } from "./time.ts";
 import { jsonFromValue, valueFromJson } from "./value.ts";
 
 export const operationToMessage: Readonly<Record<OperationWord, Operation>> = {
@@ -36,6 +36,7 @@ export function taskToMessage(task: TakenTask, token: string): Task {
     mayNotHaveRun: task.mayNotHaveRun,
     generation: task.generation,
     traceparent: task.traceparent,
+    heartbeatTimeout: durationOf(task.heartbeatMs),
   });
 }
 

@@ -89,8 +89,14 @@ select count(*) filter (where worker is null)::int as waiting, count(*) filter (
   coalesce(extract(epoch from clock_timestamp() - min(create_time) filter (where worker is null)), 0)::float8 as "oldestSeconds"
 from tasks`;
 
+export interface TaskTotals {
+  readonly waiting: number;
+  readonly taken: number;
+  readonly oldestSeconds: number;
+}
+
 /** Over all tenants, for metrics. */
-export async function taskTotals(pool: Pool): Promise<{ waiting: number; taken: number; oldestSeconds: number }> {
-  const { rows } = await pool.query<{ waiting: number; taken: number; oldestSeconds: number }>({ name: "task_totals", text: totals });
+export async function taskTotals(pool: Pool): Promise<TaskTotals> {
+  const { rows } = await pool.query<TaskTotals>({ name: "task_totals", text: totals });
   return rows[0] ?? { waiting: 0, taken: 0, oldestSeconds: 0 };
 }

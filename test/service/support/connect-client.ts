@@ -1,7 +1,6 @@
 /** The service as a sibling on Connect-ES sees it: generated clients over gRPC, and bare JSON over HTTP for curl users. */
 import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
-import { FileService } from "#gen/pyairtable/workflow/v1/file_service_pb.js";
 import { SagaCoordinationService } from "#gen/pyairtable/workflow/v1/saga_coordination_service_pb.js";
 import { SecretService } from "#gen/pyairtable/workflow/v1/secret_service_pb.js";
 import { TaskService } from "#gen/pyairtable/workflow/v1/task_service_pb.js";
@@ -14,7 +13,6 @@ export interface Clients {
   readonly sagas: Client<typeof SagaCoordinationService>;
   readonly secrets: Client<typeof SecretService>;
   readonly tasks: Client<typeof TaskService>;
-  readonly files: Client<typeof FileService>;
 }
 
 export interface Target {
@@ -31,7 +29,6 @@ export function connect({ url, apiKey }: Target, headers: Readonly<Record<string
     sagas: createClient(SagaCoordinationService, transport),
     secrets: createClient(SecretService, transport),
     tasks: createClient(TaskService, transport),
-    files: createClient(FileService, transport),
   };
 }
 

@@ -121,6 +121,13 @@ export declare type Task = Message<"pyairtable.workflow.v1.Task"> & {
    * @generated from field: string traceparent = 15;
    */
   traceparent: string;
+
+  /**
+   * Longest silence before it is given up; send heartbeats about three times as often. Unset = only the deadline counts.
+   *
+   * @generated from field: google.protobuf.Duration heartbeat_timeout = 16;
+   */
+  heartbeatTimeout?: Duration | undefined;
 };
 
 /**

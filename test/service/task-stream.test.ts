@@ -1,0 +1,93 @@
+/** StreamTasks: credit, cancellation, and the end of a stream, with reports that come through another replica. */
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Task } from "#gen/pyairtable/workflow/v1/task_pb.js";
+import type { StreamTasksResponse } from "#gen/pyairtable/workflow/v1/task_service_pb.js";
+import { type Clients, connect } from "./support/connect-client.ts";
+import { createWorkflow } from "./support/definitions.ts";
+import { ended, useServer } from "./support/fixture.ts";
+import { restart, type Server } from "./support/server.ts";
+import { complete, success, workerStep } from "./support/tasks.ts";
+
+const service = useServer();
+let second: Server;
+let others: Clients;
+beforeAll(async () => {
+  second = await restart(service.server);
+  others = connect(second);
+});
+afterAll(() => second?.stop());
+
+/** Reads a stream item by item. */
+class Reader {
+  readonly tasks: Task[] = [];
+  readonly canceled: string[] = [];
+  readonly over: Promise<unknown>;
+  readonly #abort = new AbortController();
+  #waiters: (() => void)[] = [];
+
+  constructor(clients: Clients, queue: string, maxInFlight: number) {
+    const stream = clients.tasks.streamTasks({ worker: { workerId: `s-${queue}`, taskQueues: [queue] }, maxInFlight }, { signal: this.#abort.signal });
+    this.over = this.#read(stream).catch((error: unknown) => error);
+  }
+
+  async #read(stream: AsyncIterable<StreamTasksResponse>): Promise<void> {
+    for await (const { item } of stream) {
+      if (item.case === "tasks") this.tasks.push(...item.value.tasks);
+      if (item.case === "cancel") this.canceled.push(...item.value.taskIds);
+      for (const tell of this.#waiters.splice(0)) tell();
+    }
+  }
+
+  async until(holds: () => boolean): Promise<void> {
+    while (!holds()) await new Promise<void>((resolve) => this.#waiters.push(resolve));
+  }
+
+  close(): void {
+    this.#abort.abort();
+  }
+}
+
+const startMany = async (queue: string, count: number): Promise<string[]> => {
+  const { clients } = service;
+  const workflow = await createWorkflow(clients, [workerStep("work", queue)]);
+  const { results } = await clients.workflows.batchStartExecutions({ requests: Array.from({ length: count }, () => ({ workflow })) });
+  return results.flatMap(({ result }) => (result.case === "execution" ? result.value.id : []));
+};
+
+test("no more than max_in_flight are open; a report through any replica makes room at once", async () => {
+  const ids = await startMany("credit", 5);
+  const reader = new Reader(service.clients, "credit", 2);
+  await reader.until(() => reader.tasks.length === 2);
+  const { taskQueues } = await service.clients.tasks.listTaskQueues({});
+  expect(taskQueues.find(({ name }) => name === "credit")).toMatchObject({ backlog: 3n, inFlight: 2n });
+  // Through the stream's own replica, then through another one.
+  for (const [index, clients] of [service.clients, others, service.clients, others, others].entries()) {
+    await reader.until(() => reader.tasks.length > index);
+    expect(reader.tasks.length - index).toBeLessThanOrEqual(2);
+    expect(await complete(clients, reader.tasks[index] as Task, success())).toBe("CONTINUE");
+  }
+  expect(new Set(reader.tasks.map(({ executionId }) => executionId))).toEqual(new Set(ids));
+  for (const id of ids) await ended(service.clients, id);
+  reader.close();
+});
+
+test("a waiting stream hears of a task that was started on another replica", async () => {
+  const reader = new Reader(others, "across", 1);
+  // The stream waits by now: this worker has been written down.
+  await expect.poll(async () => (await others.tasks.listWorkers({ taskQueue: "across" })).workers.length).toBe(1);
+  await startMany("across", 1);
+  await reader.until(() => reader.tasks.length === 1);
+  expect(await complete(service.clients, reader.tasks[0] as Task, success())).toBe("CONTINUE");
+  reader.close();
+});
+
+test("a stream that its replica ends says so with a code to come back after, and its tasks stay reportable elsewhere", async () => {
+  const third = await restart(service.server);
+  await startMany("leaving", 1);
+  const reader = new Reader(connect(third), "leaving", 1);
+  await reader.until(() => reader.tasks.length === 1);
+  const stopped = third.stop();
+  expect(String(await reader.over)).toMatch(/unavailable/);
+  await stopped;
+  expect(await complete(others, reader.tasks[0] as Task, success())).toBe("CONTINUE");
+});
