@@ -18,6 +18,7 @@ export default defineConfig({
             "test/store/**/*.test.ts",
             "test/engine/**/*.test.ts",
             "test/service/**/*.test.ts",
+            "test/saga/**/*.test.ts",
             "test/chaos/**/*.test.ts",
             "test/examples/**/*.test.ts",
           ],

@@ -6,6 +6,7 @@ import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { Tracer } from "@opentelemetry/api";
 import { Health } from "#gen/grpc/health/v1/health_pb.js";
+import { FileService } from "#gen/pyairtable/workflow/v1/file_service_pb.js";
 import { SagaCoordinationService } from "#gen/pyairtable/workflow/v1/saga_coordination_service_pb.js";
 import { SecretService } from "#gen/pyairtable/workflow/v1/secret_service_pb.js";
 import { TaskService } from "#gen/pyairtable/workflow/v1/task_service_pb.js";
@@ -26,6 +27,7 @@ import { Deliveries } from "./engine/deliveries.ts";
 import { Destinations } from "./engine/destinations.ts";
 import { Engine } from "./engine/engine.ts";
 import { Leases } from "./engine/leases.ts";
+import { Periodic } from "./engine/periodic.ts";
 import { Progress } from "./engine/progress.ts";
 import { ReplicaNews } from "./engine/replica-news.ts";
 import { Retention } from "./engine/retention.ts";
@@ -33,6 +35,7 @@ import { SecretUpkeep } from "./engine/secret-upkeep.ts";
 import { Signals } from "./engine/signals.ts";
 import { StartCache } from "./engine/start-cache.ts";
 import { Starter } from "./engine/start-execution.ts";
+import { SagaStarter } from "./engine/start-saga.ts";
 import { TaskBoard } from "./engine/task-board.ts";
 import { TaskClock } from "./engine/task-clock.ts";
 import { TenantFeeds } from "./engine/tenant-feed.ts";
@@ -44,6 +47,7 @@ import { createAuthenticate } from "./rpc/api-keys.ts";
 import { controlRpcs } from "./rpc/control-rpcs.ts";
 import { eventRpcs } from "./rpc/event-rpcs.ts";
 import { executionRpcs } from "./rpc/execution-rpcs.ts";
+import { fileRpcs } from "./rpc/file-service.ts";
 import { healthRoutes, type Readiness } from "./rpc/health.ts";
 import { createAuth } from "./rpc/interceptors/auth.ts";
 import { buildPolicyTable } from "./rpc/interceptors/policy.ts";
@@ -69,6 +73,7 @@ import { withUrlCheck } from "./steps/egress/check-urls.ts";
 import { createHttpEgress } from "./steps/egress/http-egress.ts";
 import { createGrpcEgress } from "./steps/grpc-client/create-grpc-egress.ts";
 import { stepHandlers } from "./steps/registry.ts";
+import { selfDriven } from "./steps/self-driven.ts";
 import { BatchedJournal } from "./store/batched-journal.ts";
 import { storeBuiltIns } from "./store/built-in-templates.ts";
 import { clientConfig, openDatabase } from "./store/database.ts";
@@ -76,12 +81,14 @@ import { checkDurability } from "./store/durability.ts";
 import { joinEmbeddedPostgres, startEmbeddedPostgres } from "./store/embedded/embedded-postgres.ts";
 import { createEngineStore } from "./store/engine-store.ts";
 import { createExecutionRepository } from "./store/execution-repository.ts";
+import { createFileRepository } from "./store/file-repository.ts";
 import { createIdempotencyRepository } from "./store/idempotency-repository.ts";
 import { createInbox } from "./store/inbox.ts";
 import { createKeyRepository } from "./store/key-repository.ts";
 import { migrateDatabase } from "./store/migrate.ts";
 import { createNewsRepository } from "./store/news-repository.ts";
 import { NotifyLink } from "./store/notify.ts";
+import { createS3Storage } from "./store/object-storage.ts";
 import { ReplicaLease } from "./store/replica-lease.ts";
 import { createRetentionStore } from "./store/retention-store.ts";
 import { createSecretRepository } from "./store/secret-repository.ts";
@@ -164,6 +171,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
   const masterKeys = await createMasterKeys(masterTexts);
   const own = deriveSecrets(await readRootKey(database.pool, masterKeys, masterTexts[0]));
   const monotonic = (): number => clock.monotonic();
+  const files = createFileRepository({ pool: database.pool, ids: systemIds, objects: config.s3 && createS3Storage(config.s3) });
   const secrets = createSecretRepository({ pool: database.pool, keys: createTenantKeys(database.pool, masterKeys), monotonic, log });
   const keys = createKeyRepository(database);
   const workflows = createWorkflowRepository(database);
@@ -257,7 +265,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
   });
   const engine: Engine = new Engine({
     destinations,
-    handlers: stepHandlers,
+    handlers: new Map([...stepHandlers, [selfDriven.type, selfDriven]]),
     services: { http: egress, grpc: grpcEgress, tokens: new OAuthTokens(egress, clock), clock, log },
     secrets,
     journal,
@@ -340,8 +348,16 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
 
   const sweeps = new WorkflowSweeps({ store: createSweepStore(database), control: (...command) => engine.control(...command), clock, log });
 
+  const sagas = new SagaStarter({
+    engine,
+    stepTypes: savedStepTypes,
+    ids: systemIds,
+    now: () => leases.now(),
+    findStart: (tenantId, requestId, executionKey) => findStart(database.pool, tenantId, requestId, executionKey),
+  });
+
   // The front: rpcs on one port.
-  const services = [TemplateService, WorkflowService, SagaCoordinationService, TaskService, SecretService];
+  const services = [TemplateService, WorkflowService, SagaCoordinationService, TaskService, SecretService, FileService];
   const shown = [...services, Health, ...(config.reflection === "off" ? [] : reflectionServices)];
   const policies = buildPolicyTable(shown, config.reflection);
   const apiKey = await ensureFirstKey(config, embedded !== undefined, keys, own.pepper, policies);
@@ -353,9 +369,11 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     usage: createUsageRepository(database),
     executions,
     secrets,
+    files,
     engine,
     starter,
     signals: new Signals({ repository: signals, deliveries, ids: systemIds }),
+    sagas,
     definitions,
     progress,
     tenantFeeds: new TenantFeeds({ repository: createTenantNewsRepository(database), progress, news, clock, now: () => leases.now(), log }),
@@ -403,6 +421,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
       router.service(SagaCoordinationService, sagaRpcs(parts));
       router.service(SecretService, secretRpcs(parts));
       router.service(TaskService, taskRpcs(parts));
+      router.service(FileService, fileRpcs(parts));
       healthRoutes(readiness, services)(router);
       if (config.reflection !== "off") reflectionRoutes({ services: shown, descriptorSet })(router);
     },
@@ -428,6 +447,9 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
   const upkeep = new SecretUpkeep({ purge: secrets.purge, rewrap: () => rewrapKeys(database.pool, masterKeys), clock, log });
   upkeep.start();
   onStop(() => upkeep.stop());
+  const filePurge = new Periodic({ name: "the purge of files", work: files.purge, intervalMs: 60_000, clock, log });
+  filePurge.start();
+  onStop(() => filePurge.stop());
   return {
     port: server.port,
     apiKey,

@@ -29,6 +29,8 @@ export interface Config {
   /** Serve although the database would lose acknowledged work in a crash. */
   readonly allowUnsafeDatabase: boolean;
   /** Longest time that ended executions are kept, in days; undefined: what definitions say, or the defaults. */
+  /** Where finished files are put; undefined: into PostgreSQL. */
+  readonly s3: S3Config | undefined;
   readonly retentionDays: number | undefined;
   /** What is exported over OpenTelemetry; undefined: nothing, and its SDK is not loaded. */
   readonly telemetry: TelemetryConfig | undefined;
@@ -43,6 +45,14 @@ export interface TelemetryConfig {
 }
 
 const samplers = ["parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio", "always_on", "always_off", "traceidratio"] as const;
+
+export interface S3Config {
+  readonly endpoint: string;
+  readonly bucket: string;
+  readonly region: string;
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+}
 
 interface Setting {
   readonly describe: string;
@@ -64,6 +74,13 @@ export const settings: Readonly<Record<string, Setting>> = {
     describe: "secret text of at least 16 characters that wraps the keys of secrets, key hashes and page tokens [embedded: generated in the data folder]",
   },
   PAWF_MASTER_KEY_RING: { describe: "further master keys that open what they once wrapped, comma-separated; for changing the master key [none]" },
+  PAWF_S3_ENDPOINT: {
+    describe: "https://host[:port] of S3-compatible storage for finished files; the next four belong to it [none: files stay in PostgreSQL]",
+  },
+  PAWF_S3_BUCKET: { describe: "bucket that files are put into" },
+  PAWF_S3_REGION: { describe: "region that requests are signed for [us-east-1]" },
+  PAWF_S3_ACCESS_KEY_ID: { describe: "access key" },
+  PAWF_S3_SECRET_ACCESS_KEY: { describe: "its secret" },
   PAWF_READY_JSON: { describe: "1 prints one JSON line on standard output when the server answers [0]" },
   PAWF_ALLOW_UNSAFE_DATABASE: { describe: "1 serves although the database's settings would lose acknowledged work [0]" },
   PAWF_RETENTION_DAYS: {
@@ -125,6 +142,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     masterKeyRing: masterKeyRing ?? [],
     readyJson: choice("PAWF_READY_JSON", ["0", "1"], "0") === "1",
     allowUnsafeDatabase: choice("PAWF_ALLOW_UNSAFE_DATABASE", ["0", "1"], "0") === "1",
+    s3: readS3(text, faults),
     retentionDays: text("PAWF_RETENTION_DAYS") === undefined ? undefined : number("PAWF_RETENTION_DAYS", 30, 1, 3_660),
     telemetry: readTelemetry(text, choice, number),
   };
@@ -185,3 +203,16 @@ function distance(a: string, b: string): number {
   }
   return row[b.length] as number;
 }
+
+/** All of it or nothing: half a configuration would keep some files here and some there. */
+function readS3(text: (name: string) => string | undefined, faults: string[]): S3Config | undefined {
+  const [endpoint, bucket, accessKeyId, secretAccessKey] = s3Names.map(text);
+  if (!endpoint && !bucket && !accessKeyId && !secretAccessKey) return undefined;
+  const missing = s3Names.filter((name) => !text(name));
+  if (missing.length > 0) faults.push(`${missing.join(", ")} must be given too, or none of the PAWF_S3_ names`);
+  else if (!/^https?:\/\/[^/?#]+\/?$/.test(endpoint as string)) faults.push("PAWF_S3_ENDPOINT must be https://host[:port]");
+  if (!endpoint || !bucket || !accessKeyId || !secretAccessKey) return undefined;
+  return { endpoint, bucket, accessKeyId, secretAccessKey, region: text("PAWF_S3_REGION") ?? "us-east-1" };
+}
+
+const s3Names = ["PAWF_S3_ENDPOINT", "PAWF_S3_BUCKET", "PAWF_S3_ACCESS_KEY_ID", "PAWF_S3_SECRET_ACCESS_KEY"];

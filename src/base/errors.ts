@@ -48,6 +48,7 @@ const reasonsByCode = {
     "RESUME_TOKEN_INVALID",
     "TOKEN_INVALID",
     "STEP_PAYLOAD_MISMATCH",
+    "FILE_DIGEST_MISMATCH",
   ],
   NOT_FOUND: [
     "TEMPLATE_NOT_FOUND",
@@ -59,6 +60,7 @@ const reasonsByCode = {
     "SAGA_NOT_FOUND",
     "TASK_NOT_FOUND",
     "SECRET_NOT_FOUND",
+    "FILE_NOT_FOUND",
   ],
   ALREADY_EXISTS: ["NAME_TAKEN", "EXECUTION_EXISTS", "REQUEST_ID_REUSED"],
   ABORTED: ["ETAG_MISMATCH"],
@@ -91,6 +93,9 @@ const reasonsByCode = {
     "OPEN_STEPS",
     "STALE_TOKEN",
     "EXECUTION_FAILED",
+    "FILE_NOT_UPLOADING",
+    "FILE_NOT_READY",
+    "FILE_OFFSET_CONFLICT",
   ],
 } as const satisfies Record<ErrorCode, readonly string[]>;
 

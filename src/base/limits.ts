@@ -23,6 +23,14 @@ export const limits = {
   inputBytesMax: 4 * 1024 * 1024 - 64 * 1024,
   /** Result of one step; larger ones belong into a file. */
   resultBytesMax: 5 * 1024 * 1024,
+  /** One file. The formats that steps read are streamed up to this size within their memory cap. */
+  fileBytesMax: 100 * 1024 * 1024,
+  /** One chunk of an upload: a message holds it. */
+  fileChunkBytesMax: 3 * 1024 * 1024,
+  /** Files of one tenant; their bytes are summed when a chunk arrives. */
+  filesPerTenantMax: 10_000,
+  fileBytesPerTenantMax: 10 * 1024 * 1024 * 1024,
+  fileTtlMsDefault: 7 * 86_400_000,
   labelsMax: 64,
   labelKeyBytesMax: 63,
   labelValueBytesMax: 255,

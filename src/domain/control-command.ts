@@ -11,9 +11,12 @@ import { AppError } from "../base/errors.ts";
 import type { Json, JsonObject } from "../base/json.ts";
 import { Answered } from "./answered.ts";
 import { type CancelRequest, type ControlRequest, cancelExecution, terminalError, terminateExecution } from "./control.ts";
+import { type EnlistRequest, enlistStep, type LeaveRequest, leaveSaga } from "./control-enlist.ts";
 import { pauseExecution, releaseExecution, resumeExecution } from "./control-pause.ts";
 import { reportOutcome } from "./control-report.ts";
+import { type ReplaceRequest, type ResolveRequest, replaceParticipant, resolveStep, retrySaga } from "./control-resolve.ts";
 import { type RetryRequest, retryExecution } from "./control-retry.ts";
+import { abortSaga, completeSaga, extendSaga, submitSaga } from "./control-saga.ts";
 import { completeStep, failStep, type StepRequest, skipStep } from "./control-step.ts";
 import { updateVariables } from "./control-variables.ts";
 import type { CompiledRevision } from "./definition.ts";
@@ -37,7 +40,16 @@ export type ControlCommand =
   /** What became of an operation that is carried out elsewhere. */
   | ({ readonly kind: "report" } & ReportRequest)
   /** What it waits for may be there: whoever drives it reads that. Changes nothing by itself. */
-  | { readonly kind: "look" };
+  | { readonly kind: "look" }
+  | ({ readonly kind: "abort_saga" } & ControlRequest)
+  | { readonly kind: "complete_saga"; readonly whenIdle: boolean }
+  | { readonly kind: "submit_saga" }
+  | { readonly kind: "extend_saga"; readonly ttlMs: number }
+  | ({ readonly kind: "enlist_step" } & EnlistRequest)
+  | ({ readonly kind: "leave_saga" } & LeaveRequest)
+  | ({ readonly kind: "retry_saga" } & ControlRequest)
+  | ({ readonly kind: "resolve_step" } & ResolveRequest)
+  | ({ readonly kind: "replace_participant" } & ReplaceRequest);
 
 export { Answered } from "./answered.ts";
 
@@ -77,6 +89,24 @@ export function applyCommand(context: CommandContext, command: ControlCommand): 
       return reportOutcome(context, command);
     case "look":
       return isTerminal(state.status) ? terminalError(state) : [];
+    case "abort_saga":
+      return abortSaga(state, now, command);
+    case "complete_saga":
+      return completeSaga(state, revision.definition, now, command);
+    case "submit_saga":
+      return submitSaga(state, now);
+    case "extend_saga":
+      return extendSaga(state, now, command);
+    case "enlist_step":
+      return enlistStep(context, command);
+    case "leave_saga":
+      return leaveSaga(context, command);
+    case "retry_saga":
+      return retrySaga(context, command);
+    case "resolve_step":
+      return resolveStep(context, command);
+    case "replace_participant":
+      return replaceParticipant(context, command);
     default:
       return unknownCommand(command);
   }

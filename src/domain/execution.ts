@@ -93,7 +93,7 @@ export function applyEvent(state: ExecutionState, event: ExecutionEvent): void {
       state.enlisted = [...state.enlisted, { name: event.stepPath, step: event.payload.step, selfDriven: event.payload.selfDriven === true }];
       return;
     case "operator_acted":
-      applyOperator(state, event.payload);
+      applyOperator(state, event.payload, event.at);
       return;
     case "anomaly": {
       const run = state.steps.get(event.stepPath);
@@ -282,10 +282,18 @@ function applySagaState(state: ExecutionState, payload: EventPayloads["saga_stat
 }
 
 /** What an operator changed that is no event of a step. */
-function applyOperator(state: ExecutionState, { action, result }: EventPayloads["operator_acted"]): void {
+function applyOperator(state: ExecutionState, { action, result }: EventPayloads["operator_acted"], at: number): void {
   if (action !== "replace_participant" || !isJsonObject(result)) return;
   const { from, to } = result;
-  if (typeof from === "string" && typeof to === "string") state.enlisted = replaceParticipant(state.enlisted, from, to);
+  if (typeof from !== "string" || typeof to !== "string") return;
+  const before = state.enlisted;
+  state.enlisted = replaceParticipant(before, from, to);
+  // What waits for another try at the old address is tried at the new one at once.
+  for (const [index, { name }] of before.entries()) {
+    const run = state.steps.get(name);
+    if (!run || state.enlisted[index] === before[index]) continue;
+    for (const waiting of [run, run.undo, run.confirm]) if (waiting?.wakeAt !== undefined && run.status !== "waiting") waiting.wakeAt = at;
+  }
 }
 
 function applyEnd(state: ExecutionState, payload: EventPayloads["execution_ended"], at: number): void {

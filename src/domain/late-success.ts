@@ -15,9 +15,22 @@ export function lateSuccess(context: SettleContext, run: StepRun, request: Repor
   const { state, now: at } = context;
   const { path: stepPath, attempt, outcome } = request;
   if (outcome.kind !== "succeeded") return staleToken({ state, run, request });
-  if (isTerminal(state.status)) return afterTheEnd(context, run, request);
+  const undoes = context.revision.definition.stepsByName.get(run.name)?.compensation?.step !== undefined;
+  if (isTerminal(state.status) && !(undoes && state.turn && state.saga === "compensated")) return afterTheEnd(context, run, request);
   const details = { attempt, decided: run.status };
+  const reopened: NewEvent[] = isTerminal(state.status)
+    ? [
+        {
+          type: "execution_reopened",
+          at,
+          stepPath: "",
+          attempt: 0,
+          payload: { from: state.status, reason: `${stepPath} turned out to have succeeded`, evidence: stepPath },
+        },
+      ]
+    : [];
   const events: NewEvent[] = [
+    ...reopened,
     { type: "anomaly", at, stepPath, attempt, payload: { kind: "late_success", message: `${stepPath} succeeded after it was decided ${run.status}`, details } },
     { type: "step_succeeded", at, stepPath, attempt, payload: { result: outcome.result, late: true } },
   ];

@@ -5,7 +5,8 @@
 import type { Json, JsonObject } from "../base/json.ts";
 import type { ExecutionState } from "./execution-state.ts";
 import type { Failure } from "./failure.ts";
-import { type EndReason, type ExecutionStatus, isTerminal, type SagaStatus } from "./states.ts";
+import { addressesOf } from "./saga-address.ts";
+import { type EndReason, type ExecutionStatus, isStepOver, isTerminal, type SagaStatus } from "./states.ts";
 
 /** What an execution's row says after a batch of events. */
 export interface ExecutionRow {
@@ -31,6 +32,10 @@ export interface ExecutionRow {
   readonly rerunOf?: string;
   readonly parentExecutionId?: string;
   readonly rootExecutionId?: string;
+  /** Only where steps joined: addresses of their participants, and how many have no final outcome. */
+  readonly joined?: { readonly participants: readonly string[]; readonly openSteps: number };
+  /** When whoever started a saga is to hear of its end. */
+  readonly noticeAt?: number;
 }
 
 /** `isReleased`: it leaves memory, until `wakeAt` or until something from outside comes. */
@@ -54,5 +59,12 @@ export function executionRow(state: ExecutionState, wakeAt?: number, isReleased 
     ...(rerunOf === undefined ? {} : { rerunOf }),
     ...(parentExecutionId === undefined ? {} : { parentExecutionId }),
     ...(rootExecutionId === undefined ? {} : { rootExecutionId }),
+    ...(state.enlisted.length === 0 ? {} : { joined: joinedOf(state) }),
+    ...(state.endedAt !== undefined && state.info?.saga?.checkBack ? { noticeAt: state.endedAt } : {}),
   };
+}
+
+function joinedOf({ enlisted, steps }: ExecutionState): NonNullable<ExecutionRow["joined"]> {
+  const open = enlisted.filter(({ name }) => !isStepOver(steps.get(name)?.status));
+  return { participants: [...new Set(enlisted.flatMap(({ step }) => addressesOf(step)))], openSteps: open.length };
 }

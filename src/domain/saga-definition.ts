@@ -14,9 +14,10 @@ import { anySlot } from "./secret-slots.ts";
 import type { StepTypeSpec, StepTypes } from "./step-type.ts";
 
 /** What its caller carries out: an effect of which only the outcome comes here. */
-const selfDriven: StepTypeSpec = {
+export const selfDrivenStep: StepTypeSpec = {
   type: selfDrivenType,
   nature: "effect",
+  reportedFrom: "caller",
   fields: { input: { as: "template" } },
   startToCloseMs: 5 * 60_000,
   startToCloseMsMax: 86_400_000,
@@ -24,7 +25,7 @@ const selfDriven: StepTypeSpec = {
 
 /** The step types that a joined step may be made of. */
 export function sagaStepTypes(stepTypes: StepTypes): StepTypes {
-  return new Map([...stepTypes, [selfDrivenType, selfDriven]]);
+  return new Map([...stepTypes, [selfDrivenType, selfDrivenStep]]);
 }
 
 /** The base of a standalone saga. */
@@ -96,11 +97,6 @@ function compileStep(source: JsonObject, stepTypes: StepTypes, retry: RetryPolic
     throw new Error(`step ${String(source["name"])} does not parse: ${report.violations[0]?.field} ${report.violations[0]?.description}`);
   }
   return step;
-}
-
-/** Paths of steps whose caller carries them out. */
-export function isSelfDriven(step: Step): boolean {
-  return step.type === selfDrivenType;
 }
 
 /** The steps that joined, in the order of their stages; self-driven ones last. */

@@ -32,7 +32,8 @@ export function definitionStepOf(step: JsonObject, selfDriven: boolean): JsonObj
   return present({
     name,
     ...actionStep,
-    retry_policy: action_retry,
+    // Nobody can be called again: what its caller reports, or its silence, is final.
+    retry_policy: selfDriven ? { maximum_attempts: 1 } : action_retry,
     timeouts: present({
       start_to_close: times["start_to_close"],
       heartbeat: times["heartbeat"],

@@ -45,6 +45,13 @@ export function checkSecretRefs(spec: StepTypeSpec, config: JsonObject, slots: S
   }
 }
 
+/** Slots that a configuration names. */
+export function secretSlotsOf(spec: StepTypeSpec, config: JsonObject): string[] {
+  return (spec.secretRefs ?? []).flatMap((pattern) =>
+    valuesAt(config, pattern.split("."), "").flatMap(({ value }) => (isJsonObject(value) && typeof value["slot"] === "string" ? value["slot"] : [])),
+  );
+}
+
 /** The values that a pattern such as `auth.basic.password` or `secret_headers.*` leads to. */
 function valuesAt(value: Json | undefined, pattern: readonly string[], path: string): { readonly path: string; readonly value: Json }[] {
   const [key, ...rest] = pattern;

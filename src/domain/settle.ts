@@ -114,6 +114,8 @@ export function settleUndo(context: SettleContext, target: AttemptTarget, outcom
   const { state, now: at } = context;
   const { step, path: stepPath, attempt } = target;
   const undo = state.steps.get(stepPath)?.undo;
+  // An operator was quicker.
+  if (undo?.status === "resolved" || undo?.abandoned) return [];
   const compensation = step.compensation;
   // 410 Gone on an undo: there is nothing left to take back.
   const gone = outcome.kind === "failed" && outcome.failure.name === "HTTP.410";
@@ -156,6 +158,7 @@ export function settleConfirm(context: SettleContext, target: AttemptTarget, out
   const { step, path: stepPath, attempt } = target;
   const { confirmation } = step;
   const confirm = state.steps.get(stepPath)?.confirm;
+  if (confirm?.status === "resolved" || confirm?.abandoned) return [];
   if (outcome.kind === "succeeded") {
     const events: NewEvent[] = [{ type: "confirmation_succeeded", at, stepPath, attempt, payload: { result: outcome.result } }];
     if (state.saga === "stuck") events.push(sagaEvent(at, { state: "completing" }));

@@ -65,3 +65,9 @@ const terminal: ReadonlySet<string> = new Set(terminalExecutionStates);
 export function isTerminal(status: ExecutionStatus): status is TerminalExecutionStatus {
   return terminal.has(status);
 }
+
+const openSteps: ReadonlySet<string> = new Set<StepStatus>(["pending", "queued", "running", "waiting", "retrying"]);
+/** Its action has a final outcome. A step that has not begun is not over. */
+export function isStepOver(status: StepStatus | undefined): boolean {
+  return status !== undefined && !openSteps.has(status);
+}

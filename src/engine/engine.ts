@@ -184,7 +184,8 @@ export class Engine {
     const revision = await this.#options.definitions.of(state);
     const refused = applyCommand({ state, revision, now: this.#options.now() }, command);
     if (refused instanceof AppError) throw refused;
-    return refused instanceof Answered && refused.events.length === 0 ? refused.answer : undefined;
+    const { events, answer } = refused instanceof Answered ? refused : { events: refused, answer: {} };
+    return events.length === 0 ? answer : undefined;
   }
 
   async #claimForever(): Promise<void> {

@@ -9,6 +9,7 @@ import type { ExecutionRecord } from "../store/execution-row.ts";
 const followed: ReadonlySet<string> = new Set([
   "states",
   "sagaStates",
+  "id",
   "workflowId",
   "workflowName",
   "revision",
@@ -25,7 +26,7 @@ export function checkFollowed(filter: ExecutionFilter): void {
     if (followed.has(field)) continue;
     throw new AppError(
       "FEATURE_DISABLED",
-      "a stream is filtered by state, saga_state, workflow_id, workflow_name, revision, execution_key, correlation_id, parent_execution_id, priority and labels only; leave the rest out and filter its events",
+      "a stream is filtered by id, state, saga_state, workflow_id, workflow_name, revision, execution_key, correlation_id, parent_execution_id, priority and labels only; leave the rest out and filter its events",
       { metadata: { field } },
     );
   }
@@ -40,8 +41,9 @@ export function matchesExecution(filter: ExecutionFilter, execution: ExecutionRe
 
 /** Whether it matches in all that never changes. */
 export function matchesIdentity(filter: ExecutionFilter, execution: ExecutionRecord): boolean {
-  const { workflowId, workflowName, revision, executionKey, correlationId, parentId, priority, labels } = filter;
+  const { id, workflowId, workflowName, revision, executionKey, correlationId, parentId, priority, labels } = filter;
   return (
+    (id === undefined || execution.id === id) &&
     (workflowId === undefined || execution.workflowId === workflowId) &&
     (workflowName === undefined || matchesText(workflowName, execution.workflowName)) &&
     (revision === undefined || execution.revision === revision) &&

@@ -50,7 +50,7 @@ const eventsPerTurnMax = 100;
 const makers = { act: stepEvents, undo: undoEvents, confirm: confirmEvents } as const;
 const settlers = { action: settleAction, compensate: settleUndo, confirm: settleConfirm } as const;
 
-const endsStep: ReadonlySet<string> = new Set(["step_succeeded", "step_failed", "step_skipped"]);
+const endsStep: ReadonlySet<string> = new Set(["step_succeeded", "step_failed", "step_skipped", "step_canceled"]);
 
 interface News {
   readonly take: () => void;

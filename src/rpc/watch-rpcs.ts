@@ -64,7 +64,7 @@ export function watchRpcs(parts: RpcParts): Pick<ServiceImpl<typeof WorkflowServ
   };
 }
 
-async function definitionOf(parts: RpcParts, state: ExecutionState): Promise<Definition | undefined> {
+export async function definitionOf(parts: RpcParts, state: ExecutionState): Promise<Definition | undefined> {
   return state.info && (await parts.definitions.of(state)).definition;
 }
 
@@ -104,7 +104,7 @@ function snapshotMessage(parts: RpcParts, state: ExecutionState): Promise<Execut
   return message;
 }
 
-function eventMessage(executionId: string, event: ExecutionEvent): ExecutionEventMessage {
+export function eventMessage(executionId: string, event: ExecutionEvent): ExecutionEventMessage {
   let message = eventMessages.get(event);
   if (!message) {
     message = fitEvent(eventToMessage(executionId, event));
@@ -129,8 +129,8 @@ function manyItem(parts: RpcParts, item: ManyItem): WatchExecutionsResponse["ite
 }
 
 /** Resume tokens of one stream: sealed moments, bound to tenant and filter as page tokens are. */
-function resumeTokens(parts: RpcParts, { tenantId }: Caller, filter: string) {
-  const scope = { tenantId, method: "WorkflowService/WatchExecutions", filterHash: listingHash(filter) };
+export function resumeTokens(parts: RpcParts, { tenantId }: Caller, filter: string, method = "WorkflowService/WatchExecutions") {
+  const scope = { tenantId, method, filterHash: listingHash(filter) };
   let written: { readonly resumeAt: number; readonly token: string } | undefined;
   return {
     read(token: string): number | undefined {

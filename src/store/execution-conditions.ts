@@ -35,6 +35,12 @@ export interface ExecutionConditions {
   readonly priority?: number;
   readonly labels?: Readonly<Record<string, string>>;
   readonly times?: readonly TimeRange[];
+  /** One execution. */
+  readonly uuid?: string;
+  /** Address of a participant of its saga. */
+  readonly participant?: string;
+  /** Has not ended. */
+  readonly open?: boolean;
 }
 
 /** PAUSED is shown where nothing stronger is going on. */
@@ -84,6 +90,13 @@ export function whereOf(tenantId: string, conditions: ExecutionConditions, befor
   add("revision", conditions.revision, (place) => `e.revision = ${place}::numeric`);
   add("priority", conditions.priority, (place) => `e.priority = ${place}::numeric`);
   add("labels", conditions.labels && JSON.stringify(conditions.labels), (place) => `e.labels @> ${place}::jsonb`);
+  add("id", conditions.uuid, (place) => `e.id = ${place}`);
+  // The condition of the partial index, besides.
+  add("participant", conditions.participant && [conditions.participant], (place) => `i.participants <> '{}' and i.participants @> ${place}::text[]`);
+  if (conditions.open) {
+    shape.push("open");
+    parts.push("e.end_time is null and i.end_time is null");
+  }
   for (const { field, operator, at } of conditions.times ?? []) {
     add(`${field}${operator}`, new Date(at), (place) => `e.${field} ${operator} ${place}::timestamptz`);
   }

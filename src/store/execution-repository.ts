@@ -22,7 +22,8 @@ import { listExecutions } from "./sql/list-executions.ts";
 import { isStorable } from "./storable.ts";
 
 /** Ids in text form; all that is given must hold. */
-export interface ExecutionFilter extends Omit<ExecutionConditions, "workflowUuid" | "parentUuid"> {
+export interface ExecutionFilter extends Omit<ExecutionConditions, "workflowUuid" | "parentUuid" | "uuid"> {
+  readonly id?: string;
   readonly workflowId?: string;
   readonly parentId?: string;
 }
@@ -127,12 +128,18 @@ export function createExecutionRepository(database: Pick<Database, "pool">): Exe
 
 /** Undefined: nothing can match, because it names what cannot exist here. */
 /** The filter with plain uuids; undefined when no execution can match it. */
-export function conditionsOf({ workflowId, parentId, ...rest }: ExecutionFilter): ExecutionConditions | undefined {
+export function conditionsOf({ id, workflowId, parentId, ...rest }: ExecutionFilter): ExecutionConditions | undefined {
+  const uuid = id === undefined ? undefined : parseId("execution", id);
   const workflowUuid = workflowId === undefined ? undefined : parseId("workflow", workflowId);
   const parentUuid = parentId === undefined ? undefined : parseId("execution", parentId);
-  const foreign = (workflowId !== undefined && !workflowUuid) || (parentId !== undefined && !parentUuid);
+  const foreign = (id !== undefined && !uuid) || (workflowId !== undefined && !workflowUuid) || (parentId !== undefined && !parentUuid);
   if (foreign || !isStorable(rest)) return undefined;
-  return { ...rest, ...(workflowUuid === undefined ? {} : { workflowUuid }), ...(parentUuid === undefined ? {} : { parentUuid }) };
+  return {
+    ...rest,
+    ...(uuid === undefined ? {} : { uuid }),
+    ...(workflowUuid === undefined ? {} : { workflowUuid }),
+    ...(parentUuid === undefined ? {} : { parentUuid }),
+  };
 }
 
 function parseReference(reference: string): ExecutionReference | undefined {

@@ -38,6 +38,10 @@ export interface ExecutionRecord {
   readonly createdAt: number;
   readonly startedAt: number | undefined;
   readonly endedAt: number | undefined;
+  /** Of a saga whose steps joined: how many have no final outcome. */
+  readonly openSteps?: number;
+  /** When it turns back by itself. */
+  readonly expiresAt?: number | undefined;
 }
 
 export interface ExecutionRow {
@@ -68,13 +72,15 @@ export interface ExecutionRow {
   readonly createTime: Date;
   readonly startTime: Date | null;
   readonly endTime: Date | null;
+  readonly openSteps?: number | null;
+  readonly expireTime?: Date | null;
 }
 /** Without the payloads; `e` is the execution, `i` its saga view. */
 export const executionColumns = `e.id, e.workflow_id as "workflowId", e.workflow_name as "workflowName", e.revision, e.state, i.state as "sagaState",
   e.end_reason as "endReason", e.failure, e.failed_step as "failedStep", coalesce(e.standing_effects, '{}') as "standingEffects", e.execution_key as "executionKey",
   e.request_id as "requestId", e.correlation_id as "correlationId", e.labels, e.priority, e.paused, e.parent_execution_id as "parentExecutionId",
   e.rerun_of as "rerunOf", e.traceparent, e.last_sequence as "lastSequence", e.wake_at as "wakeAt", e.create_time as "createTime",
-  e.start_time as "startTime", e.end_time as "endTime"`;
+  e.start_time as "startTime", e.end_time as "endTime", i.open_steps as "openSteps", i.expire_time as "expireTime"`;
 
 export function toExecution(row: ExecutionRow): ExecutionRecord {
   return {
@@ -105,6 +111,8 @@ export function toExecution(row: ExecutionRow): ExecutionRecord {
     createdAt: row.createTime.getTime(),
     startedAt: row.startTime?.getTime(),
     endedAt: row.endTime?.getTime(),
+    openSteps: row.openSteps ?? 0,
+    expiresAt: row.expireTime?.getTime(),
   };
 }
 

@@ -10,6 +10,7 @@ import { AuditLevel, policy, RateClass } from "#gen/pyairtable/api/v1/options_pb
 import { ExecutionEventSchema } from "#gen/pyairtable/workflow/v1/event_pb.js";
 import { EndReasonSchema, ExecutionStateSchema, OperationStateSchema, SagaStateSchema, StepStateSchema } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import { ErrorReasonSchema } from "#gen/pyairtable/workflow/v1/failure_pb.js";
+import { FileService } from "#gen/pyairtable/workflow/v1/file_service_pb.js";
 import { CompensationKindSchema } from "#gen/pyairtable/workflow/v1/policy_pb.js";
 import { SagaCoordinationService } from "#gen/pyairtable/workflow/v1/saga_coordination_service_pb.js";
 import { SagaParticipant } from "#gen/pyairtable/workflow/v1/saga_participant_pb.js";
@@ -21,7 +22,7 @@ import { eventTypes } from "../../src/domain/events.ts";
 import { compensationKinds, endReasons, executionStates, operationStates, sagaStates, stepStates } from "../../src/domain/states.ts";
 
 const validator = createValidator();
-const services = [TemplateService, WorkflowService, SagaCoordinationService, SagaParticipant, SecretService];
+const services = [TemplateService, WorkflowService, SagaCoordinationService, SagaParticipant, SecretService, FileService];
 const methods: readonly DescMethod[] = services.flatMap((service) => service.methods);
 
 /** Every message of ours that the rpcs reach, directly or nested. */
@@ -163,7 +164,7 @@ describe("every rpc", () => {
       expect(scopes.length > 0 || open).toBe(true);
       for (const scope of scopes)
         expect(scope).toMatch(
-          /^((templates|workflows|executions|sagas):read|(templates|workflows|sagas):write|executions:(start|control|operate)|sagas:operate|tasks:work|secrets:write)$/,
+          /^((templates|workflows|executions|sagas):read|(templates|workflows|sagas):write|executions:(start|control|operate)|sagas:operate|tasks:work|secrets:write|files:(read|write))$/,
         );
       expect(rateClass).not.toBe(RateClass.UNSPECIFIED);
       expect(audit).not.toBe(AuditLevel.UNSPECIFIED);
@@ -185,7 +186,7 @@ describe("every rpc", () => {
     // These carry tokens, or a whole StartExecutionRequest, that do the same.
     expect(unnamed).toEqual(["StartExecutionAndWatch", "ReportStep", "BatchReportSteps"]);
     for (const method of methods) {
-      const reads = /^(List|Get|Count|Watch|Wait|Diff|Resolve(?!Step)|Preview|Export|Explain|Validate|Test|Query)/.test(method.name);
+      const reads = /^(List|Get|Count|Watch|Wait|Diff|Resolve(?!Step)|Preview|Export|Explain|Validate|Test|Query|Read)/.test(method.name);
       expect([method.name, method.idempotency === Idempotency.NO_SIDE_EFFECTS]).toEqual([method.name, reads]);
     }
   });

@@ -28,7 +28,7 @@ export interface RequestIdOptions {
 }
 
 /** They keep their request ids themselves. */
-const ownIds: ReadonlySet<string> = new Set(["StartExecution", "StartExecutionAndWatch", "BatchStartExecutions", "RerunExecution"]);
+const ownIds: ReadonlySet<string> = new Set(["StartExecution", "StartExecutionAndWatch", "BatchStartExecutions", "RerunExecution", "StartSaga"]);
 const renewMs = 2_000;
 /** How often a twin looks for the answer it waits for. */
 const lookMs = 50;
@@ -118,7 +118,7 @@ function fingerprintOf(request: UnaryRequest, key: Uint8Array): Buffer {
 }
 
 /** A bare or a quoted key, of the form that a request id has. */
-function idInHeader(header: Headers): string | undefined {
+export function idInHeader(header: Headers): string | undefined {
   const text = header.get("idempotency-key")?.trim();
   if (text === undefined || text === "") return undefined;
   const id = text.startsWith('"') && text.endsWith('"') && text.length >= 2 ? text.slice(1, -1) : text;

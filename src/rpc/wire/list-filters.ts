@@ -71,11 +71,6 @@ const templateFields: FilterFields = {
 
 export function executionFilterOf(text: string): ExecutionFilter {
   const terms = termsOf(text, executionFields);
-  const times = terms.flatMap(({ field, operator, values }) =>
-    (field === "create_time" || field === "start_time" || field === "end_time") && operator !== ":"
-      ? ({ field, operator, at: Number(values[0].value) } as const)
-      : [],
-  );
   return present({
     states: wordsLeft<ExecutionStatus>(terms, executionStates),
     sagaStates: wordsLeft<SagaStatus>(terms, sagaStates, "saga_state"),
@@ -90,8 +85,50 @@ export function executionFilterOf(text: string): ExecutionFilter {
     failureName: oneMatch(terms, "failure.reason"),
     failedStep: oneMatch(terms, "failed_step"),
     labels: labelsOf(terms),
-    times: times.length > 0 ? times : undefined,
+    times: timesOf(terms),
   });
+}
+
+const sagaFields: FilterFields = {
+  id: exact,
+  state: { kind: "enum", operators: ["=", "!="], words: sagaStateWords },
+  end_reason: { kind: "enum", operators: ["=", "!="], words: endReasonWords },
+  stuck: { kind: "bool", operators: ["=", "!="], valuesMax: 1 },
+  participant: exact,
+  workflow_name: matching,
+  execution_key: exact,
+  correlation_id: exact,
+  create_time: moment,
+  end_time: moment,
+  labels,
+};
+
+/** The filter of sagas: their states are those of the saga view. */
+export function sagaFilterOf(text: string): ExecutionFilter {
+  const terms = termsOf(text, sagaFields);
+  const states = wordsLeft<SagaStatus>(terms, sagaStates);
+  const stuck = only(terms, "stuck");
+  const isStuck = stuck && stuck.values[0].value !== stuck.negated;
+  return present({
+    id: oneText(terms, "id"),
+    sagaStates: isStuck === undefined ? states : (states ?? [...sagaStates]).filter((state) => (state === "stuck") === isStuck),
+    endReasons: wordsLeft<EndReason>(terms, endReasons, "end_reason"),
+    participant: oneText(terms, "participant"),
+    workflowName: oneMatch(terms, "workflow_name"),
+    executionKey: oneText(terms, "execution_key"),
+    correlationId: oneText(terms, "correlation_id"),
+    labels: labelsOf(terms),
+    times: timesOf(terms),
+  });
+}
+
+function timesOf(terms: readonly FilterTerm[]): ExecutionFilter["times"] {
+  const times = terms.flatMap(({ field, operator, values }) =>
+    (field === "create_time" || field === "start_time" || field === "end_time") && operator !== ":"
+      ? ({ field, operator, at: Number(values[0].value) } as const)
+      : [],
+  );
+  return times.length > 0 ? times : undefined;
 }
 
 const stepFields: FilterFields = {
@@ -149,6 +186,10 @@ export function workflowFilterOf(text: string): WorkflowFilter {
 }
 
 export function secretFilterOf(text: string): { readonly name: NameMatch | undefined } {
+  return { name: oneName(termsOf(text, { name: named })) };
+}
+
+export function fileFilterOf(text: string): { readonly name: NameMatch | undefined } {
   return { name: oneName(termsOf(text, { name: named })) };
 }
 

@@ -4,7 +4,7 @@ import type { ExecutionStep } from "#gen/pyairtable/workflow/v1/execution_pb.js"
 import { type Saga, SagaSchema, type SagaSnapshot, SagaSnapshotSchema } from "#gen/pyairtable/workflow/v1/saga_pb.js";
 import type { Definition } from "../../domain/definition.ts";
 import type { ExecutionState } from "../../domain/execution-state.ts";
-import type { StepStatus } from "../../domain/states.ts";
+import { isStepOver } from "../../domain/states.ts";
 import type { ExecutionRecord } from "../../store/execution-row.ts";
 import { endReasonWords, sagaStateWords } from "./enums.ts";
 import { snapshotStepsMax, standingEffectsMax } from "./execution.ts";
@@ -45,7 +45,7 @@ export function sagaFromState(state: ExecutionState, definition?: Definition, vi
     endReason: endReasonWords.valueOf(state.endReason ?? state.turn?.reason),
     paused: state.paused,
     correlationId: state.info?.correlationId ?? "",
-    openSteps: [...state.steps.values()].filter(({ status }) => openStatuses.has(status)).length,
+    openSteps: openStepsOf(state),
     steps: view === "full" ? stepsInOrder(state, definition) : [],
     standingEffects: state.standingEffects.slice(0, standingEffectsMax),
     failure: failureToMessage(state.stuck ?? state.failure),
@@ -60,11 +60,16 @@ export function sagaSnapshotFromState(state: ExecutionState, definition?: Defini
   return create(SagaSnapshotSchema, { saga: sagaFromState(state, definition), sequence: BigInt(state.sequence) });
 }
 
-/** The action has no final outcome yet. */
-const openStatuses: ReadonlySet<StepStatus> = new Set<StepStatus>(["pending", "queued", "running", "waiting", "retrying"]);
+/** Steps whose action has no final outcome yet; one that joined counts before it begins. */
+function openStepsOf(state: ExecutionState): number {
+  const begun = [...state.steps.values()].filter(({ status }) => !isStepOver(status)).length;
+  return begun + state.enlisted.filter(({ name }) => !state.steps.has(name)).length;
+}
 
 function stepsInOrder(state: ExecutionState, definition: Definition | undefined): ExecutionStep[] {
+  // Those that joined are part of it before they begin.
+  const joined = new Set(state.enlisted.map(({ name }) => name));
   return stepsFromState(state, definition)
-    .filter(({ path }) => state.steps.has(path))
+    .filter(({ path }) => state.steps.has(path) || joined.has(path))
     .slice(0, snapshotStepsMax);
 }

@@ -6,6 +6,7 @@ import { type StepAttempt as StepAttemptMessage, StepAttemptSchema } from "#gen/
 import type { StepAttempt } from "../../domain/attempts.ts";
 import type { Definition, Step } from "../../domain/definition.ts";
 import type { ExecutionState, StepRun } from "../../domain/execution-state.ts";
+import { joinedSteps } from "../../domain/saga-definition.ts";
 import { compensationKindWords, operationStateWords, stepStateWords } from "./enums.ts";
 import { failureToMessage } from "./failure.ts";
 import { timestampOf } from "./time.ts";
@@ -23,7 +24,7 @@ export function stepsFromState(state: ExecutionState, definition?: Definition, v
   const runs = [...state.steps.values()];
   if (!definition) return runs.map((run) => runToMessage(run, undefined, view));
   const runsByName = Map.groupBy(runs, ({ name }) => name);
-  const steps = [...definition.steps].flatMap(withNested);
+  const steps = [...definition.steps.flatMap(withNested), ...joinedSteps(definition)];
   return [
     ...steps.flatMap((step) => runsByName.get(step.name)?.map((run) => runToMessage(run, step, view)) ?? pendingToMessage(step)),
     ...runs.filter(({ name }) => !definition.stepsByName.has(name)).map((run) => runToMessage(run, undefined, view)),
@@ -70,7 +71,7 @@ function runToMessage(run: StepRun, step: Step | undefined, view: WireView): Exe
     nextAttemptTime: timestampOf(nextAttemptAt(run)),
     actionState: operationStateWords.valueOf(run.action),
     compensationState: operationStateWords.valueOf(run.undo?.status ?? "none"),
-    confirmationState: operationStateWords.valueOf("none"),
+    confirmationState: operationStateWords.valueOf(run.confirm?.status ?? "none"),
     kind: compensationKindWords.valueOf(step?.kind),
     compensationFailure: failureToMessage(run.undo?.failure),
   });

@@ -4,6 +4,8 @@ import { EventWait } from "./event-wait.ts";
 import { ExecutionCommand } from "./execution-command.ts";
 import { ExecutionEvent } from "./execution-event.ts";
 import { ExecutionOutbox } from "./execution-outbox.ts";
+import { File } from "./file.ts";
+import { FileChunk } from "./file-chunk.ts";
 import { IdempotencyKey } from "./idempotency-key.ts";
 import { Replica } from "./replica.ts";
 import { Secret } from "./secret.ts";
@@ -50,4 +52,6 @@ export const allEntities = [
   TemplateUsageCursor,
   Task,
   TaskWorker,
+  File,
+  FileChunk,
 ] as const;

@@ -5,6 +5,10 @@ import { sagaStates } from "../../domain/states.ts";
 export const workflowInstanceSchema = defineEntity({
   name: "WorkflowInstance",
   tableName: "workflow_instances",
+  indexes: [
+    { name: "workflow_instances_participants_idx", properties: ["tenantId", "id"], where: "participants <> '{}' and end_time is null" },
+    { name: "workflow_instances_notice_idx", properties: ["noticeAt"], where: "notice_at is not null" },
+  ],
   properties: {
     tenantId: p.text().primary(),
     id: p.uuid().primary(),
@@ -12,10 +16,12 @@ export const workflowInstanceSchema = defineEntity({
     endReason: p.text().nullable(),
     paused: p.boolean().default(false),
     openSteps: p.integer().default(0),
+    participants: p.array().columnType("text[]").default([]),
     expireTime: p.datetime(3).nullable(),
     createTime: p.datetime(3),
     updateTime: p.datetime(3),
     endTime: p.datetime(3).nullable(),
+    noticeAt: p.datetime(3).nullable(),
   },
 });
 

@@ -91,6 +91,10 @@ const projected = `r (state text, end_reason text, failure json, failed_step tex
   paused boolean, last_sequence int, start_time timestamptz, end_time timestamptz, wake_at timestamptz, revision int, input json, rerun_of uuid,
   parent uuid, root uuid)`;
 
+/** What a saga's row takes from it. */
+const projectedSaga = `r (saga text, end_reason text, paused boolean, expire_time timestamptz, end_time timestamptz, participants text[], open_steps int,
+  notice_at timestamptz)`;
+
 /** Rows of an execution that turned out to exist already are not written. */
 function unlessExisting(alias: string, hasStarts: boolean): string {
   return hasStarts ? `where not ${alias}.first or ${alias}.execution_id in (select id from started)` : "";
@@ -113,9 +117,10 @@ const statements: Record<Part, (source: Source, hasStarts: boolean) => string[]>
       from fence f, ${source("s")}, json_to_record(s.projection::json) as ${projected}
       on conflict do nothing returning id)`,
     `started_sagas as (
-      insert into workflow_instances (tenant_id, id, state, end_reason, paused, expire_time, create_time, update_time, end_time)
-      select s.tenant_id, s.id, r.saga, r.end_reason, r.paused, r.expire_time, s.create_time, coalesce(r.end_time, s.create_time), r.end_time
-      from ${source("s")}, json_to_record(s.projection::json) as r (saga text, end_reason text, paused boolean, expire_time timestamptz, end_time timestamptz)
+      insert into workflow_instances (tenant_id, id, state, end_reason, paused, expire_time, create_time, update_time, end_time, participants, open_steps, notice_at)
+      select s.tenant_id, s.id, r.saga, r.end_reason, r.paused, r.expire_time, s.create_time, coalesce(r.end_time, s.create_time), r.end_time,
+        coalesce(r.participants, '{}'), coalesce(r.open_steps, 0), r.notice_at
+      from ${source("s")}, json_to_record(s.projection::json) as ${projectedSaga}
       where s.id in (select id from started))`,
   ],
   changes: (source) => [
@@ -129,10 +134,12 @@ const statements: Record<Part, (source: Source, hasStarts: boolean) => string[]>
       where e.tenant_id = c.tenant_id and e.id = c.id and coalesce(e.owner = f.id, false))`,
     `changed_sagas as (
       update workflow_instances i set state = r.saga, end_reason = r.end_reason, paused = r.paused,
-        update_time = coalesce(r.end_time, now()), end_time = r.end_time, expire_time = coalesce(r.expire_time, i.expire_time)
-      from fence f, ${source("c")}, json_to_record(c.projection::json) as r (saga text, end_reason text, paused boolean, end_time timestamptz,
-        expire_time timestamptz)
-      where i.tenant_id = c.tenant_id and i.id = c.id and (i.state, i.paused, i.end_reason) is distinct from (r.saga, r.paused, r.end_reason))`,
+        update_time = coalesce(r.end_time, now()), end_time = r.end_time, expire_time = coalesce(r.expire_time, i.expire_time),
+        participants = coalesce(r.participants, i.participants), open_steps = coalesce(r.open_steps, i.open_steps), notice_at = r.notice_at
+      from fence f, ${source("c")}, json_to_record(c.projection::json) as ${projectedSaga}
+      where i.tenant_id = c.tenant_id and i.id = c.id and ((i.state, i.paused, i.end_reason) is distinct from (r.saga, r.paused, r.end_reason)
+        or (r.participants is not null and (i.open_steps, i.expire_time, i.participants) is distinct from (r.open_steps, r.expire_time, r.participants))
+        or i.expire_time < r.expire_time))`,
   ],
   events: (source, hasStarts) => [`ledger as (${insertEvents(source, hasStarts)})`],
   waits: (source, hasStarts) => [

@@ -1,6 +1,7 @@
 /** The service as a sibling on Connect-ES sees it: generated clients over gRPC, and bare JSON over HTTP for curl users. */
 import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
+import { FileService } from "#gen/pyairtable/workflow/v1/file_service_pb.js";
 import { SagaCoordinationService } from "#gen/pyairtable/workflow/v1/saga_coordination_service_pb.js";
 import { SecretService } from "#gen/pyairtable/workflow/v1/secret_service_pb.js";
 import { TaskService } from "#gen/pyairtable/workflow/v1/task_service_pb.js";
@@ -13,6 +14,7 @@ export interface Clients {
   readonly sagas: Client<typeof SagaCoordinationService>;
   readonly secrets: Client<typeof SecretService>;
   readonly tasks: Client<typeof TaskService>;
+  readonly files: Client<typeof FileService>;
 }
 
 export interface Target {
@@ -29,6 +31,7 @@ export function connect({ url, apiKey }: Target, headers: Readonly<Record<string
     sagas: createClient(SagaCoordinationService, transport),
     secrets: createClient(SecretService, transport),
     tasks: createClient(TaskService, transport),
+    files: createClient(FileService, transport),
   };
 }
 

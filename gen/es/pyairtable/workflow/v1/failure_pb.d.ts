@@ -278,6 +278,13 @@ export enum ErrorReason {
   STEP_PAYLOAD_MISMATCH = 128,
 
   /**
+   * INVALID_ARGUMENT: The bytes that arrived have another digest than was announced.
+   *
+   * @generated from enum value: ERROR_REASON_FILE_DIGEST_MISMATCH = 129;
+   */
+  FILE_DIGEST_MISMATCH = 129,
+
+  /**
    * NOT_FOUND: No such template in this tenant.
    *
    * @generated from enum value: ERROR_REASON_TEMPLATE_NOT_FOUND = 200;
@@ -339,6 +346,13 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_SECRET_NOT_FOUND = 208;
    */
   SECRET_NOT_FOUND = 208,
+
+  /**
+   * NOT_FOUND: No such file in this tenant, or its time is over.
+   *
+   * @generated from enum value: ERROR_REASON_FILE_NOT_FOUND = 209;
+   */
+  FILE_NOT_FOUND = 209,
 
   /**
    * ALREADY_EXISTS: Another resource of this tenant has that name.
@@ -647,6 +661,27 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_EXECUTION_FAILED = 719;
    */
   EXECUTION_FAILED = 719,
+
+  /**
+   * FAILED_PRECONDITION: The file is complete; it takes no more chunks.
+   *
+   * @generated from enum value: ERROR_REASON_FILE_NOT_UPLOADING = 730;
+   */
+  FILE_NOT_UPLOADING = 730,
+
+  /**
+   * FAILED_PRECONDITION: The file's upload has not been completed.
+   *
+   * @generated from enum value: ERROR_REASON_FILE_NOT_READY = 731;
+   */
+  FILE_NOT_READY = 731,
+
+  /**
+   * FAILED_PRECONDITION: The chunk does not begin where the file ends, and is not there already.
+   *
+   * @generated from enum value: ERROR_REASON_FILE_OFFSET_CONFLICT = 732;
+   */
+  FILE_OFFSET_CONFLICT = 732,
 }
 
 /**

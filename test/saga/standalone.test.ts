@@ -1,0 +1,91 @@
+import { describe, expect, it } from "vitest";
+import { EndReason, OperationState, SagaState, StepState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
+import { CompensationKind } from "#gen/pyairtable/workflow/v1/policy_pb.js";
+import type { Saga } from "#gen/pyairtable/workflow/v1/saga_pb.js";
+import { ended, useServer } from "../service/support/fixture.ts";
+import { refusal } from "../service/support/refusal.ts";
+import { httpStep, sagaOf } from "./support/steps.ts";
+
+const fixture = useServer();
+
+async function finished(request: ReturnType<typeof sagaOf>): Promise<Saga> {
+  const { saga } = await fixture.clients.sagas.startSaga(request);
+  await ended(fixture.clients, saga?.id ?? "");
+  const read = await fixture.clients.sagas.getSaga({ sagaId: saga?.id ?? "" });
+  if (!read.saga) throw new Error("no saga");
+  return read.saga;
+}
+
+describe("a standalone saga", () => {
+  it("calls its participants stage by stage and completes by itself", async () => {
+    const { ledger } = fixture;
+    const url = `${ledger.url}/a`;
+    const saga = await finished(
+      sagaOf([httpStep(url, "flight"), httpStep(url, "hotel", { input: { seat: "{{steps.flight.result.status}}" } }), httpStep(url, "car")]),
+    );
+    expect(saga).toMatchObject({ state: SagaState.COMPLETED, endReason: EndReason.SUCCESS, openSteps: 0 });
+    expect(saga.steps.map(({ name, state, kind }) => [name, state, kind])).toEqual(
+      ["flight", "hotel", "car"].map((name) => [name, StepState.COMPLETED, CompensationKind.COMPENSATABLE]),
+    );
+    const calls = ledger.calls.filter(({ path }) => path.startsWith("/a/"));
+    expect(calls.map(({ path, status }) => [path, status])).toEqual([
+      ["/a/flight", 200],
+      ["/a/hotel", 200],
+      ["/a/car", 200],
+    ]);
+    expect(calls[1]?.body).toEqual({ seat: 200 });
+    expect(calls[0]?.key).toBe(`"${saga.id}/flight/action"`);
+    expect(calls[0]?.headers).toMatchObject({ "saga-id": saga.id, "saga-step": "flight", "saga-op": "action", "saga-attempt": "1" });
+  });
+
+  it("undoes 2, then 1, when step 3 fails for good; the failed step is left alone and its reason kept", async () => {
+    const { ledger } = fixture;
+    ledger.script("/b/car", [422]);
+    const saga = await finished(sagaOf(["flight", "hotel", "car"].map((name) => httpStep(`${ledger.url}/b`, name))));
+    expect(saga).toMatchObject({ state: SagaState.COMPENSATED, endReason: EndReason.STEP_FAILED });
+    expect(saga.failure).toMatchObject({ name: "HTTP.422", stepPath: "car" });
+    expect(ledger.calls.filter(({ path }) => path.startsWith("/b/")).map(({ path }) => path)).toEqual([
+      "/b/flight",
+      "/b/hotel",
+      "/b/car",
+      "/b/undo-hotel",
+      "/b/undo-flight",
+    ]);
+    expect(saga.steps.map(({ compensationState }) => compensationState)).toEqual([OperationState.SUCCEEDED, OperationState.SUCCEEDED, OperationState.NONE]);
+  });
+
+  it("is found by its participant, its correlation id and its state", async () => {
+    const { clients, ledger } = fixture;
+    const saga = await finished(sagaOf([httpStep(`${ledger.url}/c`, "flight")], { correlation_id: "trip-7" }));
+    for (const filter of [`participant = "${ledger.url}" correlation_id = "trip-7"`, 'correlation_id = "trip-7" state = COMPLETED', `id = "${saga.id}"`]) {
+      const { sagas, totalSize } = await clients.sagas.listSagas({ filter, includeTotalSize: true });
+      expect(
+        sagas.map(({ id }) => id),
+        filter,
+      ).toEqual([saga.id]);
+      expect(totalSize).toBe(1n);
+    }
+    expect((await clients.sagas.listSagas({ filter: "stuck = true" })).sagas).toEqual([]);
+  });
+
+  it("is refused with the place of what is wrong, and nothing is stored", async () => {
+    const { clients, ledger } = fixture;
+    const url = `${ledger.url}/d`;
+    const pivot = httpStep(url, "pay", { kind: "COMPENSATION_KIND_PIVOT", compensation: null });
+    const cases = [
+      [[httpStep(url, "a"), httpStep(url, "A")], "STEP_NAME_DUPLICATE", "steps[1].name"],
+      [[pivot, httpStep(url, "late")], "PIVOT_ORDER", "steps[1].kind"],
+      [[httpStep(url, "a", { action: { http: { url: `${url}/x`, text: "{{" } } })], "EXPRESSION_INVALID", "steps[0].action.http.text"],
+      [[httpStep(url, "a", { input: { x: "{{steps.b.result}}" } })], "UNKNOWN_VARIABLE", "steps[0].input.x"],
+      [[httpStep(url, "a", { action: { http: { method: "POST", url: "http://169.254.169.254/x" } } })], "EGRESS_BLOCKED", "steps[0].action.http.url"],
+      [[httpStep(url, "a", { action: null })], "ENDPOINT_INVALID", "steps[0].action"],
+    ] as const;
+    const before = (await clients.sagas.listSagas({ includeTotalSize: true })).totalSize;
+    for (const [steps, reason, field] of cases) {
+      const refused = await refusal(clients.sagas.startSaga(sagaOf(steps)));
+      expect(refused.reason, field).toBe(reason);
+      expect(refused.fields, reason).toContain(field);
+    }
+    expect((await clients.sagas.listSagas({ includeTotalSize: true })).totalSize).toBe(before);
+  });
+});
