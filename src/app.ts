@@ -68,6 +68,7 @@ import { templateRpcs } from "./rpc/template-service.ts";
 import { testRpcs } from "./rpc/test-rpcs.ts";
 import { watchRpcs } from "./rpc/watch-rpcs.ts";
 import { workflowRpcs } from "./rpc/workflow-rpcs.ts";
+import { openSharedRedis } from "./shared-redis.ts";
 import { OAuthTokens } from "./steps/auth/oauth-tokens.ts";
 import { withUrlCheck } from "./steps/egress/check-urls.ts";
 import { createHttpEgress } from "./steps/egress/http-egress.ts";
@@ -174,8 +175,18 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
   const files = createFileRepository({ pool: database.pool, ids: systemIds, objects: config.s3 && createS3Storage(config.s3) });
   const secrets = createSecretRepository({ pool: database.pool, keys: createTenantKeys(database.pool, masterKeys), monotonic, log });
   const keys = createKeyRepository(database);
-  const workflows = createWorkflowRepository(database);
-  const templates = createTemplateRepository(database);
+  const redis = await openSharedRedis({
+    url: config.redisUrl,
+    pool: database.pool,
+    cacheKey: own.cacheKey,
+    instruments,
+    clock,
+    log,
+    onPayload: (payload) => news.receive(payload),
+  });
+  onStop(() => redis.stop());
+  const workflows = createWorkflowRepository(database, systemIds, redis.versions);
+  const templates = createTemplateRepository(database, systemIds, redis.versions);
   const executions = createExecutionRepository(database);
   const builtIns = await readBuiltIns();
   await storeBuiltIns(database, builtIns);
@@ -197,7 +208,8 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     onPayload: (payload) => news.receive(payload),
     onUp: () => news.connected(),
   });
-  const news = new ReplicaNews({ replicaId, link, clock, log, hasPeers: () => leases.peers > 0 });
+  const newsLink = redis.newsLink(link, () => leases.peers);
+  const news = new ReplicaNews({ replicaId, link: newsLink, clock, log, hasPeers: () => leases.peers > 0 });
   const progress = new Progress({
     clock,
     log,
@@ -208,6 +220,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
   });
   const definitions = new Definitions({
     stepTypes,
+    observer: { read: (result) => instruments.cacheReads.of("compiled", result).add() },
     load: async (tenantId, workflowId, revision) => {
       const found = await workflows.getRevision(engineCaller(tenantId), workflowId, revision);
       const head = found && (await workflows.getWorkflow(engineCaller(tenantId), workflowId, { showDeleted: true }));
@@ -298,6 +311,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     onDue: () => engine.wake(),
     onTasks: (tenantId, queue, count) => taskBoard.heardOf(tenantId, queue, count),
     onTaskEnd: (taskId) => taskBoard.ended(taskId),
+    onWorkflowsChanged: (tenantId) => startCache.forget(tenantId),
   });
   const { retentionDays } = config;
   const retention = new Retention({
@@ -361,7 +375,10 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
   const shown = [...services, Health, ...(config.reflection === "off" ? [] : reflectionServices)];
   const policies = buildPolicyTable(shown, config.reflection);
   const apiKey = await ensureFirstKey(config, embedded !== undefined, keys, own.pepper, policies);
-  const workflowsChanged = (): void => startCache.forget();
+  const workflowsChanged = (tenantId: string): void => {
+    startCache.forget(tenantId);
+    news.tellWorkflowsChanged(tenantId);
+  };
   const parts: RpcParts = {
     workflowsChanged,
     workflows,

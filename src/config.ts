@@ -10,6 +10,8 @@ export interface Config {
   readonly port: number;
   /** Undefined: embedded PostgreSQL in the data folder. */
   readonly databaseUrl: string | undefined;
+  /** Undefined: replicas share nothing but the database. May hold a password. */
+  readonly redisUrl: string | undefined;
   readonly dataDir: string;
   readonly logLevel: "debug" | "info" | "warn" | "error" | "silent";
   readonly logFormat: "json" | "pretty";
@@ -63,6 +65,7 @@ export const settings: Readonly<Record<string, Setting>> = {
   HOST: { describe: "address to listen on [127.0.0.1 with embedded PostgreSQL, else 0.0.0.0]" },
   PORT: { describe: "port, 0 takes a free one [8006; 0–65535]" },
   DATABASE_URL: { describe: "PostgreSQL 15 or later; absent = embedded PostgreSQL in the data folder" },
+  REDIS_URL: { describe: "redis:// or rediss:// shared by all replicas: carries their news and a cache; only speed depends on it [none]" },
   PAWF_DATA_DIR: { describe: "folder of the embedded PostgreSQL and the generated keys [./.pawf]" },
   PAWF_LOG_LEVEL: { describe: "debug, info, warn, error or silent [info; warn with embedded PostgreSQL on a terminal]" },
   PAWF_LOG_FORMAT: { describe: "json or pretty [pretty on a terminal, else json]" },
@@ -124,10 +127,13 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
   }
   const masterKeyRing = ringOf(text("PAWF_MASTER_KEY_RING"));
   if (masterKeyRing?.length === 0) faults.push("PAWF_MASTER_KEY_RING must list keys of at least 16 characters");
+  const redisUrl = text("REDIS_URL");
+  if (redisUrl !== undefined && !/^rediss?:\/\/[^/]/.test(redisUrl)) faults.push("REDIS_URL must begin with redis:// or rediss:// and name a host");
   const config: Config = {
     host: text("HOST") ?? (embedded ? "127.0.0.1" : "0.0.0.0"),
     port: number("PORT", 8006, 0, 65_535),
     databaseUrl,
+    redisUrl,
     dataDir: path.resolve(text("PAWF_DATA_DIR") ?? ".pawf"),
     logLevel: choice("PAWF_LOG_LEVEL", ["debug", "info", "warn", "error", "silent"], isTerminal && embedded ? "warn" : "info"),
     logFormat: choice("PAWF_LOG_FORMAT", ["json", "pretty"], isTerminal ? "pretty" : "json"),

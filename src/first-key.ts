@@ -27,6 +27,8 @@ export interface ServerSecrets {
   readonly pepper: Uint8Array;
   readonly pageTokenKey: Uint8Array;
   readonly taskTokenKey: Uint8Array;
+  /** Seals what replicas share in Redis; 32 bytes. */
+  readonly cacheKey: Uint8Array;
   /** Of request fingerprints that cover a secret value. */
   readonly fingerprintKey: Uint8Array;
 }
@@ -38,6 +40,7 @@ export function deriveSecrets(root: string): ServerSecrets {
     pepper: derive("api key pepper"),
     pageTokenKey: derive("page token"),
     taskTokenKey: derive("task token"),
+    cacheKey: derive("shared cache"),
     fingerprintKey: derive("request fingerprint"),
   };
 }

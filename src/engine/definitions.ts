@@ -1,14 +1,15 @@
 /** Compiled definitions by revision. Revisions are immutable, so an entry is never stale, only dropped when unused. */
 import { AppError, invariant } from "../base/errors.ts";
-import type { JsonObject } from "../base/json.ts";
+import { type JsonObject, jsonBytes } from "../base/json.ts";
 import type { CompiledRevision } from "../domain/definition.ts";
 import type { ExecutionState } from "../domain/execution-state.ts";
 import { parseDefinition } from "../domain/parse-definition.ts";
 import { sagaBase, withJoined } from "../domain/saga-definition.ts";
 import type { StepTypes } from "../domain/step-type.ts";
 
-/** Compiled definitions kept in memory; the least recently used one goes first. */
-const cachedMax = 500;
+/** Compiled definitions kept in memory, and bytes of their source: a compiled one takes several times that. The least recently used one goes first. */
+const cachedMax = 2_000;
+const cachedBytesMax = 32 * 1024 * 1024;
 
 export interface StoredRevision {
   readonly workflowId: string;
@@ -22,11 +23,14 @@ export interface StoredRevision {
 export interface DefinitionsOptions {
   readonly stepTypes: StepTypes;
   readonly load: (tenantId: string, workflowId: string, revision: number) => Promise<StoredRevision | undefined>;
+  readonly observer?: { read(result: "hit" | "miss"): void } | undefined;
 }
 
 export class Definitions {
   readonly #options: DefinitionsOptions;
-  readonly #compiled = new Map<string, CompiledRevision>();
+  readonly #compiled = new Map<string, { readonly compiled: CompiledRevision; readonly bytes: number }>();
+  readonly #loading = new Map<string, Promise<CompiledRevision>>();
+  #bytes = 0;
 
   constructor(options: DefinitionsOptions) {
     this.#options = options;
@@ -36,16 +40,29 @@ export class Definitions {
   async get(tenantId: string, workflowId: string, revision: number): Promise<CompiledRevision> {
     const key = JSON.stringify([tenantId, workflowId, revision]);
     const known = this.#compiled.get(key);
+    this.#options.observer?.read(known ? "hit" : "miss");
     if (known) {
       this.#compiled.delete(key);
       this.#compiled.set(key, known);
-      return known;
+      return known.compiled;
     }
+    const loading = this.#loading.get(key) ?? this.#load(key, tenantId, workflowId, revision).finally(() => this.#loading.delete(key));
+    this.#loading.set(key, loading);
+    return await loading;
+  }
+
+  async #load(key: string, tenantId: string, workflowId: string, revision: number): Promise<CompiledRevision> {
     const stored = await this.#options.load(tenantId, workflowId, revision);
     if (!stored) throw new AppError("REVISION_NOT_FOUND", `revision ${revision} of workflow ${workflowId} does not exist`);
     const compiled = this.compile(stored);
-    this.#compiled.set(key, compiled);
-    if (this.#compiled.size > cachedMax) this.#compiled.delete(this.#compiled.keys().next().value as string);
+    const bytes = jsonBytes(stored.definition);
+    this.#compiled.set(key, { compiled, bytes });
+    this.#bytes += bytes;
+    for (const [oldest, entry] of this.#compiled) {
+      if (this.#compiled.size <= cachedMax && this.#bytes <= cachedBytesMax) break;
+      this.#compiled.delete(oldest);
+      this.#bytes -= entry.bytes;
+    }
     return compiled;
   }
 

@@ -37,6 +37,8 @@ export interface NewsListener {
   readonly onTasks?: (tenantId: string, queue: string, count: number) => void;
   /** The task's attempt is over. */
   readonly onTaskEnd?: (taskId: string) => void;
+  /** A workflow of the tenant changed. */
+  readonly onWorkflowsChanged: (tenantId: string) => void;
 }
 
 export interface ReplicaNewsOptions {
@@ -49,14 +51,21 @@ export interface ReplicaNewsOptions {
 }
 
 type Item = readonly (string | number)[];
-/** progress, want, command, answer, due, hello, tasks, end of a task */
-type Kind = "p" | "w" | "c" | "a" | "d" | "h" | "t" | "e";
-const kinds: ReadonlySet<string> = new Set(["p", "w", "c", "a", "d", "h", "t", "e"]);
+/** progress, want, command, answer, due, hello, tasks, end of a task, workflows changed */
+type Kind = "p" | "w" | "c" | "a" | "d" | "h" | "t" | "e" | "v";
+const kinds: ReadonlySet<string> = new Set(["p", "w", "c", "a", "d", "h", "t", "e", "v"]);
+const deaf: NewsListener = {
+  onProgress: () => undefined,
+  onCommand: () => undefined,
+  onAnswer: () => undefined,
+  onDue: () => undefined,
+  onWorkflowsChanged: () => undefined,
+};
 
 export class ReplicaNews {
   readonly #options: ReplicaNewsOptions;
   readonly #stopping = new AbortController();
-  #listener: NewsListener = { onProgress: () => undefined, onCommand: () => undefined, onAnswer: () => undefined, onDue: () => undefined };
+  #listener: NewsListener = deaf;
   /** By execution id: tenant, first and last number. */
   #progress = new Map<string, { readonly tenantId: string; first: number; last: number }>();
   #others: { readonly kind: Kind; readonly item: Item }[] = [];
@@ -74,8 +83,8 @@ export class ReplicaNews {
   }
 
   /** Replaces whoever listened before. */
-  listen(listener: NewsListener): void {
-    this.#listener = listener;
+  listen(listener: Partial<NewsListener>): void {
+    this.#listener = { ...deaf, ...listener };
   }
 
   start(): void {
@@ -131,6 +140,10 @@ export class ReplicaNews {
   tellTaskEnds(tenantId: string, taskIds: readonly string[]): void {
     if (!this.#wantedByPeers.has(keyOf(tenantId, taskEndTopic))) return;
     for (const taskId of taskIds) this.#tell("e", [taskId]);
+  }
+
+  tellWorkflowsChanged(tenantId: string): void {
+    this.#tell("v", [tenantId]);
   }
 
   /** Peers tell progress of that execution, or of all of the tenant's, until the returned function is called. */
@@ -190,6 +203,9 @@ export class ReplicaNews {
         return;
       case "h":
         return this.#repeatAll();
+      case "v":
+        if (typeof a === "string") this.#listener.onWorkflowsChanged(a);
+        return;
       default:
         kind satisfies never;
     }

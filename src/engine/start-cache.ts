@@ -1,6 +1,7 @@
 /**
  * Which workflow a start means, remembered for a moment: a start then needs no read at all. A change made through this
- * replica is seen at once (`forget`), one made elsewhere within the time an entry lives.
+ * replica is seen at once (`forget`), one made elsewhere when that replica's news arrive, and without news within the time an
+ * entry lives.
  */
 import type { Caller } from "../base/caller.ts";
 import type { Clock } from "../base/clock.ts";
@@ -11,12 +12,19 @@ const entriesMax = 10_000;
 
 export type FindWorkflow = (caller: Caller, reference: string) => Promise<StartableWorkflow | undefined>;
 
+interface Entry {
+  readonly until: number;
+  readonly workflow: StartableWorkflow;
+}
+
 export class StartCache {
   readonly #find: FindWorkflow;
   readonly #clock: Clock;
-  readonly #entries = new Map<string, { readonly until: number; readonly workflow: StartableWorkflow }>();
-  /** Rises with every change: what was read before it is not kept. */
-  #generation = 0;
+  /** By tenant, then by reference. */
+  readonly #tenants = new Map<string, Map<string, Entry>>();
+  #entries = 0;
+  /** Rises with every change of a tenant: what was read before it is not kept. */
+  readonly #generations = new Map<string, number>();
 
   constructor(find: FindWorkflow, clock: Clock) {
     this.#find = find;
@@ -24,20 +32,31 @@ export class StartCache {
   }
 
   find: FindWorkflow = async (caller, reference) => {
-    const key = `${caller.tenantId} ${reference}`;
-    const known = this.#entries.get(key);
+    const { tenantId } = caller;
+    const known = this.#tenants.get(tenantId)?.get(reference);
     if (known && known.until > this.#clock.monotonic()) return known.workflow;
-    const generation = this.#generation;
+    const generation = this.#generations.get(tenantId);
+    const readAt = this.#clock.monotonic();
     const workflow = await this.#find(caller, reference);
-    if (this.#entries.size >= entriesMax) this.#entries.clear();
-    if (workflow && generation === this.#generation) this.#entries.set(key, { until: this.#clock.monotonic() + entryMs, workflow });
-    else this.#entries.delete(key);
+    if (workflow && generation === this.#generations.get(tenantId)) this.#keep(tenantId, reference, { until: readAt + entryMs, workflow });
     return workflow;
   };
 
-  /** A workflow of this replica changed: nothing remembered is used any more. */
-  forget(): void {
-    this.#generation++;
-    this.#entries.clear();
+  /** A workflow of the tenant changed: nothing remembered of it is used any more. */
+  forget(tenantId: string): void {
+    this.#generations.set(tenantId, (this.#generations.get(tenantId) ?? 0) + 1);
+    this.#entries -= this.#tenants.get(tenantId)?.size ?? 0;
+    this.#tenants.delete(tenantId);
+  }
+
+  #keep(tenantId: string, reference: string, entry: Entry): void {
+    if (this.#entries >= entriesMax) {
+      this.#tenants.clear();
+      this.#entries = 0;
+    }
+    const entries = this.#tenants.get(tenantId) ?? new Map<string, Entry>();
+    this.#tenants.set(tenantId, entries);
+    if (!entries.has(reference)) this.#entries++;
+    entries.set(reference, entry);
   }
 }

@@ -124,7 +124,8 @@ export class Starter {
     const number = request.revision === 0 ? workflow.activeRevision : request.revision;
     const revision = await this.#options.definitions.get(caller.tenantId, workflow.id, number);
     checkInput(revision, request.input);
-    return { revision, held };
+    // A workflow may have been renamed since its revision was compiled.
+    return { revision: revision.workflowName === workflow.name ? revision : { ...revision, workflowName: workflow.name }, held };
   }
 
   /** A resume that happened while the start was written has not seen it. Should this process die here, the resume's second pass does. */

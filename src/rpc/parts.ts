@@ -35,8 +35,8 @@ export interface RpcParts {
   readonly definitions: Definitions;
   readonly progress: Progress;
   readonly tenantFeeds: TenantFeeds;
-  /** To be called after every change of a workflow: starts through this replica see it at once. */
-  readonly workflowsChanged: () => void;
+  /** To be called after every change of a tenant's workflow: starts through this replica see it at once, those of others soon. */
+  readonly workflowsChanged: (tenantId: string) => void;
   readonly sweeps: WorkflowSweeps;
   readonly stepTypes: StepTypes;
   readonly handlers: ReadonlyMap<string, StepHandler>;

@@ -66,7 +66,7 @@ export function revisionRpcs(parts: RpcParts): RevisionRpcs {
       const { update, warnings } = await updateOf(parts, caller, request);
       const stored = await workflows.updateWorkflow(caller, request.workflow, update);
       if (!stored) throw workflowNotFound(request.workflow);
-      if (!request.validateOnly) parts.workflowsChanged();
+      if (!request.validateOnly) parts.workflowsChanged(caller.tenantId);
       return create(UpdateWorkflowResponseSchema, { workflow: await fullMessage(parts, caller, stored.workflow, stored.revision), warnings });
     },
 
@@ -92,13 +92,15 @@ export function revisionRpcs(parts: RpcParts): RevisionRpcs {
     },
 
     async activateWorkflowRevision(request, context) {
-      const workflow = await workflows.activateRevision(callerOf(context), request.workflow, request.revision, request);
-      return create(ActivateWorkflowRevisionResponseSchema, { workflow: changed(parts, request, workflow) });
+      const caller = callerOf(context);
+      const workflow = await workflows.activateRevision(caller, request.workflow, request.revision, request);
+      return create(ActivateWorkflowRevisionResponseSchema, { workflow: changed(parts, caller, request, workflow) });
     },
 
     async rollbackWorkflow(request, context) {
-      const workflow = await workflows.rollbackWorkflow(callerOf(context), request.workflow, request);
-      return create(RollbackWorkflowResponseSchema, { workflow: changed(parts, request, workflow) });
+      const caller = callerOf(context);
+      const workflow = await workflows.rollbackWorkflow(caller, request.workflow, request);
+      return create(RollbackWorkflowResponseSchema, { workflow: changed(parts, caller, request, workflow) });
     },
 
     async diffWorkflowRevisions(request, context) {
@@ -187,15 +189,20 @@ async function setPaused(
   change: PauseChange,
 ): Promise<{ workflow: Workflow; count: number }> {
   const workflow = await parts.workflows.setPaused(caller, request.workflow, change, request);
-  const message = changed(parts, request, workflow);
+  const message = changed(parts, caller, request, workflow);
   const count = request.validateOnly ? 0 : await parts.sweeps.run(caller.tenantId, message.id, sweepBudgetMs);
   return { workflow: message, count };
 }
 
 /** A changed head as its message; the caches forget what they had of it. */
-function changed(parts: RpcParts, request: { readonly workflow: string; readonly validateOnly: boolean }, workflow: WorkflowRecord | undefined): Workflow {
+function changed(
+  parts: RpcParts,
+  caller: Caller,
+  request: { readonly workflow: string; readonly validateOnly: boolean },
+  workflow: WorkflowRecord | undefined,
+): Workflow {
   if (!workflow) throw workflowNotFound(request.workflow);
-  if (!request.validateOnly) parts.workflowsChanged();
+  if (!request.validateOnly) parts.workflowsChanged(caller.tenantId);
   return workflowToMessage(workflow, "basic");
 }
 

@@ -66,7 +66,7 @@ export function templateUpgradeRpcs(parts: RpcParts): Pick<ServiceImpl<typeof Te
       const target = await findTarget(parts, caller, request);
       const apply = request.validateOnly ? undefined : { activate: !request.draftOnly };
       const upgrades = await inTurns(request.workflows, (reference) => upgradeOne(parts, caller, target, reference, request.parameters ?? {}, apply, true));
-      if (apply) parts.workflowsChanged();
+      if (apply) parts.workflowsChanged(caller.tenantId);
       return create(UpgradeWorkflowsResponseSchema, { upgrades: fitResults(upgrades) });
     },
   };

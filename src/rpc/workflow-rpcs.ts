@@ -98,16 +98,17 @@ export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
       if (!deleted) throw workflowNotFound(request.workflow);
       const { workflow, openExecutions } = deleted;
       if (!request.validateOnly) {
-        parts.workflowsChanged();
+        parts.workflowsChanged(caller.tenantId);
         if (openExecutions > 0) await parts.sweeps.run(caller.tenantId, workflow.id, sweepBudgetMs);
       }
       return create(DeleteWorkflowResponseSchema, { workflow: workflowToMessage(workflow, "basic"), canceledExecutionCount: BigInt(openExecutions) });
     },
 
     async undeleteWorkflow(request, context) {
-      const workflow = await workflows.undeleteWorkflow(callerOf(context), request.workflow, request);
+      const caller = callerOf(context);
+      const workflow = await workflows.undeleteWorkflow(caller, request.workflow, request);
       if (!workflow) throw workflowNotFound(request.workflow);
-      if (!request.validateOnly) parts.workflowsChanged();
+      if (!request.validateOnly) parts.workflowsChanged(caller.tenantId);
       return create(UndeleteWorkflowResponseSchema, { workflow: workflowToMessage(workflow, "basic") });
     },
 

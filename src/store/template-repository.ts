@@ -21,6 +21,7 @@ import { changeTemplates, type TemplateChanges } from "./template-changes.ts";
 import { type DescendantPage, type DescendantsOptions, readDescendants } from "./template-descendants.ts";
 import { builtInsMax, type ListTemplatesOptions, readTemplatePage, type TemplatePage } from "./template-listing.ts";
 import { builtInTenant, type TemplateRecord, type TemplateVersionRecord, toTemplateVersion, toTemplateWithUsage } from "./template-row.ts";
+import { VersionCache } from "./version-cache.ts";
 
 export type { TemplateFilter } from "./template-listing.ts";
 
@@ -65,7 +66,11 @@ export interface TemplateRepository extends TemplateChanges {
 
 const versionMax = 2_147_483_647;
 
-export function createTemplateRepository(database: Pick<Database, "orm" | "pool">, ids: IdSource = systemIds): TemplateRepository {
+export function createTemplateRepository(
+  database: Pick<Database, "orm" | "pool">,
+  ids: IdSource = systemIds,
+  versions: VersionCache = new VersionCache(),
+): TemplateRepository {
   const { pool } = database;
 
   async function find(caller: Caller, reference: string, deletedToo: boolean): Promise<FoundTemplateRow | undefined> {
@@ -82,8 +87,13 @@ export function createTemplateRepository(database: Pick<Database, "orm" | "pool"
       const row = await find(caller, reference, showDeleted);
       if (!row) return undefined;
       const known = version === undefined || (Number.isInteger(version) && version > 0 && version <= versionMax);
-      const found = known ? await guarded(() => findTemplateVersion(pool, row.tenantId, row.id, version)) : undefined;
-      return { template: toTemplateWithUsage(row), version: found && toTemplateVersion(found) };
+      const number = version ?? row.latestVersion;
+      const read = async (): Promise<TemplateVersionRecord | undefined> => {
+        const found = await guarded(() => findTemplateVersion(pool, row.tenantId, row.id, number));
+        return found && toTemplateVersion(found);
+      };
+      const key = { kind: "template", tenantId: row.tenantId, id: row.id, version: number };
+      return { template: toTemplateWithUsage(row), version: known && number > 0 ? await versions.get(key, read) : undefined };
     },
 
     listTemplates: (caller, options) => readTemplatePage(pool, caller, options),

@@ -19,6 +19,7 @@ import { listRevisions, type RevisionSummaryRow } from "./sql/list-revisions.ts"
 import { countWorkflows, type ListWorkflowsParameters, listWorkflows, type WorkflowConditions } from "./sql/list-workflows.ts";
 import { countOpenExecutions, findPossibleParents } from "./sql/revision-impact.ts";
 import { isStorable } from "./storable.ts";
+import { VersionCache } from "./version-cache.ts";
 import { changeWorkflow, type WorkflowChanges } from "./workflow-changes.ts";
 import { type Labels, type RevisionRecord, toRevision, toWorkflow, type WorkflowRecord, type WorkflowWithRevision } from "./workflow-row.ts";
 
@@ -90,7 +91,11 @@ const parentsMax = 1_000;
 /** Above any revision number. */
 const revisionMax = 2_147_483_647;
 
-export function createWorkflowRepository(database: Pick<Database, "orm" | "pool">, ids: IdSource = systemIds): WorkflowRepository {
+export function createWorkflowRepository(
+  database: Pick<Database, "orm" | "pool">,
+  ids: IdSource = systemIds,
+  versions: VersionCache = new VersionCache(),
+): WorkflowRepository {
   const { orm, pool } = database;
   return {
     ...changeWorkflow(database, ids),
@@ -150,8 +155,11 @@ export function createWorkflowRepository(database: Pick<Database, "orm" | "pool"
       const uuid = parseId("workflow", workflowId);
       const which = revision === 0 ? "active" : revision;
       if (!uuid || (typeof which === "number" && !(which > 0 && which <= revisionMax))) return undefined;
-      const row = await guarded(() => findRevision(pool, caller.tenantId, uuid, which));
-      return row && toRevision(row);
+      const read = async (): Promise<RevisionRecord | undefined> => {
+        const row = await guarded(() => findRevision(pool, caller.tenantId, uuid, which));
+        return row && toRevision(row);
+      };
+      return typeof which === "number" ? await versions.get({ kind: "revision", tenantId: caller.tenantId, id: uuid, version: which }, read) : await read();
     },
 
     async listRevisions(caller, workflowId, { pageSize, beforeRevision = revisionMax }) {

@@ -36,6 +36,8 @@ export interface Instruments {
   readonly tasksTaken: Counter;
   readonly tasksExpired: Labelled<Counter>;
   readonly rpcSeconds: Labelled<Histogram>;
+  readonly cacheReads: Labelled<Counter>;
+  readonly redisFailures: Counter;
 }
 
 export function createInstruments(metrics: Metrics): Instruments {
@@ -75,6 +77,11 @@ export function createInstruments(metrics: Metrics): Instruments {
     retentionSeconds: histogram("retention_transaction_seconds", "One transaction of the deletion.", secondsShort),
     tasksTaken: counter("tasks_taken_total", "Tasks that this replica handed to workers."),
     tasksExpired: counters("tasks_expired_total", "Tasks that were given up: nobody took them, or their worker was silent or too slow.", ["reason"]),
+    cacheReads: counters("cache_reads_total", "Reads of what never changes, by cache (compiled, versions, redis) and result (hit, miss, invalid).", [
+      "cache",
+      "result",
+    ]),
+    redisFailures: counter("redis_failures_total", "Commands that Redis did not answer, or not in time."),
     rpcSeconds: metrics.histograms({
       name: "rpc_server_call_duration_seconds",
       help: "Calls of rpcs, from the headers to the end of the answer; streams as long as they stay open.",

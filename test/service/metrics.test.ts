@@ -78,7 +78,7 @@ describe("the list of metrics", () => {
     const metrics = new Metrics();
     createInstruments(metrics);
     const labels = new Set((await metrics.collect()).flatMap((family) => family.labels));
-    expect([...labels].sort()).toEqual(["reason", "rpc_method", "rpc_status_code", "state", "type"]);
+    expect([...labels].sort()).toEqual(["cache", "reason", "result", "rpc_method", "rpc_status_code", "state", "type"]);
   });
 });
 

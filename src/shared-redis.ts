@@ -1,0 +1,53 @@
+/** What replicas share when a Redis is configured: their news and what never changes. Without one both go by the database alone. */
+import type { Pool } from "pg";
+import type { Clock } from "./base/clock.ts";
+import type { Log } from "./base/log.ts";
+import type { NewsLink } from "./engine/replica-news.ts";
+import { databaseIdentity } from "./store/database-identity.ts";
+import { NewsLinks, newsChannel } from "./store/news-links.ts";
+import type { NotifyLink } from "./store/notify.ts";
+import { RedisLink } from "./store/redis-link.ts";
+import { SharedCache } from "./store/shared-cache.ts";
+import { VersionCache } from "./store/version-cache.ts";
+import type { Instruments } from "./telemetry/instruments.ts";
+
+export interface SharedRedisOptions {
+  readonly url: string | undefined;
+  readonly pool: Pool;
+  /** Seals the shared values. */
+  readonly cacheKey: Uint8Array;
+  readonly instruments: Instruments;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly onPayload: (payload: string) => void;
+}
+
+export interface SharedRedis {
+  readonly versions: VersionCache;
+  /** The link that news go by. */
+  newsLink(notify: NotifyLink, peers: () => number): NewsLink;
+  stop(): Promise<void>;
+}
+
+export async function openSharedRedis({ url, pool, cacheKey, instruments, clock, log, onPayload }: SharedRedisOptions): Promise<SharedRedis> {
+  const observe = (cache: string) => ({ read: (result: string) => instruments.cacheReads.of(cache, result).add() });
+  const namespace = url === undefined ? undefined : await databaseIdentity(pool);
+  if (url !== undefined && namespace === undefined) {
+    log.warn(
+      {},
+      "REDIS_URL is not used: this database does not tell its identity (pg_control_system, pg_walfile_name), without which a restored one could be mistaken",
+    );
+  }
+  if (url === undefined || namespace === undefined) {
+    return { versions: new VersionCache({ observer: observe("versions") }), newsLink: (notify) => notify, stop: async () => undefined };
+  }
+  const channel = newsChannel(namespace);
+  const link = new RedisLink({ url, clock, log, subscribe: { channel, onMessage: onPayload }, onFailure: () => instruments.redisFailures.add() });
+  link.start();
+  const shared = new SharedCache({ link, key: cacheKey, namespace, observer: observe("redis") });
+  return {
+    versions: new VersionCache({ shared, observer: observe("versions") }),
+    newsLink: (notify, peers) => new NewsLinks({ notify, redis: link, channel, peers }),
+    stop: () => link.stop(),
+  };
+}

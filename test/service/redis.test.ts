@@ -1,0 +1,79 @@
+/** Two replicas with a shared Redis that dies, freezes and lies: everything works, and changes reach both. */
+import { Redis } from "ioredis";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ExecutionState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
+import { createMigratedDatabase, type TestDatabase } from "../support/postgres.ts";
+import { findRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
+import { type Clients, connect } from "./support/connect-client.ts";
+import { definition, logStep, newName } from "./support/definitions.ts";
+import { seconds } from "./support/fixture.ts";
+import { type Server, startServer } from "./support/server.ts";
+
+const program = await findRedisServer();
+
+describe.skipIf(program === undefined)("two replicas with Redis", () => {
+  let redis: TestRedis;
+  let database: TestDatabase;
+  let servers: Server[] = [];
+  let one: Clients;
+  let other: Clients;
+
+  beforeAll(async () => {
+    redis = await startRedis(program as string);
+    database = await createMigratedDatabase();
+    const options = { databaseUrl: database.databaseUrl, env: { REDIS_URL: redis.url } };
+    const first = await startServer(options);
+    servers = [first, await startServer({ ...first.options, ...options, dataDir: `${first.options.dataDir}-2` })];
+    [one, other] = servers.map((server) => connect(server)) as [Clients, Clients];
+  });
+  afterAll(async () => {
+    await Promise.all(servers.map((server) => server.stop()));
+    await redis?.stop();
+    await database?.drop();
+  });
+
+  const says = (message: string) => definition([logStep("say", message)]);
+  const startedAt = async (clients: Clients, workflow: string) => (await clients.workflows.startExecution({ workflow, wait: seconds(10) })).execution;
+  const metric = async (server: Server, series: string): Promise<number> => {
+    const text = await (await fetch(`${server.url}/metrics`, { headers: { authorization: `Bearer ${server.apiKey}` } })).text();
+    return Number(new RegExp(`^pyairtable_workflow_${series.replace(/[{}]/g, "\\$&")} (\\S+)$`, "m").exec(text)?.[1] ?? 0);
+  };
+
+  /** A change made through one replica is what starts through the other one run. */
+  async function changesReachBoth(): Promise<void> {
+    const name = newName("shared");
+    await one.workflows.createWorkflow({ workflow: { name, definition: says("1") } });
+    expect(await startedAt(other, name)).toMatchObject({ revision: 1, state: ExecutionState.COMPLETED });
+    await one.workflows.updateWorkflow({ workflow: name, changes: { definition: says("2") } });
+    expect(await startedAt(one, name)).toMatchObject({ revision: 2, state: ExecutionState.COMPLETED });
+    await expect.poll(async () => (await startedAt(other, name))?.revision, { timeout: 5_000 }).toBe(2);
+  }
+
+  it("a revision that one of them has read comes to the other one from Redis", async () => {
+    await changesReachBoth();
+    const name = newName("shared");
+    await one.workflows.createWorkflow({ workflow: { name, definition: says("1") } });
+    await startedAt(one, name);
+    const plain = new Redis(redis.url);
+    await expect.poll(async () => (await plain.keys("pawf:revision:*")).length, { timeout: 10_000 }).toBeGreaterThan(2);
+    plain.disconnect();
+    const before = await metric(servers[1] as Server, 'cache_reads_total{cache="redis",result="hit"}');
+    await startedAt(other, name);
+    expect(await metric(servers[1] as Server, 'cache_reads_total{cache="redis",result="hit"}')).toBe(before + 1);
+  });
+
+  it("everything goes on while it lies, is frozen, or is dead", async () => {
+    const plain = new Redis(redis.url);
+    for (const name of await plain.keys("pawf:*")) await plain.set(name, "a lie");
+    plain.disconnect();
+    await changesReachBoth();
+    redis.freeze();
+    await changesReachBoth();
+    redis.thaw();
+    await redis.kill();
+    await changesReachBoth();
+    expect(await metric(servers[0] as Server, "redis_failures_total")).toBeGreaterThan(0);
+    await redis.restart();
+    await changesReachBoth();
+  });
+});
