@@ -17,6 +17,8 @@ export const limits = {
   blockDepthMax: 8,
   branchesPerParallelMax: 100,
   casesPerConditionalMax: 50,
+  /** Shortest grace after the deadline of an action that was never heard of, before it is undone: 5 s. */
+  undoGraceMsMin: 5_000,
   itemsPerForEachMax: 10_000,
   variablesPerExecutionMax: 100,
   /** Input of one execution. */

@@ -35,6 +35,8 @@ export interface StepRun {
   action: OperationStatus;
   /** An attempt before the present one may have had an effect, whatever later ones say. */
   leftUnknown: boolean;
+  /** The attempt under way may be at work until then, if nothing is heard of it. */
+  attemptUntil: number | undefined;
   /** Sequence of the event that ended the action; the undo order is the reverse of it. */
   outcomeSequence: number;
   /** Set while the open attempt's outcome is awaited from outside. */
@@ -43,7 +45,7 @@ export interface StepRun {
   failuresReported: ReadonlyMap<number, Failure> | undefined;
   /** Attempts whose later report contradicted what had been decided. */
   contradictedBy: readonly number[];
-  /** A given up attempt may go on until then. */
+  /** Attempts that were given up unheard of may go on until then (`patience.ts`). */
   mayRunUntil: number | undefined;
   /** Events of which any one ends the wait, while it waits for events. */
   awaits: readonly AwaitedEvent[] | undefined;

@@ -13,6 +13,7 @@ import { applyReopened } from "./execution-reopened.ts";
 import { type ExecutionIdentity, type ExecutionState, emptyExecution, type StepRun } from "./execution-state.ts";
 import { applyUndoEvent, undoOnceMore } from "./execution-undo.ts";
 import type { Failure } from "./failure.ts";
+import { attemptOver, later, silentUntil } from "./patience.ts";
 import { heardOf, waitFor } from "./reported.ts";
 import { replaceParticipant } from "./saga-address.ts";
 import type { OperationStatus, SagaStatus, StepStatus } from "./states.ts";
@@ -113,7 +114,12 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
   switch (event.type) {
     case "step_started":
       // Sent by a process that died, and now sent again.
-      if (run.action === "dispatched") run.leftUnknown = true;
+      if (run.action === "dispatched") {
+        run.leftUnknown = true;
+        run.mayRunUntil = later(run.mayRunUntil, run.attemptUntil);
+      }
+      // Of an attempt that is reported from outside the timers know how long it may run.
+      run.attemptUntil = event.payload.deadlineAt === undefined || event.payload.reported ? undefined : silentUntil(event.at, event.payload.deadlineAt);
       run.report = event.payload.reported && waitFor(event.payload.reported, event.attempt, event.at, event.payload.deadlineAt);
       // Nobody has taken it yet.
       run.status = run.report?.from === "queue" ? "queued" : "running";
@@ -138,6 +144,8 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
       }
       break;
     case "step_succeeded":
+      run.mayRunUntil = undefined;
+      run.attemptUntil = undefined;
       if (event.payload.late) {
         run.action = "succeeded";
         run.result = event.payload.result;
@@ -152,7 +160,11 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
       if (event.payload.exports) state.variables = { ...state.variables, ...event.payload.exports };
       break;
     case "step_failed":
-      if (event.payload.surely) run.leftUnknown = false;
+      attemptOver(run, event.payload.outcome, event.payload.failure.name);
+      if (event.payload.surely) {
+        run.leftUnknown = false;
+        run.mayRunUntil = undefined;
+      }
       finish(
         state,
         run,
@@ -168,6 +180,7 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
       noteFailure(run, event);
       break;
     case "step_retry_scheduled":
+      attemptOver(run, event.payload.outcome, event.payload.failure.name);
       run.status = "retrying";
       endWait(state, run);
       run.leftUnknown ||= event.payload.outcome === "unknown";
@@ -185,6 +198,7 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
       run.failure = undefined;
       break;
     case "step_canceled":
+      attemptOver(run, event.payload.outcome, event.payload.reason);
       finish(state, run, event, "canceled", run.leftUnknown ? "unknown" : (event.payload.outcome ?? run.action), run.startedAt);
       run.mayRunUntil = later(run.mayRunUntil, event.payload.mayRunUntil);
       break;
@@ -213,10 +227,6 @@ function noteFailure(run: StepRun, event: Extract<StepEvent, { type: "step_faile
   const { reported, failure, mayRunUntil } = event.payload;
   if (reported) run.failuresReported = new Map([...(run.failuresReported ?? []), [event.attempt, failure]]);
   run.mayRunUntil = later(run.mayRunUntil, mayRunUntil);
-}
-
-function later(a: number | undefined, b: number | undefined): number | undefined {
-  return a === undefined || b === undefined ? (a ?? b) : Math.max(a, b);
 }
 
 function finish(state: ExecutionState, run: StepRun, event: StepEvent, status: StepStatus, action: OperationStatus, startedAt: number | undefined): void {
@@ -335,6 +345,7 @@ function runAt(state: ExecutionState, path: string): StepRun {
     branch: undefined,
     action: "none",
     leftUnknown: false,
+    attemptUntil: undefined,
     outcomeSequence: 0,
     report: undefined,
     failuresReported: undefined,

@@ -7,6 +7,7 @@ import type { Definition, Step } from "./definition.ts";
 import type { ExecutionState, StepRun } from "./execution-state.ts";
 import { type TaskFact, taskBlockers } from "./explain-tasks.ts";
 import type { Failure } from "./failure.ts";
+import { patienceOf } from "./patience.ts";
 import { isTerminal } from "./states.ts";
 
 export type BlockerCause =
@@ -96,7 +97,7 @@ function ofSteps(definition: Definition, state: ExecutionState, now: number): Bl
   for (const run of state.steps.values()) {
     const step = definition.stepsByName.get(run.name);
     if (goesForward) blockers.push(...ofAction(step, run));
-    blockers.push(...ofUndo(step, run, now));
+    blockers.push(...ofUndo(state, step, run, now));
   }
   return blockers;
 }
@@ -122,9 +123,9 @@ function ofAction(step: Step | undefined, run: StepRun): Blocker[] {
   return [{ stepPath, message: `${stepPath} waits until ${timeText(untilAt)}`, untilAt, cause: { kind: "timer", source: "delay" } }];
 }
 
-function ofUndo(step: Step | undefined, run: StepRun, now: number): Blocker[] {
+function ofUndo(state: ExecutionState, step: Step | undefined, run: StepRun, now: number): Blocker[] {
   const { path: stepPath, undo } = run;
-  if (!undo) return [];
+  if (!undo) return step && state.turn ? ofPatience(step, run, now) : [];
   const { failure, wakeAt: untilAt } = undo;
   if (undo.status === "exhausted") {
     const slowly = untilAt === undefined ? "" : ` It is still tried slowly, next at ${timeText(untilAt)}.`;
@@ -138,6 +139,16 @@ function ofUndo(step: Step | undefined, run: StepRun, now: number): Blocker[] {
   const message = `attempt ${attempt} to undo ${stepPath} is due at ${timeText(untilAt)}${because(failure)}`;
   const maximumAttempts = step?.compensation?.retry.maximumAttempts ?? 0;
   return [{ stepPath, message, untilAt, cause: { kind: "retry", operation: "compensate", attempt, maximumAttempts, failure } }];
+}
+
+/** Its action was never heard of and may still be at work. */
+function ofPatience(step: Step, run: StepRun, now: number): Blocker[] {
+  const { path: stepPath, failure } = run;
+  const untilAt = patienceOf(run);
+  if (!step.compensation?.step || step.compensation.barrier || untilAt === undefined || untilAt <= now) return [];
+  const message = `the undo of ${stepPath} waits until ${timeText(untilAt)}: nothing was heard of its action, which may be at work until then`;
+  const { maximumAttempts } = step.compensation.retry;
+  return [{ stepPath, message, untilAt, cause: { kind: "retry", operation: "compensate", attempt: 1, maximumAttempts, failure } }];
 }
 
 function breakerOf(stepPath: string, failure: Failure | undefined, untilAt: number | undefined): Blocker | undefined {

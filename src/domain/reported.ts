@@ -7,6 +7,7 @@
  * the dispatch and stand in the ledger.
  */
 import { type Failure, failure } from "./failure.ts";
+import { graceMs } from "./patience.ts";
 import type { StepOutcome } from "./step-outcome.ts";
 
 export type ReportedFrom = "queue" | "caller";
@@ -70,11 +71,6 @@ export function expiredOutcome(name: ExpiryName, deadlineAt: number, closeMs: nu
   // Nobody had taken it: surely no effect.
   if (name === "TIMEOUT.SCHEDULE_TO_START") return { kind: "failed", outcome: "failed", failure: failureOf(name) };
   return { kind: "failed", outcome: "unknown", failure: failureOf(name), mayRunUntil: deadlineAt + graceMs(closeMs) };
-}
-
-/** Rule R7: an action whose end is not known may go on for as long again as it was given. */
-function graceMs(closeMs: number): number {
-  return Math.max(closeMs, 5_000);
 }
 
 const sentences: Record<ExpiryName, string> = {

@@ -122,7 +122,9 @@ export function settleUndo(context: SettleContext, target: AttemptTarget, outcom
   if (outcome.kind === "succeeded" || gone) {
     const payload = outcome.kind === "succeeded" && outcome.nothingToUndo !== true ? { result: outcome.result } : { nothingToUndo: true };
     const events: NewEvent[] = [{ type: "compensation_succeeded", at, stepPath, attempt, payload }];
-    if (state.saga === "stuck") events.push(sagaEvent(at, { state: state.turn ? "compensating" : "running" }));
+    // Stuck is left when the last undo that had spent its budget is done, not when any other one is.
+    const holds = [...state.steps.values()].some((run) => run.path !== stepPath && run.undo?.status === "exhausted");
+    if (state.saga === "stuck" && !holds) events.push(sagaEvent(at, { state: state.turn ? "compensating" : "running" }));
     return events;
   }
   const cause: Failure = { ...(outcome.kind === "failed" ? outcome.failure : failure("INTERNAL", "an undo cannot wait")), stepPath };

@@ -3,7 +3,8 @@
  *
  * Undo list: every step with a declared undo whose action succeeded or may have had an effect (unknown, or still
  * dispatched when the saga turned); a step that surely had no effect only if it asks for it. Order: reverse of completion,
- * where an unknown outcome counts as completed at the turn. The next undo waits for the previous one.
+ * where an unknown outcome counts as completed at the turn. The next undo waits for the previous one, and the undo of an
+ * action that was never heard of waits until that cannot be at work any more, unless its participant has a barrier.
  *
  * A failed undo is repeated with capped backoff until its budget is spent; then the saga is stuck: a visible state that
  * still tries slowly (unless told to halt) and leaves by itself when the undo succeeds.
@@ -13,6 +14,7 @@ import type { Definition, Step } from "./definition.ts";
 import type { EventPayloads, NewEvent } from "./events.ts";
 import type { ExecutionState, StepRun } from "./execution-state.ts";
 import { type Failure, failure } from "./failure.ts";
+import { patienceOf } from "./patience.ts";
 import { expiryOf, type ReportWait } from "./reported.ts";
 import type { EndReason, TerminalExecutionStatus } from "./states.ts";
 
@@ -60,7 +62,7 @@ function completionOf(run: StepRun): number {
 export function decideUndo(input: { definition: Definition; state: ExecutionState; inFlight: InFlight; now: number }): Command[] {
   const { definition, state, inFlight, now } = input;
   const { commands, open } = nextUndo(undoList(definition, state), inFlight, now, definition.undoOrder === "parallel");
-  if (open) return commands.length > 0 || state.saga === "stuck" ? commands : stuckWithoutOutput(definition, state, now);
+  if (open) return commands.length > 0 || state.saga === "stuck" ? commands : stuckUndo(definition, state, inFlight, now);
   const turn = state.turn ?? { reason: "step_failed" as const, failure: state.failure, stepPath: undefined };
   return [{ kind: "record", event: decideEnd({ definition, state, now, turn, undone: true }) }];
 }
@@ -93,11 +95,15 @@ function isUndone(run: StepRun): boolean {
   return run.undo?.abandoned === true || run.undo?.status === "succeeded" || run.undo?.status === "nothing_to_undo" || run.undo?.status === "resolved";
 }
 
-function stuckWithoutOutput(definition: Definition, state: ExecutionState, now: number): Command[] {
-  const open = undoList(definition, state).find(({ step, run }) => !isUndone(run) && needsOutput(step, run));
+/** Nothing is due and nothing under way, and still something is open: an undo that only a person can get on with. */
+function stuckUndo(definition: Definition, state: ExecutionState, inFlight: InFlight, now: number): Command[] {
+  const list = undoList(definition, state).filter(({ run }) => !isUndone(run));
+  if (list.some(({ run }) => inFlight.has(operationKey(run.path, "compensate")))) return [];
+  const open = list.find(({ step, run }) => needsOutput(step, run)) ?? list.find(({ run }) => run.undo?.status === "exhausted");
   if (!open) return [];
-  const { path } = open.run;
-  const cause = failure("COMPENSATION.NO_OUTPUT", `the undo of ${path} needs the result of its action, and there is none; resolve the step by hand`);
+  const { path, undo } = open.run;
+  const noOutput = failure("COMPENSATION.NO_OUTPUT", `the undo of ${path} needs the result of its action, and there is none; resolve the step by hand`);
+  const cause = needsOutput(open.step, open.run) ? noOutput : (undo?.failure ?? noOutput);
   const payload = { state: "stuck" as const, failure: cause, stepPath: path };
   return [{ kind: "record", event: { type: "saga_state_changed", at: now, stepPath: "", attempt: 0, payload } }];
 }
@@ -106,7 +112,7 @@ function undoCommand(step: Step, run: StepRun, inFlight: InFlight, now: number):
   if (inFlight.has(operationKey(run.path, "action")) || inFlight.has(operationKey(run.path, "compensate"))) return undefined;
   const undo = run.undo;
   // The action was given up in silence: it may still be having its effect, unless the participant sorts that out itself.
-  const quietAt = step.compensation?.barrier ? undefined : run.mayRunUntil;
+  const quietAt = step.compensation?.barrier ? undefined : patienceOf(run);
   if (!undo && quietAt !== undefined && quietAt > now) return { kind: "wait", until: quietAt };
   if (run.report && !step.compensation?.barrier) return awaitReport(step, run.path, "action", run.report, now);
   if (undo?.report) return awaitReport(step, run.path, "compensate", undo.report, now);

@@ -92,7 +92,7 @@ describe("cancel with a grace period", () => {
   it("aborts it when the grace is over", () => {
     const simulated = run([undoable("a"), call("b")], { a: [succeeds("x", 5_000)] }, [cancel(1_000)]);
     expect(simulated.state.steps.get("a")).toMatchObject({ action: "unknown", status: "compensated" });
-    expect(simulated.calls[1]?.sentAt).toBe(simulationStartAt + 1_000);
+    expect(simulated.ledger.find(({ type }) => type === "step_canceled")?.at).toBe(simulationStartAt + 1_000);
   });
 
   it("can be shortened, not prolonged", () => {
@@ -103,7 +103,7 @@ describe("cancel with a grace period", () => {
     ];
     const simulated = run([undoable("a")], { a: [succeeds("x", 20_000)] }, [first, longer, shorter]);
     expect(types(simulated).filter((type) => type === "execution_cancel_requested")).toHaveLength(2);
-    expect(simulated.calls[1]?.sentAt).toBe(simulationStartAt);
+    expect(simulated.ledger.find(({ type }) => type === "step_canceled")?.at).toBe(simulationStartAt);
   });
 });
 

@@ -238,7 +238,8 @@ describe("the time of an execution", () => {
     const simulated = runSteps([call("a"), call("b")], { b: [succeeds("late", 20_000)] }, { created: { timeoutAt } });
     expect(called(simulated)).toEqual(["a", "b", "undo b", "undo a"]);
     expect(simulated.state).toMatchObject({ status: "compensated", endReason: "timeout", failure: { name: "TIMEOUT.EXECUTION" } });
-    expect(simulated.calls[2]?.sentAt).toBe(timeoutAt);
+    const b = simulated.ledger.find(({ type }) => type === "step_canceled");
+    expect(b?.at).toBe(timeoutAt);
   });
 
   it("ends a wait", () => {

@@ -121,7 +121,7 @@ describe("a command", () => {
 
   it("cancels what is driven here: the effect is aborted, then undone", async () => {
     const one = await world.openEngine("one");
-    const executionId = await one.start({ steps: [call("a", undo)] });
+    const executionId = await one.start({ steps: [call("a", { compensation: { ...undo.compensation, barrier: true } })] });
     const sent = await world.nextSent();
     await one.engine.control(acme, executionId, cancel);
     expect(sent.signal.aborted).toBe(true);
