@@ -53,6 +53,11 @@ export class Engine {
   #wakeUp: () => void = () => undefined;
   #loop: Promise<void> | undefined;
   #lookedAt = 0;
+  /** Executions that a claim under way may have made this replica's, before they are driven. */
+  readonly #claiming = new Map<string, number>();
+  /** An answer was lost: this replica may own executions that it does not drive. */
+  #mayHaveOrphans = false;
+  #lookedForOrphansAt = 0;
   /** The tenant that was claimed for last. */
   #lastServed = "";
 
@@ -162,14 +167,25 @@ export class Engine {
    * the command's rule to say, hence `ended` from the second attempt on.
    */
   async #take(tenantId: string, executionId: string, ended: boolean, give: (run: ExecutionRun) => Given["promise"]): Promise<Given | undefined> {
-    const claimed = this.#options.leases.held ? await this.#options.store.claimOne(tenantId, executionId, ended) : undefined;
-    if (!claimed) return undefined;
-    let given: Given | undefined;
-    await this.#resume(tenantId, [claimed], (run) => {
-      given = { promise: give(run) };
-      given.promise.catch(() => undefined);
-    });
-    return given;
+    if (!this.#options.leases.held) return undefined;
+    this.#claiming.set(executionId, (this.#claiming.get(executionId) ?? 0) + 1);
+    try {
+      const claimed = await this.#options.store.claimOne(tenantId, executionId, ended).catch((error: unknown) => {
+        this.#mayHaveOrphans = true;
+        throw error;
+      });
+      if (!claimed) return undefined;
+      let given: Given | undefined;
+      await this.#resume(tenantId, [claimed], (run) => {
+        given = { promise: give(run) };
+        given.promise.catch(() => undefined);
+      });
+      return given;
+    } finally {
+      const others = (this.#claiming.get(executionId) ?? 1) - 1;
+      if (others > 0) this.#claiming.set(executionId, others);
+      else this.#claiming.delete(executionId);
+    }
   }
 
   /**
@@ -193,13 +209,31 @@ export class Engine {
     while (!signal.aborted) {
       let pauseMs: number = limits.claimPollMs;
       try {
-        if (this.#options.leases.held) pauseMs = await this.#claimDue();
+        if (this.#options.leases.held) {
+          await this.#releaseOrphans();
+          pauseMs = await this.#claimDue();
+        }
         this.#lookIntoInbox();
       } catch (error) {
+        this.#mayHaveOrphans = true;
         this.#options.services.log.warn({ error: messageOf(error) }, "due executions could not be claimed");
       }
       if (pauseMs > 0) await this.#pause(pauseMs);
     }
+  }
+
+  /**
+   * A claim whose answer was lost made this replica the owner of what it does not know of, and while it lives nobody else
+   * would ever take that over. Looked for after every failure, and rarely besides.
+   */
+  async #releaseOrphans(): Promise<void> {
+    const now = this.#options.services.clock.monotonic();
+    if (!this.#mayHaveOrphans && now - this.#lookedForOrphansAt < orphansLookMs) return;
+    this.#lookedForOrphansAt = now;
+    const driven = [...this.#claiming.keys(), ...[...this.#runs.values()].map((run) => run.executionId)];
+    const released = await this.#options.store.releaseOrphans(driven);
+    this.#mayHaveOrphans = false;
+    if (released > 0) this.#options.services.log.warn({ released }, "executions that were owned here and not driven are due again");
   }
 
   /** Messages call for it at once; this is for those that were lost. */
@@ -281,7 +315,8 @@ export class Engine {
   async #letGo(tenantId: string, executionId: string): Promise<void> {
     if (!this.#options.leases.held) return;
     await this.#options.store.release(tenantId, executionId, lostPauseMs).catch((error: unknown) => {
-      this.#options.services.log.warn({ executionId, error: messageOf(error) }, "a lost execution could not be released; it waits for the end of this lease");
+      this.#mayHaveOrphans = true;
+      this.#options.services.log.warn({ executionId, error: messageOf(error) }, "a lost execution could not be released; that is tried again");
     });
     this.wake();
   }
@@ -304,6 +339,8 @@ interface Given {
 /** Tenants are claimed for in turns; several rounds a second are made while anything is due. */
 const roundLimits = { roundRowsMax: 2 * limits.claimRowsMax, tenantRowsMax: limits.claimRowsMax, tenantsMax: 100 };
 const noRoomPauseMs = 20;
+/** Between two looks for orphans when nothing failed. */
+const orphansLookMs = 30_000;
 const controlAttemptsMax = 20;
 const controlPauseMs = 100;
 /** Keeps an execution whose append is refused each time from turning in circles. */

@@ -20,7 +20,7 @@ import type { Fence } from "../store/journal.ts";
 import type { ReplicaLease } from "../store/replica-lease.ts";
 
 export interface LeasesOptions {
-  readonly lease: ReplicaLease;
+  readonly lease: Pick<ReplicaLease, keyof ReplicaLease>;
   readonly clock: Clock;
   readonly log: Log;
   readonly address: string;

@@ -25,6 +25,7 @@ import type { ExecutionState } from "../domain/execution-state.ts";
 import { type Failure, failure } from "../domain/failure.ts";
 import { settleAction, settleConfirm, settleUndo } from "../domain/settle.ts";
 import { isTerminal } from "../domain/states.ts";
+import type { StepOutcome } from "../domain/step-outcome.ts";
 import { receiveSignal, type Signal } from "../domain/waits.ts";
 import type { AppendOutcome, AppendRequest, StartRow } from "../store/journal.ts";
 import { appendRequest } from "./append-request.ts";
@@ -181,7 +182,8 @@ export class ExecutionRun {
         else if (this.#needsCommitFirst(command)) postponed = true;
         else this.#carryOut(command);
       }
-      if (postponed) return this.#environment.now();
+      // A parking run waits for what is in flight; asking again at once would keep the event loop from hearing of it.
+      if (postponed) return this.#parking && this.#inFlight.size > 0 ? Number.POSITIVE_INFINITY : this.#environment.now();
       if (this.#state.sequence === before) return until;
     }
   }
@@ -302,11 +304,13 @@ export class ExecutionRun {
     const controller = this.#inFlight.get(key) ?? new AbortController();
     const done = new AbortController();
     const { sleep, now } = this.#environment;
-    void sleep(attempt.deadlineAt - now(), done.signal).then(() => {
+    void sleep(Math.max(0, attempt.deadlineAt - now()), done.signal).then(() => {
       if (!done.signal.aborted) controller.abort(timeoutOf(attempt));
     });
     const observed = this.#telemetry?.attempt(attempt);
-    const outcome = await carryOut(this.#environment, this.#state, attempt, controller.signal, observed?.traceparent);
+    // A process that was frozen after its commit must not send what may have been undone elsewhere by now.
+    const isLate = attempt.deadlineAt <= now();
+    const outcome = isLate ? neverSent(attempt) : await carryOut(this.#environment, this.#state, attempt, controller.signal, observed?.traceparent);
     observed?.end(outcome);
     done.abort(settled);
     const take = (): void => {
@@ -358,6 +362,10 @@ export class ExecutionRun {
     for (const news of this.#inbox.splice(0)) news.drop();
     return how;
   }
+}
+
+function neverSent(attempt: Attempt): StepOutcome {
+  return { kind: "failed", outcome: "failed", failure: failure("TIMEOUT.START_TO_CLOSE", `the time of step ${attempt.path} was over before it could be sent`) };
 }
 
 function timeoutOf(attempt: Attempt): Failure {

@@ -7,7 +7,7 @@ import { type ClaimedExecution, claimExecutions } from "./sql/claim-executions.t
 import { claimOne } from "./sql/claim-one.ts";
 import { loadLedgers } from "./sql/load-ledgers.ts";
 import { nextDue, type TenantDue } from "./sql/next-due.ts";
-import { releaseLost } from "./sql/release-lost.ts";
+import { releaseLost, releaseOrphans } from "./sql/release-lost.ts";
 
 export interface EngineStore {
   /** Tenants with parked executions and how long until the first is due. */
@@ -17,6 +17,8 @@ export interface EngineStore {
   claimOne(tenantId: string, executionId: string, ended: boolean): Promise<ClaimedExecution | undefined>;
   /** Makes an execution that this replica owns but no longer drives due in `pauseMs`. Does nothing when somebody else owns it. */
   release(tenantId: string, executionId: string, pauseMs: number): Promise<void>;
+  /** Makes all executions that this replica owns but those due at once; answers how many that were. */
+  releaseOrphans(driven: readonly string[]): Promise<number>;
   loadLedgers(tenantId: string, executionIds: readonly string[]): Promise<ReadonlyMap<string, readonly ExecutionEvent[]>>;
 }
 
@@ -34,6 +36,12 @@ export function createEngineStore(pool: Pool, fence: () => Fence): EngineStore {
     async release(tenantId, executionId, pauseMs) {
       await releaseLost(pool, fence(), { tenantId, executionUuid: parseId("execution", executionId), pauseMs });
     },
+    releaseOrphans: (driven) =>
+      releaseOrphans(
+        pool,
+        fence(),
+        driven.flatMap((executionId) => parseId("execution", executionId) ?? []),
+      ),
     loadLedgers: (tenantId, executionIds) => loadLedgers(pool, tenantId, executionIds),
   };
 }

@@ -20,7 +20,7 @@ import { stepHandlers } from "../../src/steps/registry.ts";
 import type { StepCall, StepHandler } from "../../src/steps/step-handler.ts";
 import { BatchedJournal } from "../../src/store/batched-journal.ts";
 import { type Database, openDatabase } from "../../src/store/database.ts";
-import { createEngineStore } from "../../src/store/engine-store.ts";
+import { createEngineStore, type EngineStore } from "../../src/store/engine-store.ts";
 import { createInbox } from "../../src/store/inbox.ts";
 import type { AppendOutcome, AppendRequest, Journal } from "../../src/store/journal.ts";
 import { ReplicaLease } from "../../src/store/replica-lease.ts";
@@ -56,6 +56,8 @@ export interface World extends AsyncDisposable {
 
 export interface EngineChoices {
   readonly isIdle?: boolean;
+  /** Stands between this engine and its claims. */
+  readonly store?: (real: EngineStore) => EngineStore;
   /** Stands between this engine and the stored events. */
   readonly signals?: (real: SignalRepository) => SignalRepository;
   /** Waits before an append is handed to the journal, or holds it up for good. */
@@ -203,6 +205,7 @@ async function openEngine(
       return outcome;
     },
   };
+  const claims = createEngineStore(database.pool, () => leases.fence);
   const skew = { ms: 0 };
   const life = { isOver: false };
   const real = createSignalRepository(database, replicaId);
@@ -233,7 +236,7 @@ async function openEngine(
     now: () => leases.now() + skew.ms,
     monotonic: () => clock.monotonic(),
     random: () => 0,
-    store: createEngineStore(database.pool, () => leases.fence),
+    store: choices.store?.(claims) ?? claims,
     definitions,
     leases,
     desk,

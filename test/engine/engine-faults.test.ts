@@ -1,0 +1,89 @@
+/** What the simulation found (test/simulation): answers that get lost, a freeze after a commit, a stop amid work. */
+import { afterEach, beforeEach, expect, it } from "vitest";
+import type { JsonObject } from "../../src/base/json.ts";
+import { acme, openWorld, type World, within } from "./engine-fixture.ts";
+
+let world: World;
+beforeEach(async () => {
+  world = await openWorld();
+});
+afterEach(() => world[Symbol.asyncDispose]());
+
+const call = (name: string, more: JsonObject = {}): JsonObject => ({ name, call: {}, retry_policy: { maximum_attempts: 1 }, ...more });
+
+it("a claim whose answer was lost leaves no execution behind that nobody drives", async () => {
+  const starter = await world.openEngine("starter", { isIdle: true });
+  const executionId = await starter.start({ steps: [call("a")] });
+  await world.nextSent();
+  let lost = 0;
+  const unlucky = await world.openEngine("unlucky", {
+    store: (real) => ({
+      ...real,
+      async claim(tenantId, rowsMax) {
+        const claimed = await real.claim(tenantId, rowsMax);
+        if (claimed.length === 0 || lost++ > 0) return claimed;
+        throw new Error("the connection broke after the commit");
+      },
+    }),
+  });
+  await starter.stop();
+  unlucky.engine.wake();
+  const again = await world.nextSent();
+  expect([again.replica, again.executionId, again.attempt, lost]).toEqual(["unlucky", executionId, 2, 2]);
+  again.succeed();
+  await world.ledgerWith(executionId, "execution_ended");
+});
+
+it("a command whose claim was answered into the void can be given again, also to an ended execution", async () => {
+  const starter = await world.openEngine("starter");
+  world.answerWith((sent) => sent.fail("HTTP.422"));
+  const executionId = await starter.start({ steps: [call("a")] });
+  await world.ledgerWith(executionId, "execution_ended");
+  let lost = 0;
+  const unlucky = await world.openEngine("unlucky", {
+    store: (real) => ({
+      ...real,
+      async claimOne(...wish) {
+        const claimed = await real.claimOne(...wish);
+        if (!claimed || lost++ > 0) return claimed;
+        throw new Error("the connection broke after the commit");
+      },
+    }),
+  });
+  await starter.stop();
+  const retry = { kind: "retry", actor: "key_1", reason: "again", steps: [] } as const;
+  await expect(unlucky.engine.control(acme, executionId, retry)).rejects.toThrow("broke");
+  unlucky.engine.wake();
+  await expect.poll(async () => (await world.rowOf(executionId)).owner).toBe(null);
+  expect(await world.rowOf(executionId)).toMatchObject({ state: "failed", wake_at: null });
+  world.answerWith((sent) => sent.succeed());
+  await unlucky.engine.control(acme, executionId, retry);
+  await expect.poll(async () => (await world.rowOf(executionId)).state).toBe("completed");
+});
+
+it("an attempt whose time was over before it could leave is not sent: its effect may have been undone elsewhere", async () => {
+  const frozen = await world.openEngine("frozen", {
+    afterAppend: async ({ events }) => {
+      if (events.some(({ type }) => type === "step_started")) frozen.skew.ms = 120_000;
+    },
+  });
+  const executionId = await frozen.start({ steps: [call("a", { compensation: { step: { call: {} } } })] });
+  const ledger = await world.ledgerWith(executionId, "execution_ended");
+  expect(world.sent).toEqual([]);
+  expect(ledger.find(({ type }) => type === "step_failed")?.payload).toMatchObject({ outcome: "failed", failure: { name: "TIMEOUT.START_TO_CLOSE" } });
+});
+
+it("a replica that stops waits for what is in flight although more is due, and leaves the rest to others", async () => {
+  const leaving = await world.openEngine("leaving", { isIdle: true });
+  const branch = (name: string, ...steps: JsonObject[]): JsonObject => ({ name, steps });
+  const both = { name: "both", parallel: { branches: [branch("x", call("a")), branch("y", call("b"), call("c"))] } };
+  const executionId = await leaving.start({ steps: [both] });
+  const [a, b] = [await world.nextSent(), await world.nextSent()];
+  const stopped = leaving.engine.stop(10_000);
+  b.succeed();
+  await world.ledgerWith(executionId, "step_succeeded");
+  a.succeed();
+  await within(stopped, "the stop");
+  expect(world.sent.map(({ stepPath }) => stepPath)).toEqual(["a", "b"]);
+  expect(await world.rowOf(executionId)).toMatchObject({ owner: null, state: "waiting" });
+});
