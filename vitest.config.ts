@@ -1,6 +1,6 @@
 import { defineConfig } from "vitest/config";
 
-/** Projects by what they need: `unit` nothing, `integration` one PostgreSQL for the run and a database of its own per file. */
+/** Projects by what they need: `unit` and `simulation` nothing, `integration` one PostgreSQL for the run and a database of its own per file. */
 export default defineConfig({
   test: {
     projects: [
@@ -11,6 +11,7 @@ export default defineConfig({
           testTimeout: 20_000,
         },
       },
+      { test: { name: "simulation", include: ["test/simulation/**/*.test.ts"], testTimeout: 20_000 } },
       {
         test: {
           name: "integration",

@@ -1,0 +1,10 @@
+/** Seeds that once failed, with what they found: they are played again before all others. */
+export const keptSeeds: readonly { readonly seed: number; readonly found: string }[] = [
+  { seed: 2, found: "an undo was sent while its action was still at work (timed out, canceled)" },
+  { seed: 49, found: "a saga with an undo that had spent its budget looked as if it went on, because another undo succeeded" },
+  { seed: 1564, found: "a stopping replica turned in a circle without ever hearing of the attempt in flight" },
+  { seed: 2179, found: "an ended execution claimed for a command kept its owner when its ledger could not be read" },
+  { seed: 2447, found: "an execution belonged for ever to a replica that never heard of its claim" },
+  { seed: 3537, found: "a saga that turned with a loser's undo exhausted was neither stuck nor going on" },
+  { seed: 5020, found: "a replica that was frozen between commit and send sent an action that had been undone elsewhere" },
+];
