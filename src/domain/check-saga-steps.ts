@@ -21,25 +21,32 @@ export interface JoiningStep extends EnlistedStep {
 
 export interface JoiningTerms {
   readonly compensationPolicy?: JsonObject;
-  /** Steps of the workflow that they join; empty for a standalone saga. */
-  readonly definitionSteps: readonly JsonObject[];
+  /** The workflow's definition that they join; absent for a standalone saga. */
+  readonly definition?: JsonObject;
 }
 
 /** What is wrong with the steps that have a place in the request, empty when they may join. Their stages are set. */
 export function checkSagaSteps(steps: readonly JoiningStep[], stepTypes: StepTypes, terms: JoiningTerms): readonly FieldViolation[] {
   const types = sagaStepTypes(stepTypes);
   const places: Place[] = [];
-  const synthetic = terms.definitionSteps.length;
+  const { definition = {} } = terms;
+  const definitionSteps = Array.isArray(definition["steps"]) ? definition["steps"] : [];
+  const declared = Array.isArray(definition["secret_slots"]) ? definition["secret_slots"].filter(isJsonObject) : [];
+  const taken = new Set(declared.map(({ name }) => name));
+  const synthetic = definitionSteps.length;
   const staged = Map.groupBy(steps, ({ step }) => stageOf(step));
   const groups = [...staged].sort(([a], [b]) => a - b).map(([, group]) => group);
   const joined = groups.map((group, index) => groupStep(group, `saga.steps[${synthetic + index}]`, freeName(steps), places));
   const source = {
-    steps: [...terms.definitionSteps, ...joined],
-    secret_slots: slotsOf(steps, types).map((name) => ({ name })),
+    ...definition,
+    steps: [...definitionSteps, ...joined],
+    secret_slots: [...declared, ...slotsOf(steps, types).flatMap((name) => (taken.has(name) ? [] : [{ name }]))],
     ...(terms.compensationPolicy === undefined ? {} : { compensation_policy: terms.compensationPolicy }),
   };
   const parsed = parseDefinition(source, types, "saga");
-  const found = parsed.ok ? [] : parsed.fault.violations.flatMap((violation) => placed(violation, places));
+  const violations = parsed.ok ? [] : parsed.fault.violations;
+  // In a workflow they run beside its own steps: how far those have come decides, not how they are written.
+  const found = violations.filter(({ reason }) => reason !== "PIVOT_ORDER" || !terms.definition).flatMap((violation) => placed(violation, places));
   return [...found, ...steps.flatMap((step) => ownViolations(step, types))];
 }
 
@@ -121,7 +128,7 @@ function ownViolations({ step, selfDriven, at }: JoiningStep, types: StepTypes):
 /** The same violation with the field of the request; those of steps that joined before are nobody's fault here. */
 function placed(violation: FieldViolation, places: readonly Place[]): FieldViolation[] {
   const place = places.filter(({ synthetic }) => violation.field.startsWith(synthetic)).sort((a, b) => b.synthetic.length - a.synthetic.length)[0];
-  if (!place) return [violation];
+  if (!place) return [];
   if (place.request === undefined) return [];
   const rest = violation.field.slice(place.synthetic.length).replace(/^\./, "");
   return [asEndpoint({ ...violation, field: rest === "" ? place.request : `${place.request}.${fieldOf(rest, place.step)}` })];

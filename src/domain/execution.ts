@@ -149,6 +149,8 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
       if (event.payload.late) {
         run.action = "succeeded";
         run.result = event.payload.result;
+        run.report = undefined;
+        undoOnceMore(run);
         break;
       }
       finish(state, run, event, "completed", event.payload.copiedFrom === undefined ? "succeeded" : "skipped", event.payload.startedAt);

@@ -64,6 +64,11 @@ function extend(definition: Definition, enlisted: readonly EnlistedStep[], stepT
   return { ...definition, stepsByName, joined };
 }
 
+/** What a joining step may do to the world; it was checked before. */
+export function kindOfJoining(source: JsonObject, isSelfDriven: boolean, stepTypes: StepTypes): Step["kind"] {
+  return compileStep(definitionStepOf(source, isSelfDriven), stepTypes, actionRetryDefaults).kind;
+}
+
 /** The stage a step was given; it is fixed when the step joins. */
 export function stageOf(step: JsonObject): number {
   return typeof step["stage"] === "number" ? step["stage"] : 0;

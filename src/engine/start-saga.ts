@@ -131,7 +131,7 @@ export class SagaStarter {
     if (fault) throw violationsError([{ field: `steps${fault.path}`, reason: "VALIDATION_FAILED", description: fault.problem }]);
     const joining = steps.map((step, index) => ({ name: String(step["name"]), step, selfDriven: false, at: `steps[${index}]` }));
     const policy = wish.compensationPolicy === undefined ? {} : { compensationPolicy: wish.compensationPolicy };
-    const violations = checkSagaSteps(joining, this.#options.stepTypes, { ...policy, definitionSteps: [] });
+    const violations = checkSagaSteps(joining, this.#options.stepTypes, policy);
     if (violations.length > 0) throw violationsError(violations);
   }
 }

@@ -6,7 +6,8 @@ import { sagaControlRpcs } from "./saga-control-rpcs.ts";
 import { sagaOperateRpcs } from "./saga-operate-rpcs.ts";
 import { sagaReadRpcs } from "./saga-read-rpcs.ts";
 import { sagaStartRpcs } from "./saga-start-rpcs.ts";
+import { sagaStepRpcs } from "./saga-step-rpcs.ts";
 
 export function sagaRpcs(parts: RpcParts): Partial<ServiceImpl<typeof SagaCoordinationService>> {
-  return { ...sagaStartRpcs(parts), ...sagaReadRpcs(parts), ...sagaControlRpcs(parts), ...sagaOperateRpcs(parts) };
+  return { ...sagaStartRpcs(parts), ...sagaReadRpcs(parts), ...sagaControlRpcs(parts), ...sagaOperateRpcs(parts), ...sagaStepRpcs(parts) };
 }

@@ -11,6 +11,7 @@ import {
   SubmitSagaResponseSchema,
 } from "#gen/pyairtable/workflow/v1/saga_coordination_service_pb.js";
 import { type Endpoint, EndpointSchema, SagaStepSchema } from "#gen/pyairtable/workflow/v1/saga_pb.js";
+import type { Caller } from "../base/caller.ts";
 import { violationsError } from "../base/errors.ts";
 import type { JsonObject } from "../base/json.ts";
 import type { SagaStart } from "../engine/start-saga.ts";
@@ -18,6 +19,7 @@ import { callerOf } from "./interceptors/call.ts";
 import { idInHeader } from "./interceptors/request-id.ts";
 import type { RpcParts } from "./parts.ts";
 import { commandSaga, loadSaga, sagaOf } from "./saga-parts.ts";
+import { checkSagaSecrets } from "./saga-secrets.ts";
 
 type SagaStartRpcs = Pick<ServiceImpl<typeof SagaCoordinationService>, "startSaga" | "submitSaga">;
 
@@ -28,8 +30,10 @@ export function sagaStartRpcs(parts: RpcParts): SagaStartRpcs {
       const wish = sagaStartOf(request, context.requestHeader);
       if (request.validateOnly) {
         const state = parts.sagas.preview(caller, wish);
+        await checkSecrets(parts, caller, wish);
         return create(StartSagaResponseSchema, { saga: sagaOf({ state, revision: await parts.definitions.of(state) }) });
       }
+      await checkSecrets(parts, caller, wish);
       const { executionId, existing, replayed, state } = await parts.sagas.start(caller, wish);
       if (replayed) context.responseHeader.set("idempotent-replayed", "true");
       const loaded = state ? { state, revision: await parts.definitions.of(state) } : await loadSaga(parts, caller, executionId);
@@ -41,6 +45,15 @@ export function sagaStartRpcs(parts: RpcParts): SagaStartRpcs {
       return create(SubmitSagaResponseSchema, { saga: sagaOf(loaded) });
     },
   };
+}
+
+/** Their faults are told first: a step that does not parse names nothing. */
+async function checkSecrets(parts: RpcParts, caller: Caller, { steps }: SagaStart): Promise<void> {
+  await checkSagaSecrets(
+    parts,
+    caller,
+    steps.map((step, index) => ({ step, selfDriven: false, at: `steps[${index}]` })),
+  );
 }
 
 function sagaStartOf(request: StartSagaRequest, headers: Headers): SagaStart {
