@@ -81,7 +81,8 @@ export function failStep(context: Context, request: StepRequest & { readonly fai
   if (state.saga === "stuck" && state.pastPivot) {
     return new AppError("PAST_PIVOT", "the point of no return has been passed: complete, skip or retry the step", { metadata: stateMetadata(state) });
   }
-  const unclear = run !== undefined && (run.leftUnknown || run.action === "unknown");
+  // Who decides a task by hand does not see whether a worker has it.
+  const unclear = run !== undefined && (run.leftUnknown || run.action === "unknown" || run.report !== undefined);
   const surely = step.kind === "pivot" && unclear;
   const failed = failedEvent({ revision, state, now }, target, { ...request.failure, stepPath }, unclear && !surely ? "unknown" : "failed");
   const event: NewEvent = surely && failed.type === "step_failed" ? { ...failed, payload: { ...failed.payload, surely } } : failed;

@@ -195,7 +195,7 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
       break;
     case "step_skipped":
       // What may have had an effect before it was left out still has to be undone.
-      finish(state, run, event, "skipped", run.leftUnknown || run.action === "unknown" ? "unknown" : "skipped", event.at);
+      finish(state, run, event, "skipped", mayHaveRun(run) ? "unknown" : "skipped", event.at);
       run.result = event.payload.result ?? null;
       run.failure = undefined;
       break;
@@ -223,6 +223,11 @@ function applyProgress(run: StepRun, { at, payload }: Extract<StepEvent, { type:
   } else if (run.undo) {
     run.undo.status = "in_progress";
   }
+}
+
+/** An attempt before may have had an effect, or somebody outside may be having it now. */
+function mayHaveRun({ leftUnknown, action, report }: StepRun): boolean {
+  return leftUnknown || action === "unknown" || report !== undefined;
 }
 
 function noteFailure(run: StepRun, event: Extract<StepEvent, { type: "step_failed" | "step_retry_scheduled" }>): void {

@@ -6,6 +6,9 @@ import type { Report } from "./report.ts";
 
 /** Attempt time of an undo whose step type says nothing longer. */
 const undoStartToCloseMs = 30_000;
+const undoStartToCloseMsMax = 900_000;
+/** An undo that others carry out may take as long as their action. */
+const reportedStartToCloseMsMax = 86_400_000;
 
 export interface CompensationContext {
   readonly report: Report;
@@ -45,7 +48,13 @@ export function parseCompensation(value: Json | undefined, path: string, context
     step,
     stepName: name === "" ? (step?.type ?? "") : name,
     retry: parseRetryPolicy(value["retry_policy"], undoRetryDefaults, `${path}.retry_policy`, report),
-    timeouts: parseTimeouts(value["timeouts"], timeouts, 900_000, `${path}.timeouts`, report),
+    timeouts: parseTimeouts(
+      value["timeouts"],
+      timeouts,
+      step?.reportedFrom === undefined ? undoStartToCloseMsMax : reportedStartToCloseMsMax,
+      `${path}.timeouts`,
+      report,
+    ),
     compensateOnFailure: value["compensate_on_failure"] === true,
     undoRequiresOutput: value["undo_requires_output"] === true,
     barrier: value["barrier"] === true,

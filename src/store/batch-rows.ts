@@ -31,6 +31,8 @@ export function rowsOf(appends: readonly BatchAppend[]): BatchRows {
     if (start) addStart(batch, append, id);
     else if (row) batch.changes.push([tenantId, id, projectionText(row), append.release]);
   }
+  // In one order for everybody who locks several: see hold-tasks.ts.
+  if (batch.taskEnds.length > 1) batch.taskEnds.sort((a, b) => (String(a[1]) < String(b[1]) ? -1 : 1));
   return batch;
 }
 

@@ -176,3 +176,13 @@ it("an undo is reported as its action is, and finding nothing counts as undone",
   expect(done.state).toMatchObject({ status: "compensated" });
   expect(answerTo(done, revision, report("charge", 1, succeeded(), { operation: "compensate" }))).toEqual({ decision: "ALREADY", events: [] });
 });
+
+it("a task that an operator leaves out or fails by hand may be having its effect: it is undone when the execution turns back", () => {
+  const revision = compile({ steps: [pull("render", { ...undone, on_error: { action: "ON_ERROR_ACTION_CONTINUE" } }), call("ship", once)] });
+  const queued = simulate(revision);
+  for (const decision of [{ kind: "skip_step" as const }, { kind: "fail_step" as const, failure: failure("WORKER.gone", "gone") }]) {
+    const turned = again(queued, revision, { ...decision, ...by, path: "render" }, { ship: [fails()] });
+    expect(turned.state.status).toBe("compensated");
+    expect(turned.ledger.find(({ type }) => type === "compensation_started")?.payload).toMatchObject({ mayNotHaveRun: true });
+  }
+});

@@ -12,19 +12,25 @@ export interface Beat {
 export interface Held {
   readonly id: string;
   readonly cancel_requested: boolean;
-  /** Nothing was written of its progress for a while: now is the time. */
+  /** Its first sign of life, or nothing was written of its progress for a while: now is the time. */
   readonly tell: boolean;
   readonly expire_time: Date;
 }
 
 // A task that was given up is not taken up again: whoever sweeps it may be at it.
+// Locked before it is read, so that of two signs of life at once one tells; in the order in which the journal removes tasks,
+// so that neither waits for the other in a circle.
 const extend = `
-update tasks t set heartbeat_ms = coalesce(b.heartbeat_ms, t.heartbeat_ms),
-  expire_time = least(t.deadline_time, now.at + coalesce(b.heartbeat_ms, t.heartbeat_ms, t.close_ms) * interval '1 millisecond'),
-  progress_time = case when b.news and (t.progress_time is null or t.progress_time < now.at - $5 * interval '1 millisecond') then now.at else t.progress_time end
-from unnest($2::uuid[], $3::boolean[], $4::int[]) as b (id, news, heartbeat_ms), (select clock_timestamp() as at) now
-where t.tenant_id = $1 and t.id = b.id and t.worker is not null and t.expire_time > now.at
-returning t.id, t.cancel_requested, b.news and t.progress_time = now.at::timestamptz(3) as tell, t.expire_time`;
+with held as materialized (
+  select t.id, b.heartbeat_ms, t.progress_time is null or (b.news and t.progress_time < clock_timestamp() - $5 * interval '1 millisecond') as tell
+  from tasks t, unnest($2::uuid[], $3::boolean[], $4::int[]) as b (id, news, heartbeat_ms)
+  where t.tenant_id = $1 and t.id = b.id and t.worker is not null and t.expire_time > clock_timestamp()
+  order by t.id for update of t)
+update tasks t set heartbeat_ms = coalesce(h.heartbeat_ms, t.heartbeat_ms),
+  expire_time = least(t.deadline_time, clock_timestamp() + coalesce(h.heartbeat_ms, t.heartbeat_ms, t.close_ms) * interval '1 millisecond'),
+  progress_time = case when h.tell then clock_timestamp() else t.progress_time end
+from held h where t.tenant_id = $1 and t.id = h.id
+returning t.id, t.cancel_requested, h.tell, t.expire_time`;
 
 /** Extends the tasks that are still held; progress is told at most every `tellEveryMs` for each. */
 export async function extendTasks(pool: Pool, tenantId: string, beats: readonly Beat[], tellEveryMs: number): Promise<Held[]> {
