@@ -61,14 +61,31 @@ interface Form {
 }
 
 function formsOf(value: string): Form[] {
-  const json = jsonInner(value);
+  const nested = jsonLevels(value);
+  const texts = [...nested, ...nested.slice(0, encodedLevels).flatMap(encodingsOf)].filter((text) => text.length >= maskedCharactersMin);
+  const wide = Buffer.from(value, "utf16le");
+  return [...texts.map((text) => ({ text, bytes: Buffer.from(text), inJson: jsonInner(text) })), { bytes: wide }, { bytes: Buffer.from(wide).swap16() }];
+}
+
+/** Texts of texts that are JSON: how deep they are looked for, and how deep in other encodings. */
+const nestedLevels = 6;
+const encodedLevels = 3;
+const nestedCharactersMax = 65_536;
+
+/** The value, as JSON, as JSON inside of JSON …: only quotes and the like make them differ. */
+function jsonLevels(value: string): string[] {
+  const levels = [value];
+  for (let text = jsonInner(value); levels.length <= nestedLevels && text !== levels.at(-1) && text.length <= nestedCharactersMax; text = jsonInner(text)) {
+    levels.push(text);
+  }
+  return levels;
+}
+
+function encodingsOf(value: string): string[] {
   const bytes = Buffer.from(value);
   const percent = percentEncoded(value);
-  const texts = [
-    value,
-    json,
-    jsonInner(json),
-    json.replaceAll("/", "\\/"),
+  return [
+    value.replaceAll("/", "\\/"),
     asciiJson(value),
     ...percent,
     ...percent.map((text) => text.replaceAll(/%[0-9A-F]{2}/g, (code) => code.toLowerCase())),
@@ -76,12 +93,6 @@ function formsOf(value: string): Form[] {
     bytes.toString("hex"),
     bytes.toString("hex").toUpperCase(),
     ...base64Pieces(bytes),
-  ];
-  const wide = Buffer.from(value, "utf16le");
-  return [
-    ...texts.filter((text) => text.length >= maskedCharactersMin).map((text) => ({ text, bytes: Buffer.from(text), inJson: jsonInner(text) })),
-    { bytes: wide },
-    { bytes: Buffer.from(wide).swap16() },
   ];
 }
 
@@ -111,9 +122,9 @@ function jsonInner(text: string): string {
   return JSON.stringify(text).slice(1, -1);
 }
 
-/** JSON with every character outside ASCII escaped, as many encoders write it. */
+/** Every character outside ASCII escaped as many encoders write it, in a text that is JSON otherwise. */
 function asciiJson(value: string): string {
-  return jsonInner(value).replaceAll(/[^\u0020-\u007e]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  return value.replaceAll(/[^\u0020-\u007e]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
 function replaceBytes(bytes: Buffer, form: Buffer): Buffer {
