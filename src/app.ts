@@ -70,14 +70,14 @@ import { watchRpcs } from "./rpc/watch-rpcs.ts";
 import { workflowRpcs } from "./rpc/workflow-rpcs.ts";
 import { openSharedRedis } from "./shared-redis.ts";
 import { OAuthTokens } from "./steps/auth/oauth-tokens.ts";
-import { withUrlCheck } from "./steps/egress/check-urls.ts";
 import { createHttpEgress } from "./steps/egress/http-egress.ts";
+import { createSavedStepTypes } from "./steps/egress/saved-step-types.ts";
 import { createGrpcEgress } from "./steps/grpc-client/create-grpc-egress.ts";
 import { stepHandlers } from "./steps/registry.ts";
 import { selfDriven } from "./steps/self-driven.ts";
 import { BatchedJournal } from "./store/batched-journal.ts";
 import { storeBuiltIns } from "./store/built-in-templates.ts";
-import { clientConfig, openDatabase } from "./store/database.ts";
+import { addressesOf, clientConfig, openDatabase } from "./store/database.ts";
 import { checkDurability } from "./store/durability.ts";
 import { joinEmbeddedPostgres, startEmbeddedPostgres } from "./store/embedded/embedded-postgres.ts";
 import { createEngineStore } from "./store/engine-store.ts";
@@ -94,6 +94,7 @@ import { ReplicaLease } from "./store/replica-lease.ts";
 import { createRetentionStore } from "./store/retention-store.ts";
 import { createSecretRepository } from "./store/secret-repository.ts";
 import { createSignalRepository } from "./store/signal-repository.ts";
+import { findEgressAllow } from "./store/sql/find-egress-allow.ts";
 import { findStart } from "./store/sql/find-start.ts";
 import { readBacklog } from "./store/sql/read-backlog.ts";
 import { createTaskStore } from "./store/task-store.ts";
@@ -190,14 +191,19 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
   const executions = createExecutionRepository(database);
   const builtIns = await readBuiltIns();
   await storeBuiltIns(database, builtIns);
-  const egress = createHttpEgress({ allow: config.egressAllow, forbiddenPorts: config.port === 0 ? [] : [config.port], log, clock });
+  const egress = createHttpEgress({
+    allow: config.egressAllow,
+    forbiddenPorts: config.port === 0 ? [] : [config.port],
+    forbidden: addressesOf(url),
+    tenantAllow: (tenantId) => findEgressAllow(database.pool, tenantId),
+    log,
+    clock,
+  });
   onStop(() => egress.close());
-  const grpcEgress = createGrpcEgress({ rules: egress.rules, log, clock });
+  const grpcEgress = createGrpcEgress({ rulesOf: egress.rulesOf, log, clock });
   onStop(async () => grpcEgress.close());
   const stepTypes: StepTypes = new Map([...stepHandlers, ...blockTypes.map((type) => [type.type, type] as const)]);
-  const savedStepTypes: StepTypes = new Map(
-    [...stepTypes].map(([name, type]) => [name, withUrlCheck(type, (target) => (name === "grpc_call" ? grpcEgress : egress).refuses(target))]),
-  );
+  const stepTypesOf = createSavedStepTypes(stepTypes, egress.rulesOf);
 
   // The engine.
   const replicaId = randomUUID();
@@ -364,7 +370,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
 
   const sagas = new SagaStarter({
     engine,
-    stepTypes: savedStepTypes,
+    stepTypesOf,
     ids: systemIds,
     now: () => leases.now(),
     findStart: (tenantId, requestId, executionKey) => findStart(database.pool, tenantId, requestId, executionKey),
@@ -395,7 +401,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     progress,
     tenantFeeds: new TenantFeeds({ repository: createTenantNewsRepository(database), progress, news, clock, now: () => leases.now(), log }),
     sweeps,
-    stepTypes: savedStepTypes,
+    stepTypesOf,
     handlers: stepHandlers,
     pageTokenKey: own.pageTokenKey,
     taskTokenKey: own.taskTokenKey,
@@ -447,6 +453,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     log,
     clock,
   });
+  egress.forbidPort(server.port);
   onStop(async () => {
     await Promise.race([server.drain(), clock.sleep(config.drainMs)]);
     await server.stop();

@@ -33,8 +33,8 @@ export interface SagaStart {
 
 export interface SagaStarterOptions {
   readonly engine: Engine;
-  /** As for definitions that are saved now. */
-  readonly stepTypes: StepTypes;
+  /** As for definitions that this tenant saves now. */
+  readonly stepTypesOf: (tenantId: string) => Promise<StepTypes>;
   readonly ids: IdSource;
   readonly now: () => number;
   readonly findStart: (tenantId: string, requestId: string | undefined, executionKey: string | undefined) => Promise<ExistingStart | undefined>;
@@ -53,7 +53,7 @@ export class SagaStarter {
   /** Durable when it resolves. Throws the reasons of StartSaga; nothing is stored then. */
   async start(caller: Caller, wish: SagaStart): Promise<Started> {
     const { engine, findStart } = this.#options;
-    const saga = this.#newSaga(caller, wish);
+    const saga = await this.#newSaga(caller, wish);
     const base = sagaBase(foldExecution({ executionId: saga.executionId, tenantId: caller.tenantId }, [{ ...saga.created, sequence: 1 }]));
     // A key that was freed between the refusal and the look is tried once more.
     for (let round = 1; round <= 2; round++) {
@@ -70,15 +70,15 @@ export class SagaStarter {
   }
 
   /** What a start would make, without making it. Throws what can be known beforehand. */
-  preview(caller: Caller, wish: SagaStart): ExecutionState {
-    const { executionId, created, enlisted = [] } = this.#newSaga(caller, wish);
+  async preview(caller: Caller, wish: SagaStart): Promise<ExecutionState> {
+    const { executionId, created, enlisted = [] } = await this.#newSaga(caller, wish);
     const events = [created, ...enlisted].map((event, index) => ({ ...event, sequence: index + 1 }));
     return foldExecution({ executionId, tenantId: caller.tenantId }, events);
   }
 
-  #newSaga(caller: Caller, wish: SagaStart): NewExecution {
+  async #newSaga(caller: Caller, wish: SagaStart): Promise<NewExecution> {
     const steps = wish.steps.map((step, index) => (step["stage"] ? step : { ...step, stage: index + 1 }));
-    this.#check(steps, wish);
+    this.#check(steps, wish, await this.#options.stepTypesOf(caller.tenantId));
     const now = this.#options.now();
     const correlationId = wish.correlationId ?? caller.correlationId;
     const shared = { workflowName: "", revision: 0, input: null, correlationId };
@@ -123,7 +123,7 @@ export class SagaStarter {
     };
   }
 
-  #check(steps: readonly JsonObject[], wish: SagaStart): void {
+  #check(steps: readonly JsonObject[], wish: SagaStart, stepTypes: StepTypes): void {
     const bytes = jsonBytes([...steps]);
     if (bytes > limits.definitionBytesMax)
       throw new AppError("PAYLOAD_TOO_LARGE", `the steps are larger than ${limits.definitionBytesMax} bytes of JSON; pass references`);
@@ -131,7 +131,7 @@ export class SagaStarter {
     if (fault) throw violationsError([{ field: `steps${fault.path}`, reason: "VALIDATION_FAILED", description: fault.problem }]);
     const joining = steps.map((step, index) => ({ name: String(step["name"]), step, selfDriven: false, at: `steps[${index}]` }));
     const policy = wish.compensationPolicy === undefined ? {} : { compensationPolicy: wish.compensationPolicy };
-    const violations = checkSagaSteps(joining, this.#options.stepTypes, policy);
+    const violations = checkSagaSteps(joining, stepTypes, policy);
     if (violations.length > 0) throw violationsError(violations);
   }
 }

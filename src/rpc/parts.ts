@@ -38,7 +38,8 @@ export interface RpcParts {
   /** To be called after every change of a tenant's workflow: starts through this replica see it at once, those of others soon. */
   readonly workflowsChanged: (tenantId: string) => void;
   readonly sweeps: WorkflowSweeps;
-  readonly stepTypes: StepTypes;
+  /** Step types as this tenant's definitions are checked by: what it may reach is judged by its own list too. */
+  readonly stepTypesOf: (tenantId: string) => Promise<StepTypes>;
   readonly handlers: ReadonlyMap<string, StepHandler>;
   /** Key of the MACs in page tokens. */
   readonly pageTokenKey: Uint8Array;

@@ -97,7 +97,7 @@ async function planEntry(
     if (existing && !mayPublish) continue;
     const content = templateContentToJson(version.snapshot);
     const base = await arrivedBase(parts, caller, content, arrived, `${at}.snapshot.base_template`);
-    const prepared = prepareOnBase(parts, content, base, templateId, `${at}.snapshot`);
+    const prepared = await prepareOnBase(parts, caller, content, base, templateId, `${at}.snapshot`);
     const digest = templateDigest(prepared);
     if (version.digest !== "" && version.digest !== digest)
       throw invalid(`${at}.digest`, `the content has the digest ${digest}; the bundle was changed, or a base here is another one`);
@@ -128,7 +128,7 @@ async function planDraft(
 ): Promise<TemplateImport["draft"]> {
   if ((content["definition"] === undefined && !baseOf(content)) || (newest && canonicalJson(content) === canonicalJson(newest))) return undefined;
   const base = await arrivedBase(parts, caller, content, arrived, `${path}.base_template`);
-  const prepared = prepareOnBase(parts, content, base, templateId, path);
+  const prepared = await prepareOnBase(parts, caller, content, base, templateId, path);
   return { content: prepared.content, resolved: inheriting(prepared.resolved) };
 }
 

@@ -158,7 +158,10 @@ async function updateOf(parts: RpcParts, caller: Caller, request: UpdateWorkflow
   if (missing.length > 0) {
     throw violationsError(missing.map((field) => ({ field: `changes.${field}`, reason: "VALIDATION_FAILED" as const, description: "cannot be empty" })));
   }
-  const checked = fields.has("definition") && changes.definition ? checkDefinition(changes.definition, parts.stepTypes, "changes.definition") : undefined;
+  const checked =
+    fields.has("definition") && changes.definition
+      ? checkDefinition(changes.definition, await parts.stepTypesOf(caller.tenantId), "changes.definition")
+      : undefined;
   const bindings = fields.has("secret_bindings") ? changes.secretBindings : undefined;
   const latest = checked || bindings ? await latestRevision(parts, caller, request.workflow) : undefined;
   const definition = checked?.source ?? latest?.definition;

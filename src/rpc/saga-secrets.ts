@@ -7,11 +7,12 @@ import type { RpcParts } from "./parts.ts";
 
 /** Throws SECRET_NOT_FOUND with the place of the step. */
 export async function checkSagaSecrets(
-  parts: Pick<RpcParts, "secrets" | "stepTypes">,
+  parts: Pick<RpcParts, "secrets" | "stepTypesOf">,
   caller: Caller,
   steps: readonly { readonly step: JsonObject; readonly selfDriven: boolean; readonly at: string }[],
 ): Promise<void> {
-  const named = steps.flatMap(({ step, selfDriven, at }) => secretNamesOf(step, selfDriven, parts.stepTypes).map((name) => ({ name, at })));
+  const stepTypes = await parts.stepTypesOf(caller.tenantId);
+  const named = steps.flatMap(({ step, selfDriven, at }) => secretNamesOf(step, selfDriven, stepTypes).map((name) => ({ name, at })));
   if (named.length === 0) return;
   const known = await parts.secrets.known(caller.tenantId, [...new Set(named.map(({ name }) => name))]);
   const violations = named.flatMap(({ name, at }) =>

@@ -29,7 +29,7 @@ export function sagaStartRpcs(parts: RpcParts): SagaStartRpcs {
       const caller = callerOf(context);
       const wish = sagaStartOf(request, context.requestHeader);
       if (request.validateOnly) {
-        const state = parts.sagas.preview(caller, wish);
+        const state = await parts.sagas.preview(caller, wish);
         await checkSecrets(parts, caller, wish);
         return create(StartSagaResponseSchema, { saga: sagaOf({ state, revision: await parts.definitions.of(state) }) });
       }

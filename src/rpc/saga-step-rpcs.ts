@@ -48,7 +48,7 @@ export function sagaStepRpcs(parts: RpcParts): SagaStepRpcs {
       const isKnown = state.enlisted.some(({ name }) => name === step["name"]);
       // What has ended or turns back, and what has joined, is for the saga's own rule to answer.
       if (!isKnown && !isTerminal(state.status) && !isTurned(state)) await checkJoining(parts, caller, state, step, selfDriven);
-      const stepKind = isKnown ? undefined : kindOfJoining(step, selfDriven, parts.stepTypes);
+      const stepKind = isKnown ? undefined : kindOfJoining(step, selfDriven, await parts.stepTypesOf(caller.tenantId));
       const answer = await control(parts, caller, sagaId, { kind: "enlist_step", step, selfDriven, stepKind });
       const decision = decisionOf(answer) as EnlistDecision;
       if (decision === "STOP") return create(EnlistStepResponseSchema, { decision: StepDecision.STOP });
@@ -75,7 +75,8 @@ async function checkJoining(parts: RpcParts, caller: Caller, state: ExecutionSta
   const { info } = state;
   const policy = info?.saga?.compensationPolicy;
   const definition = info && !info.saga ? (await parts.workflows.getRevision(caller, info.workflowId, info.revision))?.definition : undefined;
-  const violations = checkSagaSteps([...state.enlisted.map((before) => ({ ...before, at: undefined })), joining], parts.stepTypes, {
+  const steps = [...state.enlisted.map((before) => ({ ...before, at: undefined })), joining];
+  const violations = checkSagaSteps(steps, await parts.stepTypesOf(caller.tenantId), {
     ...(policy === undefined ? {} : { compensationPolicy: policy }),
     ...(definition === undefined ? {} : { definition }),
   });

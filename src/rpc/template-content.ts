@@ -43,7 +43,7 @@ export async function prepareContent(
   const reference = baseOf(given);
   const kept = reference !== undefined && isSameBase(reference, owner?.content?.["base_template"]);
   const base = reference && (await findBase(parts, caller, reference, kept));
-  return { ...prepareOnBase(parts, given, base, owner?.id, path), newBase: base !== undefined && !kept };
+  return { ...(await prepareOnBase(parts, caller, given, base, owner?.id, path)), newBase: base !== undefined && !kept };
 }
 
 /** What `base_template` refers to, when it is set. */
@@ -52,13 +52,14 @@ export function baseOf(content: JsonObject): JsonObject | undefined {
 }
 
 /** The same with a base that was found already. `self` is the id of the template. */
-export function prepareOnBase(
-  parts: Pick<RpcParts, "stepTypes">,
+export async function prepareOnBase(
+  parts: Pick<RpcParts, "stepTypesOf">,
+  caller: Caller,
   given: JsonObject,
   base: ResolvedBase | undefined,
   self: string | undefined,
   path: string,
-): PreparedContent {
+): Promise<PreparedContent> {
   const overrides = Array.isArray(given["overrides"]) ? overridesWithNames(given["overrides"], `${path}.overrides`) : [];
   if ((base === undefined) === (given["definition"] === undefined) || (!base && overrides.length > 0)) {
     throw new AppError(
@@ -75,7 +76,7 @@ export function prepareOnBase(
   if (!resolved.ok) throw violationsError(resolved.fault);
   const { definition } = resolved.value;
   if (base) checkShape(definition, `${path}.definition`);
-  const { warnings } = checkDefinitionJson(definition, parts.stepTypes, `${path}.definition`);
+  const { warnings } = checkDefinitionJson(definition, await parts.stepTypesOf(caller.tenantId), `${path}.definition`);
   return { content, resolved: resolved.value, newBase: base !== undefined, warnings };
 }
 

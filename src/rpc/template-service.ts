@@ -30,7 +30,7 @@ type TemplateRpcs = ReturnType<typeof templateReadRpcs> &
   Pick<ServiceImpl<typeof TemplateService>, "createWorkflowFromTemplate">;
 
 export function templateRpcs(parts: RpcParts): TemplateRpcs {
-  const { templates, workflows, stepTypes } = parts;
+  const { templates, workflows } = parts;
   return {
     ...templateReadRpcs(parts),
     ...templateChangeRpcs(parts),
@@ -51,7 +51,7 @@ export function templateRpcs(parts: RpcParts): TemplateRpcs {
       const made = instantiate(readResolved(version.content, version.resolved), request.parameters ?? {}, overrides);
       if (!made.ok) throw violationsError(made.fault);
       if (overrides.length > 0) checkShape(made.value.definition, "definition");
-      const { source, warnings } = checkDefinitionJson(made.value.definition, stepTypes, "definition");
+      const { source, warnings } = checkDefinitionJson(made.value.definition, await parts.stepTypesOf(caller.tenantId), "definition");
       await checkSecretBindings(parts.secrets, caller, source, request.secretBindings, "secret_bindings");
       const lineage = { templateId: template.id, templateVersion: version.version, parameters: made.value.parameters, overrides: overrides as Json };
       if (request.validateOnly) {

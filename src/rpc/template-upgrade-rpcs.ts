@@ -159,7 +159,7 @@ async function merge(parts: RpcParts, caller: Caller, target: Target, latest: Re
 /** @throws AppError with the reasons of saving it */
 async function checkResult(parts: RpcParts, caller: Caller, merged: Upgrade, latest: RevisionRecord): Promise<JsonObject> {
   checkShape(merged.definition, "definition");
-  const { source } = checkDefinitionJson(normalize(merged.definition), parts.stepTypes, "definition");
+  const { source } = checkDefinitionJson(normalize(merged.definition), await parts.stepTypesOf(caller.tenantId), "definition");
   await checkSecretBindings(parts.secrets, caller, source, bindingsOfSlots(source, latest.secretBindings), "secret_bindings");
   return source;
 }

@@ -64,7 +64,7 @@ async function subjectOf(parts: RpcParts, caller: Caller, request: TestWorkflowR
   const { subject, revision, parameters } = request;
   switch (subject.case) {
     case "definition": {
-      const { source } = checkDefinition(subject.value, parts.stepTypes, "definition");
+      const { source } = checkDefinition(subject.value, await parts.stepTypesOf(caller.tenantId), "definition");
       return parts.definitions.compile({ workflowId: "", workflowName: "", revision: 0, definition: source, parameters: parameters ?? {} });
     }
     case "workflow": {

@@ -42,7 +42,7 @@ type WorkflowRpcs = Pick<
 const sweepBudgetMs = 5_000;
 
 export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
-  const { workflows, stepTypes } = parts;
+  const { workflows } = parts;
   const validator = createValidator();
   return {
     async listWorkflows(request, context) {
@@ -72,7 +72,7 @@ export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
       const caller = callerOf(context);
       const wish = request.workflow;
       if (!wish?.definition) throw new AppError("VALIDATION_FAILED", "workflow.definition is required");
-      const { source, warnings } = checkDefinition(wish.definition, stepTypes, "workflow.definition");
+      const { source, warnings } = checkDefinition(wish.definition, await parts.stepTypesOf(caller.tenantId), "workflow.definition");
       await checkSecretBindings(parts.secrets, caller, source, wish.secretBindings, "workflow.secret_bindings");
       if (request.validateOnly) {
         if (await workflows.getWorkflow(caller, wish.name)) throw nameTaken(wish.name);
@@ -118,7 +118,7 @@ export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
       // What the field rules refuse elsewhere is part of the report here.
       const broken = findRuleFaults(validator, WorkflowDefinitionSchema, request.definition).map((fault) => ({ ...fault, field: `definition.${fault.field}` }));
       const source = definitionToJson(request.definition);
-      const parsed = parseDefinition(source, stepTypes);
+      const parsed = parseDefinition(source, await parts.stepTypesOf(callerOf(context).tenantId));
       const bindings = await findBindingFaults(parts.secrets, callerOf(context), source, request.secretBindings, "secret_bindings");
       // A secret that is missing is named in a list of its own; what cannot be bound at all is an error.
       const unbound = bindings.violations.filter(({ reason }) => reason !== "SECRET_NOT_FOUND");

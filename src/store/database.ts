@@ -103,6 +103,14 @@ export function clientConfig(target: DatabaseTarget, applicationName: string): p
   return { ...address, application_name: applicationName, connectionTimeoutMillis: connectTimeoutMs, keepAlive: true, types: parsers() };
 }
 
+/** Where the server listens, as `host:port` (IPv6 in brackets); none for a unix socket. Steps may never call it. */
+export function addressesOf(target: string): string[] {
+  const url = new URL(target);
+  const hosts = url.searchParams.get("host") ?? decodeURIComponent(url.hostname);
+  const port = url.searchParams.get("port") ?? (url.port || "5432");
+  return hosts.startsWith("/") || hosts === "" ? [] : [`${hosts}:${port}`];
+}
+
 /** STORAGE_UNAVAILABLE with the place that was tried (never the password), for a connection that could not be made. */
 export function reachError(error: unknown, target: DatabaseTarget): Error {
   if (error instanceof AppError) return error;

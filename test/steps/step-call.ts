@@ -92,8 +92,8 @@ export function localGrpc({
   allow = ["127.0.0.1:*"],
   ...options
 }: Partial<Parameters<typeof createGrpcEgress>[0]> & { allow?: string[] } = {}): ReturnType<typeof createGrpcEgress> & Disposable {
-  const { rules } = createHttpEgress({ allow, log: silentLog, clock: systemClock });
-  const egress = createGrpcEgress({ rules, log: silentLog, clock: systemClock, ...options });
+  const { rulesOf } = createHttpEgress({ allow, log: silentLog, clock: systemClock });
+  const egress = createGrpcEgress({ rulesOf, log: silentLog, clock: systemClock, ...options });
   return { ...egress, [Symbol.dispose]: () => egress.close() };
 }
 

@@ -11,7 +11,7 @@ export interface EgressRuleOptions {
   /** Ports open on public addresses beside 80, 443, 8080 and 8443. */
   readonly ports: readonly number[];
   /** Ports of this process: closed on every address of this machine. */
-  readonly forbiddenPorts: readonly number[];
+  readonly forbiddenPorts: ReadonlySet<number>;
   /** Targets that stay closed even if `allow` names them (the database); same form as `allow`. */
   readonly forbidden: readonly string[];
 }
@@ -47,7 +47,7 @@ export function createEgressRules(options: EgressRuleOptions, lookUp: LookUp): E
   const allowed = options.allow.map(parseTarget);
   const forbidden = options.forbidden.map(parseTarget);
   const ports = new Set([...openPorts, ...options.ports]);
-  const ownPorts = new Set(options.forbiddenPorts);
+  const ownPorts = options.forbiddenPorts;
 
   function allowsByEntry(hostname: string, port: number, address: Address): boolean {
     return allowed.some((target) => {
@@ -91,6 +91,16 @@ export function createEgressRules(options: EgressRuleOptions, lookUp: LookUp): E
     },
   };
 }
+
+/** Whether `rules` refuse this URL whatever its name resolves to. */
+export function refusesUrl(rules: EgressRules, url: URL): boolean {
+  if (rules.refusalOf(url) !== undefined) return true;
+  const literal = parseAddress(hostnameOf(url));
+  return literal !== undefined && !rules.admits(hostnameOf(url), portOf(url), literal);
+}
+
+/** What a tenant is told when no connection came about, whichever of these it was. */
+export const noConnection = "no connection, nothing was sent: the host is unknown, does not answer, or is not open to steps";
 
 /** Host name as the rules compare it: lower case, IPv6 without brackets, no final dots. */
 export function hostnameOf(url: URL): string {

@@ -12,8 +12,9 @@ import { signalFailure } from "../signal-failure.ts";
 import type { EgressOutcome, EgressRequest, HttpEgress } from "../step-handler.ts";
 import { parseAddress } from "./address.ts";
 import { describeTarget } from "./describe-target.ts";
-import { createEgressRules, type EgressRules, hostnameOf, type LookUp, portOf } from "./egress-rules.ts";
+import { createEgressRules, type EgressRules, hostnameOf, type LookUp, noConnection } from "./egress-rules.ts";
 import { acceptedEncodings, type BodyCollector, collectBody } from "./response-body.ts";
+import { createTenantRules, type RulesOf, type TenantAllow, type TenantRules } from "./tenant-rules.ts";
 import { createVettedConnector, EgressRefusedError, systemLookUp } from "./vetted-connector.ts";
 
 export interface HttpEgressOptions {
@@ -25,6 +26,8 @@ export interface HttpEgressOptions {
   readonly forbiddenPorts?: readonly number[];
   /** Targets that stay closed whatever `allow` says, for example the database as `db.internal:5432`. */
   readonly forbidden?: readonly string[];
+  /** What a tenant may reach besides [nothing]. */
+  readonly tenantAllow?: TenantAllow;
   readonly log: Log;
   readonly clock: Clock;
   /** Look-up, TCP and TLS handshake together [5,000]. */
@@ -36,10 +39,12 @@ export interface HttpEgressOptions {
 
 /** An egress that holds connections and has to be closed. */
 export interface ClosableHttpEgress extends HttpEgress {
-  /** What it may reach; the gRPC client goes by the same. */
+  /** What everybody may reach; the gRPC client goes by the same. */
   readonly rules: EgressRules;
-  /** Whether a request to this URL is refused whatever its name resolves to. */
-  refuses(url: URL): boolean;
+  /** What one tenant may reach. */
+  readonly rulesOf: RulesOf;
+  /** Closes one more port of this machine: the one that was free when the server asked for any. */
+  forbidPort(port: number): void;
   /** Ends all connections; requests under way fail with unknown outcome. May be called twice. */
   close(): Promise<void>;
 }
@@ -48,42 +53,63 @@ export interface ClosableHttpEgress extends HttpEgress {
 const responseHeaderBytesMax = 16 * 1024;
 /** Hard stop if a caller's signal never fires: the longest attempt an HTTP step may ask for, and a minute. */
 const silenceMsMax = 16 * 60_000;
+/** Pools of connections: one for all tenants without targets of their own, one for each list of such targets. */
+const agentsMax = 200;
+const closedAgent = new Agent();
+void closedAgent.destroy();
 const redirectStatuses = new Set([301, 302, 303, 307, 308]);
 
 /** Throws on an `allow` or `forbidden` entry that cannot be read. */
 export function createHttpEgress(options: HttpEgressOptions): ClosableHttpEgress {
   const { log, clock } = options;
   const lookUp = options.lookUp ?? systemLookUp;
-  const rules = createEgressRules(
-    { allow: options.allow, ports: options.ports ?? [], forbiddenPorts: options.forbiddenPorts ?? [], forbidden: options.forbidden ?? [] },
-    lookUp,
-  );
-  const agent = new Agent({
-    connect: createVettedConnector({ rules, lookUp, clock, connectTimeoutMs: options.connectTimeoutMs ?? 5_000 }),
-    connections: options.connectionsPerOrigin ?? 64,
-    allowH2: false,
-    maxHeaderSize: responseHeaderBytesMax,
-    headersTimeout: silenceMsMax,
-    bodyTimeout: silenceMsMax,
-  });
+  const forbiddenPorts = new Set(options.forbiddenPorts);
+  const shared = { allow: options.allow, ports: options.ports ?? [], forbiddenPorts, forbidden: options.forbidden ?? [] };
+  const rules = createEgressRules(shared, lookUp);
+  const rulesOf = createTenantRules({ shared, sharedRules: rules, tenantAllow: options.tenantAllow, lookUp, clock, log });
+  const agents = new Map<string, Agent>();
+  let closing: Promise<void> | undefined;
+
+  /** Connections are shared only by tenants that may reach the same. */
+  function agentOf({ rules: judged, key }: TenantRules): Agent {
+    const agent = agents.get(key) ?? newAgent(judged);
+    agents.delete(key);
+    agents.set(key, agent);
+    if (agents.size > agentsMax) {
+      const oldest = agents.keys().next().value as string;
+      void agents.get(oldest)?.close();
+      agents.delete(oldest);
+    }
+    return agent;
+  }
+
+  function newAgent(judged: EgressRules): Agent {
+    return new Agent({
+      connect: createVettedConnector({ rules: judged, lookUp, clock, connectTimeoutMs: options.connectTimeoutMs ?? 5_000 }),
+      connections: options.connectionsPerOrigin ?? 64,
+      allowH2: false,
+      maxHeaderSize: responseHeaderBytesMax,
+      headersTimeout: silenceMsMax,
+      bodyTimeout: silenceMsMax,
+    });
+  }
 
   return {
     rules,
+    rulesOf,
+    forbidPort: (port) => void forbiddenPorts.add(port),
     async request(request) {
       const startedAt = clock.monotonic();
-      const outcome = await follow(agent, rules, log, request);
+      const own = await rulesOf(request.tenantId);
+      const outcome = await follow(closing === undefined ? agentOf(own) : closedAgent, own.rules, log, request);
       const durationMs = Math.round(clock.monotonic() - startedAt);
       const said = outcome.kind === "answered" ? { status: outcome.status } : { failure: outcome.failure.name, outcome: outcome.outcome };
       log.debug({ tenantId: request.tenantId, method: request.method, target: describeTarget(request.url), durationMs, ...said }, "request sent out");
       return outcome;
     },
-    refuses(url) {
-      if (rules.refusalOf(url) !== undefined) return true;
-      const literal = parseAddress(hostnameOf(url));
-      return literal !== undefined && !rules.admits(hostnameOf(url), portOf(url), literal);
-    },
-    async close() {
-      if (!agent.destroyed) await agent.destroy(null);
+    close() {
+      closing ??= Promise.all([...agents.values()].map((agent) => agent.destroy(null))).then(() => undefined);
+      return closing;
     },
   };
 }
@@ -202,12 +228,20 @@ function exchange(agent: Agent, log: Log, url: URL, request: EgressRequest): Pro
 /** Given to undici when we stop a request ourselves; nobody sees it. */
 const stopped = new Error("request stopped");
 
+/**
+ * A refusal that only says what stands in the URL itself is told. One that follows from what a name resolves to looks like a host
+ * that is unknown, or does not answer: else a tenant could ask which names our resolver knows, and where they lead.
+ */
 function failureOfError(error: Error, request: EgressRequest, sent: boolean): Failure {
-  if (error instanceof EgressRefusedError) return egressFailure(request);
+  if (error instanceof EgressRefusedError && isLiteral(request.url)) return egressFailure(request);
   const code = (error as NodeJS.ErrnoException).code;
   if (code === "UND_ERR_HEADERS_OVERFLOW") return failure("LIMIT.HEADERS", `${describeRequest(request)}: the answer's headers are larger than 16 KiB`);
-  if (!sent) return failure("NETWORK", `${describeRequest(request)}: no connection, nothing was sent`);
+  if (!sent) return failure("NETWORK", `${describeRequest(request)}: ${noConnection}`);
   return failure("NETWORK", `${describeRequest(request)}: the connection broke before the answer was complete`);
+}
+
+function isLiteral(url: string): boolean {
+  return parseAddress(hostnameOf(new URL(url))) !== undefined;
 }
 
 /** One sentence for every reason: the difference would map the network behind us. */

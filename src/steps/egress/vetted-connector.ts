@@ -37,7 +37,7 @@ export interface VettedConnectorParts {
 }
 
 export function createVettedConnector({ rules, lookUp, clock, connectTimeoutMs }: VettedConnectorParts): buildConnector.connector {
-  const open = buildConnector({ timeout: connectTimeoutMs, allowH2: false });
+  const open = buildConnector({ timeout: connectTimeoutMs, allowH2: false, rejectUnauthorized: true });
 
   async function connect(options: buildConnector.Options): Promise<Socket | TLSSocket> {
     const hostname = options.hostname.replace(/\.+$/, "").toLowerCase();

@@ -11,7 +11,8 @@ import type { Log } from "../../base/log.ts";
 import { fail, ok, type Result } from "../../base/result.ts";
 import { type Failure, failure } from "../../domain/failure.ts";
 import { parseAddress } from "../egress/address.ts";
-import { type EgressRules, hostnameOf, type LookUp, portOf } from "../egress/egress-rules.ts";
+import { type EgressRules, hostnameOf, type LookUp, noConnection, refusesUrl } from "../egress/egress-rules.ts";
+import type { RulesOf } from "../egress/tenant-rules.ts";
 import { createVettedConnector, EgressRefusedError, systemLookUp } from "../egress/vetted-connector.ts";
 import type { GrpcCall, GrpcDestination, GrpcEgress, GrpcFailed, GrpcJsonOutcome, GrpcOutcome, GrpcRequest } from "../grpc-egress.ts";
 import { parseJsonText } from "../json-text.ts";
@@ -25,7 +26,7 @@ import { TypeCache } from "./type-cache.ts";
 
 export interface GrpcEgressOptions {
   /** The rules of the HTTP client: one guard for everything that leaves. */
-  readonly rules: EgressRules;
+  readonly rulesOf: RulesOf;
   readonly log: Log;
   readonly clock: Clock;
   readonly lookUp?: LookUp;
@@ -36,8 +37,6 @@ export interface GrpcEgressOptions {
 }
 
 export interface ClosableGrpcEgress extends GrpcEgress {
-  /** Whether a call to this origin is refused whatever its name resolves to. */
-  refuses(origin: URL): boolean;
   close(): void;
 }
 
@@ -47,24 +46,22 @@ const requestBytesMax = limits.messageBytesMax;
 const responseBytesMax = limits.messageBytesMax;
 
 export function createGrpcEgress(options: GrpcEgressOptions): ClosableGrpcEgress {
-  const { rules, log, clock, lookUp = systemLookUp, connectTimeoutMs = 5_000, ca } = options;
-  /** Without TLS anybody on the way could answer: only what the operator has named. */
-  const named: EgressRules = { ...rules, admits: (hostname, port, address) => rules.isNamed(hostname, port, address) };
-  const connectionsBy = (judged: EgressRules): GrpcConnections =>
-    new GrpcConnections({ connector: createVettedConnector({ rules: judged, lookUp, clock, connectTimeoutMs }), connectTimeoutMs, ca }, clock);
-  const secure = connectionsBy(rules);
-  const plain = connectionsBy(named);
+  const { rulesOf, log, clock, lookUp = systemLookUp, connectTimeoutMs = 5_000, ca } = options;
+  const connections = new GrpcConnections({ connectTimeoutMs, ca }, clock);
   const types = new TypeCache(clock);
 
   async function send(request: GrpcRequest): Promise<GrpcOutcome> {
     const description = `${request.target}${request.path}`.slice(0, 300);
+    const { rules, key } = await rulesOf(request.tenantId);
     const origin = parseGrpcTarget(request.target, request.plaintext);
     const refusal = origin.ok ? rules.refusalOf(origin.value) : origin.fault;
     if (!origin.ok || refusal !== undefined) {
       log.info({ tenantId: request.tenantId, target: request.target.slice(0, 300), refusal }, "egress refused before look-up");
       return failedBefore(egressFailure(description));
     }
-    const leasing = (request.plaintext ? plain : secure).lease(request.tenantId, origin.value);
+    const judged = request.plaintext ? named(rules) : rules;
+    const connector = createVettedConnector({ rules: judged, lookUp, clock, connectTimeoutMs });
+    const leasing = connections.lease(request.tenantId, origin.value, key, connector);
     try {
       const lease = await untilAborted(leasing, request.signal);
       const outcome = await exchange(lease.session, request, description);
@@ -81,7 +78,9 @@ export function createGrpcEgress(options: GrpcEgressOptions): ClosableGrpcEgress
       }
       const isRefused = error instanceof EgressRefusedError;
       log[isRefused ? "info" : "debug"]({ tenantId: request.tenantId, target: request.target, error: messageOf(error) }, "no gRPC connection");
-      return failedBefore(isRefused ? egressFailure(description) : failure("NETWORK", `${description}: no connection, nothing was sent`));
+      // What a name resolves to is not told, see the HTTP client.
+      const isTold = isRefused && parseAddress(hostnameOf(origin.value)) !== undefined;
+      return failedBefore(isTold ? egressFailure(description) : failure("NETWORK", `${description}: ${noConnection}`));
     }
   }
 
@@ -137,18 +136,20 @@ export function createGrpcEgress(options: GrpcEgressOptions): ClosableGrpcEgress
       if (!decoded.ok) return { kind: "failed", outcome: "unknown", failure: decoded.fault };
       return { kind: "succeeded", result: isStreaming ? decoded.value : (decoded.value[0] ?? null) };
     },
-    refuses(origin) {
-      if (rules.refusalOf(origin) !== undefined) return true;
-      const literal = parseAddress(hostnameOf(origin));
-      if (literal === undefined) return false;
-      const judged = origin.protocol === "http:" ? named : rules;
-      return !judged.admits(hostnameOf(origin), portOf(origin), literal);
-    },
     close() {
-      secure.close();
-      plain.close();
+      connections.close();
     },
   };
+}
+
+/** Without TLS anybody on the way could answer: only what the operator has named. */
+function named(rules: EgressRules): EgressRules {
+  return { ...rules, admits: (hostname, port, address) => rules.isNamed(hostname, port, address) };
+}
+
+/** Whether `rules` refuse a call to this origin whatever its name resolves to. */
+export function refusesOrigin(rules: EgressRules, origin: URL): boolean {
+  return refusesUrl(origin.protocol === "http:" ? named(rules) : rules, origin);
 }
 
 function destinationOf({ tenantId, target, plaintext, metadata, timeoutMs, signal }: GrpcDestination): GrpcDestination {

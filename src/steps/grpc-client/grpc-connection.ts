@@ -41,7 +41,14 @@ export async function openConnection(parts: ConnectionParts, origin: URL): Promi
 function secure(socket: Socket, hostname: string, ca: string | undefined): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
     const isName = !/^[\d.]+$|:/.test(hostname);
-    const secured = connectTls({ socket, ALPNProtocols: ["h2"], host: hostname, ...(isName ? { servername: hostname } : {}), ...(ca ? { ca } : {}) });
+    const secured = connectTls({
+      socket,
+      rejectUnauthorized: true,
+      ALPNProtocols: ["h2"],
+      host: hostname,
+      ...(isName ? { servername: hostname } : {}),
+      ...(ca ? { ca } : {}),
+    });
     secured.once("error", reject);
     secured.once("close", () => reject(new Error("the connection was closed during the TLS handshake")));
     secured.once("secureConnect", () => {

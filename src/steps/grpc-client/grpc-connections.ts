@@ -26,23 +26,23 @@ export interface Lease {
 }
 
 export class GrpcConnections {
-  readonly #parts: ConnectionParts;
+  readonly #parts: Omit<ConnectionParts, "connector">;
   readonly #clock: Clock;
   readonly #entries = new Map<string, Entry>();
   readonly #sweeper: NodeJS.Timeout;
   #closed = false;
 
-  constructor(parts: ConnectionParts, clock: Clock) {
+  constructor(parts: Omit<ConnectionParts, "connector">, clock: Clock) {
     this.#parts = parts;
     this.#clock = clock;
     this.#sweeper = setInterval(() => this.#sweep(), idleMs / 2).unref();
   }
 
-  /** Rejects when no connection can be had; nothing was sent then. */
-  async lease(tenantId: string, origin: URL): Promise<Lease> {
+  /** `judgedBy` names the rules that `connector` goes by. Rejects when no connection can be had; nothing was sent then. */
+  async lease(tenantId: string, origin: URL, judgedBy: string, connector: ConnectionParts["connector"]): Promise<Lease> {
     if (this.#closed) throw new Error("the client is closed");
-    const key = JSON.stringify([tenantId, origin.protocol, origin.host]);
-    const entry = this.#find(key) ?? this.#open(key, origin);
+    const key = JSON.stringify([tenantId, origin.protocol, origin.host, judgedBy]);
+    const entry = this.#find(key) ?? this.#open(key, origin, connector);
     entry.users++;
     entry.usedAt = this.#clock.monotonic();
     try {
@@ -75,10 +75,10 @@ export class GrpcConnections {
     return undefined;
   }
 
-  #open(key: string, origin: URL): Entry {
+  #open(key: string, origin: URL, connector: ConnectionParts["connector"]): Entry {
     if (this.#entries.size >= connectionsMax) this.#dropIdlest();
     const openedAt = this.#clock.monotonic();
-    const entry: Entry = { opening: openConnection(this.#parts, origin), openedAt, session: undefined, usedAt: openedAt, users: 0 };
+    const entry: Entry = { opening: openConnection({ ...this.#parts, connector }, origin), openedAt, session: undefined, usedAt: openedAt, users: 0 };
     this.#entries.set(key, entry);
     entry.opening.then(
       (session) => {

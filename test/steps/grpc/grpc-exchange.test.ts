@@ -132,6 +132,7 @@ describe("connections", () => {
 
 describe("the guard", () => {
   const refusal = { kind: "failed", outcome: "failed", failure: { name: "LIMIT.EGRESS" } };
+  const noConnection = { kind: "failed", outcome: "failed", failure: { name: "NETWORK" } };
 
   test.each([
     "dns:///169.254.169.254:80",
@@ -150,11 +151,17 @@ describe("the guard", () => {
 
   test("takes plaintext only to what the operator named, even at a public address", async () => {
     using client = localGrpc({ allow: [], lookUp: async () => ["93.184.216.34"] });
-    expect(await send("Ok", { target: "shop.example:8080", plaintext: true }, client)).toMatchObject(refusal);
+    expect(await send("Ok", { target: "shop.example:8080", plaintext: true }, client)).toMatchObject(noConnection);
+    expect(await send("Ok", { target: "93.184.216.34:8080", plaintext: true }, client)).toMatchObject(refusal);
   });
 
   test("looks at every address a name leads to", async () => {
     using client = localGrpc({ allow: [], lookUp: async () => ["93.184.216.34", "127.0.0.1"] });
-    expect(await send("Ok", { target: "shop.example:443", plaintext: false }, client)).toMatchObject(refusal);
+    const target = { target: "shop.example:443", plaintext: false };
+    const refused = await send("Ok", target, client);
+    expect(refused).toMatchObject(noConnection);
+    // The same answer as for a name that nobody knows.
+    using unknown = localGrpc({ allow: [], lookUp: async () => Promise.reject(new Error("ENOTFOUND")) });
+    expect(await send("Ok", target, unknown)).toEqual(refused);
   });
 });
