@@ -36,6 +36,7 @@ import { Signals } from "./engine/signals.ts";
 import { StartCache } from "./engine/start-cache.ts";
 import { Starter } from "./engine/start-execution.ts";
 import { SagaStarter } from "./engine/start-saga.ts";
+import { createStepFiles } from "./engine/step-files.ts";
 import { TaskBoard } from "./engine/task-board.ts";
 import { TaskClock } from "./engine/task-clock.ts";
 import { TenantFeeds } from "./engine/tenant-feed.ts";
@@ -285,7 +286,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
   const engine: Engine = new Engine({
     destinations,
     handlers: new Map([...stepHandlers, [selfDriven.type, selfDriven]]),
-    services: { http: egress, grpc: grpcEgress, tokens: new OAuthTokens(egress, clock), clock, log },
+    services: { http: egress, grpc: grpcEgress, tokens: new OAuthTokens(egress, clock), files: createStepFiles(files), clock, log },
     secrets,
     journal,
     publish: (executionId, events, tenantId) => progress.publish(tenantId, executionId, events),

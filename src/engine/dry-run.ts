@@ -88,7 +88,12 @@ class DryRun {
     };
     const now = (): number => this.#now;
     const clock = { now, monotonic: environment.monotonic, sleep: () => Promise.resolve() };
-    const silent = { http: { request: refuse }, grpc: { call: refuse, exchange: refuse }, tokens: { get: refuse } };
+    const silent = {
+      http: { request: refuse },
+      grpc: { call: refuse, exchange: refuse },
+      tokens: { get: refuse },
+      files: { find: refuse, read: refuse, save: refuse },
+    };
     const services: StepServices = { ...silent, clock, log: silentLog };
     this.#environment = { handlers: environment.handlers, services, now, monotonic: environment.monotonic, random: () => 0 };
   }

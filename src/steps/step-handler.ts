@@ -84,8 +84,33 @@ export interface StepServices {
   readonly http: HttpEgress;
   readonly grpc: GrpcEgress;
   readonly tokens: TokenSource;
+  readonly files: StepFiles;
   readonly clock: Clock;
   readonly log: Log;
+}
+
+/** A stored file as steps see it. */
+export interface StepFile {
+  /** `blb_…` */
+  readonly id: string;
+  readonly name: string;
+  /** As declared by who made it; what it is, its bytes say. */
+  readonly mediaType: string;
+  readonly sizeBytes: number;
+  readonly sha256: string;
+}
+
+/** The tenant's files. Steps hand them on by id; bytes go in and out as streams, 100 MiB at most. */
+export interface StepFiles {
+  /** FILE.NOT_FOUND (not retried) when there is none, or its time is over; NETWORK while the storage is in trouble. */
+  find(tenantId: string, id: string): Promise<Result<StepFile, Failure>>;
+  /** The bytes of a found file. Throws a Failure when the storage breaks off. */
+  read(tenantId: string, id: string): AsyncIterable<Uint8Array>;
+  /**
+   * Stores a new file, kept for 7 days. LIMIT.BODY above 100 MiB, LIMIT.FILES at the tenant's quota, NETWORK while the storage is in
+   * trouble. What `source` throws is thrown on, and nothing is kept then.
+   */
+  save(tenantId: string, file: { readonly name: string; readonly mediaType: string }, source: AsyncIterable<Uint8Array>): Promise<Result<StepFile, Failure>>;
 }
 
 /** The one client through which steps reach other hosts: address guard, byte caps, total deadline. */

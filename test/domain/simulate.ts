@@ -22,6 +22,8 @@ import { handlers, replyTo, type Script, stepTypes, unclear } from "./simulated-
 
 export { compile, fails, type Script, succeeds, unclear } from "./simulated-steps.ts";
 
+import { memoryFiles } from "../steps/memory-files.ts";
+
 /** When every simulated run begins: 2026-03-01T12:00:00Z. */
 export const simulationStartAt = Date.UTC(2026, 2, 1, 12);
 export const identity = { executionId: "exe_00000000000000000000000001", tenantId: "acme" };
@@ -109,7 +111,13 @@ class Simulator {
     const http = { request: () => Promise.reject(new Error("no network here")) };
     const grpc = { call: http.request, exchange: http.request };
     const tokens = { get: http.request };
-    this.#environment = { handlers, services: { http, grpc, tokens, clock, log: silentLog }, now: () => this.#now, monotonic: () => 0, random };
+    this.#environment = {
+      handlers,
+      services: { http, grpc, tokens, files: memoryFiles(), clock, log: silentLog },
+      now: () => this.#now,
+      monotonic: () => 0,
+      random,
+    };
     if (simulation.sabotage === "resume_forgets_a_success") this.#forgetASuccess();
   }
 

@@ -16,6 +16,7 @@ import { Starter } from "../../src/engine/start-execution.ts";
 import { stepHandlers } from "../../src/steps/registry.ts";
 import type { StepHandler } from "../../src/steps/step-handler.ts";
 import type { Journal } from "../../src/store/journal.ts";
+import { memoryFiles } from "../steps/memory-files.ts";
 import type { VirtualDatabase } from "./database.ts";
 import type { Faults } from "./faults.ts";
 import { Link } from "./link.ts";
@@ -117,7 +118,14 @@ export function createReplica(process: VirtualProcess, replicaId: string, ground
   });
   const engine: Engine = new Engine({
     handlers,
-    services: { http: { request: unreachable }, grpc: { call: unreachable, exchange: unreachable }, tokens: { get: unreachable }, clock, log },
+    services: {
+      http: { request: unreachable },
+      grpc: { call: unreachable, exchange: unreachable },
+      tokens: { get: unreachable },
+      files: memoryFiles(),
+      clock,
+      log,
+    },
     journal,
     publish: (executionId, events, tenantId) => {
       ground.onCommitted(process, executionId, events);

@@ -1,0 +1,83 @@
+/** The tenant's files as steps use them: refusals become failures that a retry policy understands. */
+import { AppError } from "../base/errors.ts";
+import { limits } from "../base/limits.ts";
+import { fail, ok } from "../base/result.ts";
+import { type Failure, failure } from "../domain/failure.ts";
+import type { StepFile, StepFiles } from "../steps/step-handler.ts";
+import type { FileRecord, FileRepository } from "../store/file-repository.ts";
+
+export function createStepFiles(files: FileRepository): StepFiles {
+  return {
+    async find(tenantId, id) {
+      try {
+        const file = await files.get(tenantId, id);
+        return file.state === "ready" ? ok(toStepFile(file)) : fail(failure("FILE.NOT_READY", `file ${id} is still being uploaded`));
+      } catch (error) {
+        return fail(toFailure(error));
+      }
+    },
+
+    async *read(tenantId, id) {
+      try {
+        yield* files.read(tenantId, id);
+      } catch (error) {
+        throw toFailure(error);
+      }
+    },
+
+    async save(tenantId, { name, mediaType }, source) {
+      let id: string | undefined;
+      let isOurs = true;
+      try {
+        id = (await files.create(tenantId, { name, mediaType, ttlMs: limits.fileTtlMsDefault })).id;
+        let offset = 0;
+        isOurs = false;
+        for await (const chunk of inChunks(source)) {
+          isOurs = true;
+          await files.append(tenantId, id, offset, chunk);
+          offset += chunk.length;
+          isOurs = false;
+        }
+        isOurs = true;
+        return ok(toStepFile(await files.complete(tenantId, id)));
+      } catch (error) {
+        // Without it the unfinished file would count against the quota until it expires.
+        if (id !== undefined) await files.remove(tenantId, id).catch(() => undefined);
+        if (!isOurs) throw error;
+        return fail(toFailure(error));
+      }
+    },
+  };
+}
+
+/** Chunks of the size that uploads have, so that a file of many small pieces does not become many rows. */
+async function* inChunks(source: AsyncIterable<Uint8Array>): AsyncIterable<Buffer> {
+  let held: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const piece of source) {
+    for (let from = 0; from < piece.length; ) {
+      const part = piece.subarray(from, from + limits.fileChunkBytesMax - bytes);
+      held.push(part);
+      bytes += part.length;
+      from += part.length;
+      if (bytes < limits.fileChunkBytesMax) continue;
+      yield Buffer.concat(held);
+      held = [];
+      bytes = 0;
+    }
+  }
+  if (bytes > 0) yield Buffer.concat(held);
+}
+
+function toStepFile({ id, name, mediaType, sizeBytes, sha256 }: FileRecord): StepFile {
+  return { id, name, mediaType, sizeBytes, sha256: sha256 ?? "" };
+}
+
+function toFailure(error: unknown): Failure {
+  if (!(error instanceof AppError)) throw error;
+  const { reason, message } = error;
+  if (reason === "FILE_NOT_FOUND") return failure("FILE.NOT_FOUND", message);
+  if (reason === "LIMIT_EXCEEDED") return failure("LIMIT.BODY", message);
+  if (reason === "QUOTA_EXCEEDED") return failure("LIMIT.FILES", message);
+  return failure(error.code === "UNAVAILABLE" ? "NETWORK" : "SCHEMA", message);
+}

@@ -1,0 +1,59 @@
+import { randomBytes } from "node:crypto";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { failure } from "../../src/domain/failure.ts";
+import { createStepFiles } from "../../src/engine/step-files.ts";
+import type { StepFiles } from "../../src/steps/step-handler.ts";
+import { createFileRepository } from "../../src/store/file-repository.ts";
+import { openStore, risingIds, type TestStore } from "../store/open-store.ts";
+
+let store: TestStore;
+let files: StepFiles;
+beforeAll(async () => {
+  store = await openStore();
+  files = createStepFiles(createFileRepository({ pool: store.database.pool, ids: risingIds() }));
+});
+afterAll(() => store?.[Symbol.asyncDispose]());
+
+const orders = { name: "orders.csv", mediaType: "text/csv" };
+
+async function* pieces(bytes: Buffer, size: number): AsyncIterable<Buffer> {
+  for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
+}
+
+async function collect(source: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const all: Uint8Array[] = [];
+  for await (const piece of source) all.push(piece);
+  return Buffer.concat(all);
+}
+
+const count = async (table: string): Promise<number> => (await store.database.pool.query(`select 1 from ${table} where true`)).rows.length;
+
+it("what a step saves is found and read by another, in a few chunks whatever the pieces were", async () => {
+  const bytes = randomBytes(3_500_000);
+  const saved = await files.save("acme", orders, pieces(bytes, 1_000));
+  if (!saved.ok) throw new Error(saved.fault.message);
+  expect(saved.value).toMatchObject({ ...orders, sizeBytes: bytes.length });
+  expect(await count("file_chunks")).toBe(2);
+  expect(await files.find("acme", saved.value.id)).toEqual(saved);
+  expect((await collect(files.read("acme", saved.value.id))).equals(bytes)).toBe(true);
+  expect(await files.find("rival", saved.value.id)).toMatchObject({ ok: false, fault: { name: "FILE.NOT_FOUND" } });
+  await expect(collect(files.read("rival", saved.value.id))).rejects.toMatchObject({ name: "FILE.NOT_FOUND" });
+});
+
+it("of a source that breaks off nothing is kept, and its reason is thrown on", async () => {
+  const before = await store.database.pool.query("select 1 from files where state <> 'deleted'");
+  async function* broken(): AsyncIterable<Buffer> {
+    yield Buffer.from("half");
+    throw failure("NETWORK", "it broke");
+  }
+  await expect(files.save("acme", orders, broken())).rejects.toMatchObject({ name: "NETWORK" });
+  expect((await store.database.pool.query("select 1 from files where state <> 'deleted'")).rows).toHaveLength(before.rows.length);
+});
+
+it("more than a file holds is LIMIT.BODY", async () => {
+  async function* endless(): AsyncIterable<Buffer> {
+    const piece = Buffer.alloc(3 * 1024 * 1024);
+    for (;;) yield piece;
+  }
+  expect(await files.save("acme", orders, endless())).toMatchObject({ ok: false, fault: { name: "LIMIT.BODY" } });
+});
