@@ -346,6 +346,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     { version, node: process.version },
   );
   await leases.start();
+  log.info({ replicaId }, "this replica may drive executions");
   onStop(() => leases.stop());
   link.start();
   onStop(() => link.stop());
