@@ -2,6 +2,7 @@
  * The filter of templates as SQL. Each combination of filters makes a text of its own (one text with `$n is null or …` would get
  * a plan that fits none of them); the text depends on which filters are there, never on values.
  */
+import { createHash } from "node:crypto";
 import type { TemplateStatus } from "./entities/workflow-template.ts";
 import type { TextMatch } from "./execution-conditions.ts";
 
@@ -31,7 +32,7 @@ export interface TemplateTime {
 /** Collects parameters and the conditions that read them; the first parameters are given. */
 export class ConditionList {
   readonly values: unknown[];
-  readonly #parts: string[] = [];
+  readonly parts: string[] = [];
 
   constructor(values: readonly unknown[]) {
     this.values = [...values];
@@ -41,16 +42,17 @@ export class ConditionList {
   add(value: unknown, condition: (place: string) => string): void {
     if (value === undefined) return;
     this.values.push(value);
-    this.#parts.push(condition(`$${this.values.length}`));
+    this.parts.push(condition(`$${this.values.length}`));
   }
 
-  plain(condition: string): void {
-    this.#parts.push(condition);
+  addPair(first: unknown, second: unknown, condition: (first: string, second: string) => string): void {
+    this.values.push(first, second);
+    this.parts.push(condition(`$${this.values.length - 1}`, `$${this.values.length}`));
   }
 
-  /** `a and b and …`. */
-  get text(): string {
-    return this.#parts.join(" and ");
+  /** The same for equal texts: the name under which a statement is prepared. */
+  shape(text: string): string {
+    return createHash("sha256").update(text).digest("hex").slice(0, 24);
   }
 }
 

@@ -11,7 +11,6 @@ import { guarded } from "./database-error.ts";
 import { readListing } from "./listing.ts";
 import { findVersions } from "./sql/find-versions.ts";
 import { countTemplates, listTemplates, type TemplateOrder, type TemplateOrderKey, type TemplatePosition } from "./sql/list-templates.ts";
-import { takenTemplateNames } from "./sql/taken-template-names.ts";
 import { isStorable } from "./storable.ts";
 import type { TemplateConditions } from "./template-conditions.ts";
 import { builtInTenant, type TemplateRecord, type TemplateVersionRecord, toTemplateVersion, toTemplateWithUsage } from "./template-row.ts";
@@ -48,61 +47,35 @@ export interface TemplatePage {
   readonly total: number | undefined;
 }
 
-/** Far above what we ship. */
-export const builtInsMax = 1_000;
 const newestFirst: TemplateOrder = { field: "create_time", descending: true };
 const nothing: TemplatePage = { items: [], more: false, total: 0 };
 
 export async function readTemplatePage(pool: Pool, caller: Caller, options: ListTemplatesOptions): Promise<TemplatePage> {
-  const { pageSize, filter = {}, order = newestFirst, showDeleted = false } = options;
+  const { pageSize, filter = {}, order = newestFirst, showDeleted = false, withVersions = false } = options;
   const { id, builtIn, ...rest } = filter;
   const uuid = id === undefined ? undefined : parseId("template", id);
   if ((id !== undefined && !uuid) || !isStorable(Object.values(rest).filter((value) => value !== undefined))) return nothing;
   const conditions: TemplateConditions = { ...rest, uuid };
   const after = options.after === undefined ? undefined : (JSON.parse(options.after) as TemplatePosition);
+  const { tenantId } = caller;
   return guarded(() =>
     readListing(pool, async (client) => {
-      const parameters = { conditions, order, deletedToo: showDeleted, after };
-      const own = builtIn === true ? [] : await listTemplates(client, caller.tenantId, caller.tenantId, { ...parameters, limit: pageSize + 1 });
-      // All built-in ones that match: a few dozen at most, and those that are hidden must not shorten the page.
-      const all =
-        builtIn === false ? [] : await listTemplates(client, builtInTenant, caller.tenantId, { ...parameters, deletedToo: false, limit: builtInsMax });
-      const hidden = await takenTemplateNames(
-        client,
-        caller.tenantId,
-        all.map(({ name }) => name),
-      );
-      const places = [
-        ...own.map((row) => ({ row, owner: caller.tenantId })),
-        ...all.filter(({ name }) => !hidden.has(name)).map((row) => ({ row, owner: builtInTenant })),
-      ]
-        .map(({ row, owner }) => ({ row, owner, template: toTemplateWithUsage(row) }))
-        .map((found) => ({ ...found, place: placeOf(found.row.id, found.template, order.field) }))
-        .sort((a, b) => (order.descending ? -1 : 1) * comparePlaces(a.place, b.place));
-      const page = places.slice(0, pageSize);
-      const keys = options.withVersions ? page.map(({ row, owner }) => ({ tenantId: owner, templateUuid: row.id, version: row.latestVersion })) : [];
+      const parameters = { conditions, builtIn, order, deletedToo: showDeleted, after, limit: pageSize + 1, whole: withVersions };
+      const rows = await listTemplates(client, tenantId, parameters);
+      const page = rows.slice(0, pageSize);
+      const keys = withVersions
+        ? page.map((row) => ({ tenantId: row.builtIn ? builtInTenant : tenantId, templateUuid: row.id, version: row.latestVersion }))
+        : [];
       const versions = new Map((await findVersions(client, keys)).map((version) => [version.templateId, version]));
-      const total = options.withTotal ? await count(client, caller, conditions, builtIn, showDeleted) : undefined;
-      return {
-        items: page.map(({ row, template, place }) => {
-          const version = versions.get(row.id);
-          return { template, version: version && toTemplateVersion(version), position: JSON.stringify(place) };
-        }),
-        more: places.length > pageSize,
-        total,
-      };
+      const total = options.withTotal ? await countTemplates(client, tenantId, parameters) : undefined;
+      const items = page.map((row) => {
+        const template = toTemplateWithUsage(row);
+        const version = versions.get(row.id);
+        return { template, version: version && toTemplateVersion(version), position: JSON.stringify(placeOf(row.id, template, order.field)) };
+      });
+      return { items, more: rows.length > pageSize, total };
     }),
   );
-}
-
-type Client = Parameters<typeof countTemplates>[0];
-
-async function count(client: Client, caller: Caller, conditions: TemplateConditions, builtIn: boolean | undefined, showDeleted: boolean): Promise<number> {
-  const own = builtIn === true ? 0 : await countTemplates(client, caller.tenantId, conditions, showDeleted);
-  if (builtIn === false) return own;
-  const parameters = { conditions, order: newestFirst, deletedToo: false, after: undefined, limit: builtInsMax };
-  const names = (await listTemplates(client, builtInTenant, caller.tenantId, parameters)).map(({ name }) => name);
-  return own + names.length - (await takenTemplateNames(client, caller.tenantId, names)).size;
 }
 
 function placeOf(uuid: string, template: TemplateRecord, key: TemplateOrderKey): TemplatePosition {
@@ -118,10 +91,4 @@ function placeOf(uuid: string, template: TemplateRecord, key: TemplateOrderKey):
     default:
       return { value: null, uuid };
   }
-}
-
-/** Values of one order are of one type; uuids in lower case compare as text. */
-function comparePlaces(a: TemplatePosition, b: TemplatePosition): number {
-  if (a.value !== b.value && a.value !== null && b.value !== null) return a.value < b.value ? -1 : 1;
-  return a.uuid < b.uuid ? -1 : 1;
 }

@@ -14,13 +14,11 @@ import { type CategoryCountRow, countCategories } from "./sql/count-categories.t
 import { type FoundTemplateRow, findTemplate, type TemplateReference } from "./sql/find-template.ts";
 import { findTemplateVersion } from "./sql/find-template-version.ts";
 import { countTemplateVersions, listTemplateVersions } from "./sql/list-template-versions.ts";
-import { listTemplates } from "./sql/list-templates.ts";
-import { takenTemplateNames } from "./sql/taken-template-names.ts";
 import { isStorable } from "./storable.ts";
 import { changeTemplates, type TemplateChanges } from "./template-changes.ts";
 import { type DescendantPage, type DescendantsOptions, readDescendants } from "./template-descendants.ts";
-import { builtInsMax, type ListTemplatesOptions, readTemplatePage, type TemplatePage } from "./template-listing.ts";
-import { builtInTenant, type TemplateRecord, type TemplateVersionRecord, toTemplateVersion, toTemplateWithUsage } from "./template-row.ts";
+import { type ListTemplatesOptions, readTemplatePage, type TemplatePage } from "./template-listing.ts";
+import { type TemplateRecord, type TemplateVersionRecord, toTemplateVersion, toTemplateWithUsage } from "./template-row.ts";
 import { VersionCache } from "./version-cache.ts";
 
 export type { TemplateFilter } from "./template-listing.ts";
@@ -114,29 +112,16 @@ export function createTemplateRepository(
       return uuid ? readDescendants(pool, caller, uuid, options) : { items: [], more: false, total: 0 };
     },
 
-    async listCategories(caller) {
-      return guarded(() =>
-        readListing(pool, async (client) => {
-          const builtIns = await listTemplates(client, builtInTenant, caller.tenantId, everything);
-          const hidden = await takenTemplateNames(
-            client,
-            caller.tenantId,
-            builtIns.map(({ name }) => name),
-          );
-          const rows = [...(await countCategories(client, caller.tenantId, [])), ...(await countCategories(client, builtInTenant, [...hidden]))];
-          return { categories: sumUp(rows, "category"), tags: sumUp(rows, "tag") };
-        }),
-      );
+    async listCategories({ tenantId }) {
+      const rows = await guarded(() => readListing(pool, (client) => countCategories(client, tenantId)));
+      return { categories: countsOf(rows, "category"), tags: countsOf(rows, "tag") };
     },
   };
 }
 
-const everything = { conditions: {}, order: { field: "create_time", descending: true }, deletedToo: false, after: undefined, limit: builtInsMax } as const;
-
-function sumUp(rows: readonly CategoryCountRow[], kind: CategoryCountRow["kind"]): NameCount[] {
-  const counts = new Map<string, number>();
-  for (const row of rows) if (row.kind === kind) counts.set(row.name, (counts.get(row.name) ?? 0) + row.count);
-  return [...counts].map(([name, count]) => ({ name, count })).sort((a, b) => (a.name < b.name ? -1 : 1));
+function countsOf(rows: readonly CategoryCountRow[], kind: CategoryCountRow["kind"]): NameCount[] {
+  const counts = rows.filter((row) => row.kind === kind).map(({ name, count }) => ({ name, count }));
+  return counts.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 function parseReference(reference: string, deletedToo: boolean): TemplateReference | undefined {

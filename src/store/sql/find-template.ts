@@ -3,12 +3,14 @@ import type { Pool } from "pg";
 import { builtInTenant, type TemplateRowWithUsage, templateColumns } from "../template-row.ts";
 import { usageColumns } from "../usage-row.ts";
 
-const select = `select t.tenant_id as "tenantId", ${templateColumns}, ${usageColumns}, u.workflows
-from workflow_templates t left join template_usage_totals u on u.tenant_id = $1 and u.template_id = t.id
-where t.tenant_id in ($1, '${builtInTenant}')`;
+const head = `t.tenant_id as "tenantId", ${templateColumns}, ${usageColumns}, u.workflows`;
+const from = `from workflow_templates t left join template_usage_totals u on u.tenant_id = $1 and u.template_id = t.id`;
+const seen = `where t.tenant_id in ($1, '${builtInTenant}')`;
 const ownFirst = "order by (t.tenant_id = $1) desc limit 1";
-const byId = `${select} and t.id = $2 and ($3 or t.delete_time is null) ${ownFirst}`;
-const byName = `${select} and t.name = $2 and t.delete_time is null ${ownFirst}`;
+const idIs = `and t.id = $2 and ($3 or t.delete_time is null) ${ownFirst}`;
+const nameIs = `and t.name = $2 and t.delete_time is null ${ownFirst}`;
+const byId = `select ${head} ${from} ${seen} ${idIs}`;
+const byName = `select ${head} ${from} ${seen} ${nameIs}`;
 
 export type TemplateReference = { readonly uuid: string; readonly deletedToo: boolean } | { readonly name: string };
 export type FoundTemplateRow = TemplateRowWithUsage & { readonly tenantId: string };
