@@ -42,8 +42,13 @@ export function assertStorableRevision({ lineage, ...input }: NewRevision): void
   assertStorable({ ...input, parameters: lineage?.parameters, overrides: lineage?.overrides });
 }
 
+type EtagFields = Pick<
+  Workflow,
+  "name" | "displayName" | "description" | "state" | "activeRevision" | "latestRevision" | "labels" | "annotations" | "pausedStarts" | "pauseReason"
+>;
+
 /** Everything a caller can change. */
-export function workflowEtag(head: Workflow): string {
+export function workflowEtag(head: EtagFields): string {
   const { name, displayName, description, state, activeRevision, latestRevision, labels, annotations, pausedStarts, pauseReason } = head;
   const pause = state === "paused" ? { pausedStarts, pauseReason } : {};
   return etagOf({ name, displayName, description, state, activeRevision, latestRevision, labels, annotations, ...pause });

@@ -9,12 +9,12 @@ import { formatId, type IdSource, parseId, systemIds } from "../base/ids.ts";
 import { isJsonObject, type Json } from "../base/json.ts";
 import type { Database } from "./database.ts";
 import { guarded, isUniqueViolation } from "./database-error.ts";
-import { Workflow, type WorkflowStatus } from "./entities/workflow.ts";
-import { WorkflowRevision } from "./entities/workflow-revision.ts";
+import type { WorkflowStatus } from "./entities/workflow.ts";
 import { type NameMatch, type Page, pageOf, readListing } from "./listing.ts";
 import { assertStorableRevision, type NewRevision, nameTaken, revisionEntity, workflowEtag } from "./new-revision.ts";
 import { findRevision } from "./sql/find-revision.ts";
 import { findWorkflow, type WorkflowReference } from "./sql/find-workflow.ts";
+import { insertWorkflow } from "./sql/insert-workflow.ts";
 import { listRevisions, type RevisionSummaryRow } from "./sql/list-revisions.ts";
 import { countWorkflows, type ListWorkflowsParameters, listWorkflows, type WorkflowConditions } from "./sql/list-workflows.ts";
 import { countOpenExecutions, findPossibleParents } from "./sql/revision-impact.ts";
@@ -96,7 +96,7 @@ export function createWorkflowRepository(
   ids: IdSource = systemIds,
   versions: VersionCache = new VersionCache(),
 ): WorkflowRepository {
-  const { orm, pool } = database;
+  const { pool } = database;
   return {
     ...changeWorkflow(database, ids),
 
@@ -104,30 +104,27 @@ export function createWorkflowRepository(
       assertStorableRevision(input);
       const uuid = parseId("workflow", ids.next("workflow")) as string;
       const active = input.activate ?? true;
-      const em = orm.em.fork();
-      const head = em.create(Workflow, {
-        tenantId: caller.tenantId,
-        id: uuid,
+      const head = {
         name: input.name,
         displayName: input.displayName ?? "",
         description: input.description ?? "",
-        state: active ? "active" : "draft",
+        state: active ? ("active" as const) : ("draft" as const),
         activeRevision: active ? 1 : 0,
         latestRevision: 1,
         labels: { ...input.labels },
         annotations: { ...input.annotations },
-        etag: "",
-      });
-      head.etag = workflowEtag(head);
-      const revision = em.create(WorkflowRevision, revisionEntity(caller, uuid, 1, input));
-      await guarded(async () => {
+        pausedStarts: "queue",
+        pauseReason: "",
+      };
+      const row = { ...head, tenantId: caller.tenantId, id: uuid, etag: workflowEtag(head) };
+      return guarded(async () => {
         try {
-          await em.flush();
+          const { workflow, revision } = await insertWorkflow(pool, row, revisionEntity(caller, uuid, 1, input));
+          return { workflow: toWorkflow(workflow), revision: toRevision(revision) };
         } catch (error) {
           throw isUniqueViolation(error, "workflows_name_key") ? nameTaken(input.name) : error;
         }
       });
-      return { workflow: toWorkflow(head), revision: toRevision(revision) };
     },
 
     async getWorkflow(caller, reference, { showDeleted = false } = {}) {
