@@ -14,8 +14,16 @@ import { placeIn, type SchemaPlace } from "./schema-kind.ts";
 import { fieldRuleOf } from "./step-config.ts";
 import type { StepTypes } from "./step-type.ts";
 
-export function checkReferences(definition: Definition, source: JsonObject, path: string, stepTypes: StepTypes, report: Report): void {
-  const check = new Check(definition, stepTypes, report);
+/** `parametersSchema` is that of `params`, where it is known. */
+export function checkReferences(
+  definition: Definition,
+  source: JsonObject,
+  path: string,
+  stepTypes: StepTypes,
+  report: Report,
+  parametersSchema?: JsonObject,
+): void {
+  const check = new Check(definition, stepTypes, report, parametersSchema);
   check.expression(definition.variables, `${path}.variables`, [], ["steps", "variables"]);
   check.sequence(definition.steps, []);
   if (source["outputs"] !== undefined) check.expression(definition.outputs, `${path}.outputs`, [], []);
@@ -34,11 +42,13 @@ class Check {
   readonly #definition: Definition;
   readonly #stepTypes: StepTypes;
   readonly #report: Report;
+  readonly #parametersSchema: JsonObject | undefined;
   /** Steps written before the place that is being checked. */
   #earlier = new Set<string>();
 
-  constructor(definition: Definition, stepTypes: StepTypes, report: Report) {
+  constructor(definition: Definition, stepTypes: StepTypes, report: Report, parametersSchema: JsonObject | undefined) {
     this.#definition = definition;
+    this.#parametersSchema = parametersSchema;
     this.#stepTypes = stepTypes;
     this.#report = report;
   }
@@ -124,10 +134,11 @@ class Check {
     return place && "kind" in place ? place.kind : undefined;
   }
 
-  /** What input_schema says of `trigger.data`, and result_schema of `steps.x.result`; undefined: nothing. */
+  /** What input_schema says of `trigger.data`, the template's schema of `params`, and result_schema of `steps.x.result`; undefined: nothing. */
   #placeAt(root: string, path: readonly (string | number)[]): SchemaPlace | undefined {
     const { inputSchema, stepsByName } = this.#definition;
     if (root === "trigger" && path[0] === "data") return inputSchema && placeIn(inputSchema, path.slice(1));
+    if (root === "params") return this.#parametersSchema && placeIn(this.#parametersSchema, path);
     if (root !== "steps" || path[1] !== "result") return undefined;
     const schema = stepsByName.get(String(path[0]))?.resultSchema;
     return schema && placeIn(schema, path.slice(2));
@@ -137,7 +148,7 @@ class Check {
   #missing({ root, path, optionalFrom }: Reference): string | undefined {
     const place = this.#placeAt(root, path.slice(0, optionalFrom));
     if (!place || !("missing" in place)) return undefined;
-    const from = root === "trigger" ? 1 : 2;
+    const from = root === "trigger" ? 1 : root === "params" ? 0 : 2;
     return `${[root, ...path.slice(0, from + place.depth)].join(".")} ${place.missing}`;
   }
 

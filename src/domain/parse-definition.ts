@@ -19,6 +19,7 @@ import { parseSteps } from "./parse-step.ts";
 import { Report } from "./report.ts";
 import { parseSecretSlots } from "./secret-slots.ts";
 import type { StepTypes } from "./step-type.ts";
+import { unreachableSteps } from "./unreachable-steps.ts";
 
 export interface DefinitionFaults {
   readonly violations: readonly FieldViolation[];
@@ -29,8 +30,13 @@ export interface ParsedDefinition {
   readonly warnings: readonly FieldViolation[];
 }
 
-/** `path` is where the definition stands in the request; it leads every violation. */
-export function parseDefinition(source: JsonObject, stepTypes: StepTypes, path = "definition"): Result<ParsedDefinition, DefinitionFaults> {
+/** `path` is where the definition stands in the request; it leads every violation. `parametersSchema` is that of `params`, where it is known. */
+export function parseDefinition(
+  source: JsonObject,
+  stepTypes: StepTypes,
+  path = "definition",
+  parametersSchema?: JsonObject,
+): Result<ParsedDefinition, DefinitionFaults> {
   const report = new Report();
   if (jsonBytes(source) > limits.definitionBytesMax) {
     report.violation(path, "LIMIT_EXCEEDED", `the definition is larger than ${limits.definitionBytesMax} bytes of JSON; split it with sub_workflow`);
@@ -58,7 +64,11 @@ export function parseDefinition(source: JsonObject, stepTypes: StepTypes, path =
     ...compensationPolicyOf(source["compensation_policy"]),
     durability: source["durability"] === "DURABILITY_EVERY_STEP" ? "every_step" : "effect_barriers",
   };
-  checkReferences(definition, source, path, stepTypes, report);
+  checkReferences(definition, source, path, stepTypes, report, parametersSchema);
+  for (const name of unreachableSteps(definition)) {
+    const step = stepsByName.get(name);
+    if (step) report.warning(step.at, "VALIDATION_FAILED", "this step can never run: what stands before it always fails, or its condition is never true");
+  }
   checkPivots(definition.steps, report);
   const policy = source["compensation_policy"];
   if (isJsonObject(policy) && policy["require_compensation"] === true) checkCompensations(definition.steps, report);

@@ -4,6 +4,7 @@ import { create } from "@bufbuild/protobuf";
 import { createValidator } from "@bufbuild/protovalidate";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { WorkflowDefinitionSchema } from "#gen/pyairtable/workflow/v1/definition_pb.js";
+import { InferredTypeSchema } from "#gen/pyairtable/workflow/v1/definition_report_pb.js";
 import { View } from "#gen/pyairtable/workflow/v1/view_pb.js";
 import {
   CreateWorkflowResponseSchema,
@@ -16,8 +17,12 @@ import {
   type WorkflowService,
 } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
 import { AppError } from "../base/errors.ts";
-import { canonicalJson } from "../base/json.ts";
+import { canonicalJson, type JsonObject } from "../base/json.ts";
+import type { Definition } from "../domain/definition.ts";
+import { inferredTypes, kindsOfData } from "../domain/inferred-types.ts";
+import { findSchemaProblem } from "../domain/json-schema.ts";
 import { parseDefinition } from "../domain/parse-definition.ts";
+import { unreachableSteps } from "../domain/unreachable-steps.ts";
 import { nameTaken } from "../store/new-revision.ts";
 import { workflowOrders } from "../store/sql/list-workflows.ts";
 import { checkDefinition, issueOf } from "./definition-check.ts";
@@ -114,23 +119,29 @@ export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
 
     async validateDefinition(request, context) {
       if (!request.definition) throw new AppError("VALIDATION_FAILED", "definition is required");
-      refuseNotYet({ parameters_schema: request.parametersSchema !== undefined });
+      const { parametersSchema } = request;
+      const schemaProblem = parametersSchema && findSchemaProblem(parametersSchema);
       // What the field rules refuse elsewhere is part of the report here.
       const broken = findRuleFaults(validator, WorkflowDefinitionSchema, request.definition).map((fault) => ({ ...fault, field: `definition.${fault.field}` }));
       const source = definitionToJson(request.definition);
-      const parsed = parseDefinition(source, await parts.stepTypesOf(callerOf(context).tenantId));
+      const types = await parts.stepTypesOf(callerOf(context).tenantId);
+      const parsed = parseDefinition(source, types, "definition", schemaProblem === undefined ? parametersSchema : undefined);
       const bindings = await findBindingFaults(parts.secrets, callerOf(context), source, request.secretBindings, "secret_bindings");
       // A secret that is missing is named in a list of its own; what cannot be bound at all is an error.
       const unbound = bindings.violations.filter(({ reason }) => reason !== "SECRET_NOT_FOUND");
-      const faults = [...broken, ...(parsed.ok ? [] : parsed.fault.violations), ...unbound];
+      const badSchema =
+        schemaProblem === undefined
+          ? []
+          : [{ field: "parameters_schema", reason: "SCHEMA_INVALID" as const, description: `parameters_schema: ${schemaProblem}` }];
+      const faults = [...broken, ...(parsed.ok ? [] : parsed.fault.violations), ...unbound, ...badSchema];
       const warnings = parsed.ok ? parsed.value.warnings : [];
       return create(ValidateDefinitionResponseSchema, {
         valid: faults.length === 0,
         errors: faults.map((fault) => issueOf(fault, "definition", source)),
         warnings: warnings.map((warning) => issueOf(warning, "definition", source)),
         missingSecrets: [...bindings.missing],
-        digest: createHash("sha256").update(canonicalJson(source)).digest("hex"),
-        ...(parsed.ok ? { sagaPlan: sagaPlanOf(parsed.value.definition) } : {}),
+        ...(parsed.ok ? reportOf(parsed.value.definition, parametersSchema) : {}),
+        ...(faults.length === 0 ? { digest: createHash("sha256").update(canonicalJson(source)).digest("hex") } : {}),
       });
     },
 
@@ -142,6 +153,16 @@ export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
       if (!revision) throw new AppError("REVISION_NOT_FOUND", `workflow ${workflow.name} has no revision ${request.revision}`);
       return create(GetWorkflowRevisionResponseSchema, { revision: revisionToMessage(revision, workflow.activeRevision, "full") });
     },
+  };
+}
+
+/** What is known of a definition that parses. */
+function reportOf(definition: Definition, parametersSchema: JsonObject | undefined) {
+  const types = inferredTypes(definition, kindsOfData(definition, parametersSchema));
+  return {
+    inferredTypes: types.map(({ path, type }) => create(InferredTypeSchema, { path: path.replace(/^definition\./, ""), type })),
+    unreachableSteps: unreachableSteps(definition),
+    sagaPlan: sagaPlanOf(definition),
   };
 }
 

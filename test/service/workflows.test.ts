@@ -201,6 +201,21 @@ test("a workflow is found by its whole name", async () => {
   expect(workflows.map((workflow) => workflow.name)).toEqual([name]);
 });
 
+test("ValidateDefinition tells unreachable steps, types, missing secrets, and what the schema of params rules out", async () => {
+  const { workflows } = clients;
+  const steps = [logStep("say", "{{params.who}}"), { name: "stop", fail: { error: "Stop" } }, logStep("never")];
+  const parametersSchema = { type: "object", additionalProperties: false, properties: { who: { type: "string" } } };
+  const good = await workflows.validateDefinition({ definition: definition(steps, { secret_slots: [{ name: "key" }] }), parametersSchema });
+  expect(good).toMatchObject({ valid: true, unreachableSteps: ["never"], missingSecrets: ["key"] });
+  expect(good.warnings.map(({ step, field }) => [step, field])).toEqual([["never", "steps[2]"]]);
+  expect(good.inferredTypes.map(({ path, type }) => [path, type])).toEqual([["steps[0].log.message", "string"]]);
+  const bad = await workflows.validateDefinition({ definition: definition([logStep("say", "{{params.whom}}")]), parametersSchema });
+  expect(bad.errors.map((issue) => [issue.field, reasonName(issue.reason)])).toEqual([["steps[0].log.message", "EXPRESSION_TYPE"]]);
+  expect(bad.digest).toBe("");
+  const schema = await workflows.validateDefinition({ definition: definition([logStep("say")]), parametersSchema: { type: "nonsense" } });
+  expect(schema.errors.map((issue) => reasonName(issue.reason))).toEqual(["SCHEMA_INVALID"]);
+});
+
 test("ValidateDefinition reports what is wrong and what a saga would undo, and stores nothing", async () => {
   const { workflows } = clients;
   const good = await workflows.validateDefinition({
