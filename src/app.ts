@@ -69,7 +69,7 @@ import { templateRpcs } from "./rpc/template-service.ts";
 import { testRpcs } from "./rpc/test-rpcs.ts";
 import { watchRpcs } from "./rpc/watch-rpcs.ts";
 import { workflowRpcs } from "./rpc/workflow-rpcs.ts";
-import { openSharedRedis } from "./shared-redis.ts";
+import { openSharedRedis, redisTargets } from "./shared-redis.ts";
 import { OAuthTokens } from "./steps/auth/oauth-tokens.ts";
 import { createHttpEgress } from "./steps/egress/http-egress.ts";
 import { createSavedStepTypes } from "./steps/egress/saved-step-types.ts";
@@ -195,7 +195,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
   const egress = createHttpEgress({
     allow: config.egressAllow,
     forbiddenPorts: config.port === 0 ? [] : [config.port],
-    forbidden: addressesOf(url),
+    forbidden: [...addressesOf(url), ...redisTargets(config.redisUrl)],
     tenantAllow: (tenantId) => findEgressAllow(database.pool, tenantId),
     log,
     clock,

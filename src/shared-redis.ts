@@ -29,6 +29,13 @@ export interface SharedRedis {
   stop(): Promise<void>;
 }
 
+/** What no step may call, whatever the egress list says. */
+export function redisTargets(url: string | undefined): readonly string[] {
+  if (url === undefined) return [];
+  const { hostname, port } = new URL(url);
+  return [`${hostname}:${port === "" ? 6379 : port}`];
+}
+
 export async function openSharedRedis({ url, pool, cacheKey, instruments, clock, log, onPayload }: SharedRedisOptions): Promise<SharedRedis> {
   const observe = (cache: string) => ({ read: (result: string) => instruments.cacheReads.of(cache, result).add() });
   const namespace = url === undefined ? undefined : await databaseIdentity(pool);
