@@ -28,12 +28,6 @@ export interface TaskBoardOptions {
   readonly onTaken?: (count: number) => void;
 }
 
-interface Hint {
-  readonly queue: string;
-  /** Waiters it may still be handed to. */
-  left: number;
-}
-
 interface Waiter {
   readonly wake: (hint: Hint) => void;
 }
@@ -114,42 +108,49 @@ export class TaskBoard implements TaskPort {
     return taken;
   }
 
-  /** Begins to wait at the worker's queues. Looking at the queues after that misses nothing. */
+  /** A place to wait at the worker's queues. */
   wait({ tenantId, queues }: WorkerAsk): TaskWait {
     const places = queues.map((queue) => this.#placeAt(tenantId, queue));
     let news = Promise.withResolvers<void>();
-    let hint: Hint | undefined;
+    let inHand: Hint | undefined;
+    const leave = (): void => {
+      for (const { waiters } of places) waiters.delete(waiter);
+    };
     const waiter: Waiter = {
-      wake: (given) => {
-        hint = given;
-        for (const { waiters } of places) waiters.delete(waiter);
+      wake: (hint) => {
+        inHand = hint;
+        leave();
         news.resolve();
       },
     };
-    const join = (): void => {
-      for (const { waiters } of places) waiters.add(waiter);
+    const pass = (hint: Hint | undefined): void => {
+      if (hint) this.#handOn(tenantId, hint, waiter);
     };
-    join();
-    return {
-      async until(signal) {
-        if (hint || signal.aborted) return;
-        const { promise, resolve } = news;
-        signal.addEventListener("abort", resolve as () => void, { once: true });
-        await promise;
-        signal.removeEventListener("abort", resolve as () => void);
-      },
-      again: (foundNothing) => {
-        const unused = hint;
-        hint = undefined;
+    const wait: TaskWait = {
+      look() {
+        const hint = inHand;
+        inHand = undefined;
         news = Promise.withResolvers();
-        join();
-        if (foundNothing && unused) this.#handOn(tenantId, unused, waiter);
+        for (const { waiters } of places) waiters.add(waiter);
+        return hint;
       },
-      end: (foundNothing) => {
-        for (const { waiters } of places) waiters.delete(waiter);
-        if (foundNothing && hint) this.#handOn(tenantId, hint, waiter);
+      pass,
+      async until(signal) {
+        if (inHand || signal.aborted) return;
+        const { promise, resolve } = news;
+        const onAbort = (): void => resolve();
+        signal.addEventListener("abort", onAbort, { once: true });
+        await promise;
+        signal.removeEventListener("abort", onAbort);
+      },
+      leave() {
+        leave();
+        const hint = inHand;
+        inHand = undefined;
+        pass(hint);
       },
     };
+    return wait;
   }
 
   /** Queues that somebody waits at. */
@@ -188,12 +189,22 @@ export class TaskBoard implements TaskPort {
   }
 }
 
+/** What is known of waiting work: it goes to as many waiters as there may be. */
+export interface Hint {
+  readonly queue: string;
+  /** Waiters it may still be handed to. */
+  readonly left: number;
+}
+
 export interface TaskWait {
-  /** Resolves at the next hint or abort. */
+  /** Stands at the queues from now on, so that a look at them misses nothing. Answers with the hint that led here. */
+  look(): Hint | undefined;
+  /** The hint led to nothing: it goes to the next one. */
+  pass(hint: Hint | undefined): void;
+  /** Resolves at the next hint (at once if one came since the last look), or when the signal aborts. */
   until(signal: AbortSignal): Promise<void>;
-  /** Goes on waiting; a hint that led to nothing goes to the next one. */
-  again(foundNothing: boolean): void;
-  end(foundNothing: boolean): void;
+  /** Stands there no more; a hint in hand goes to the next one. */
+  leave(): void;
 }
 
 function keyOf(tenantId: string, queue: string): string {

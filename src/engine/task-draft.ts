@@ -4,7 +4,7 @@ import type { ExecutionState } from "../domain/execution-state.ts";
 import { type NewTask, queueDefault } from "../domain/task.ts";
 import { taskIdOf } from "../domain/task-token.ts";
 import type { Attempt } from "./run-step.ts";
-import { newTraceparent, startingContext } from "./telemetry.ts";
+import { startingContext, traceparentOf } from "./telemetry.ts";
 
 const priorityDefault = 5;
 
@@ -29,7 +29,8 @@ export function taskOf(state: ExecutionState, prior: Attempt, at: number): NewTa
     actionOutput: !isAction && isKnown ? (run.result ?? null) : undefined,
     mayNotHaveRun: isUndo && !isKnown,
     correlationId: state.info?.correlationId ?? "",
-    traceparent: newTraceparent(startingContext(state)),
+    // The worker's spans are children of the call that started the execution: nobody here records one for the attempt.
+    traceparent: traceparentOf(startingContext(state)),
     closeMs: timeouts.startToCloseMs,
     heartbeatMs: timeouts.heartbeatMs,
     createdAt: at,

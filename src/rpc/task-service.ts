@@ -124,16 +124,16 @@ async function poll(parts: RpcParts, ask: WorkerAsk, countMax: number, waitMs: n
   }
   void parts.clock.sleep(waitMs, over.signal).then(stop, () => undefined);
   const wait = parts.taskBoard.wait(ask);
-  let tasks: readonly TakenTask[] = [];
   try {
     for (;;) {
-      tasks = await parts.taskBoard.take(ask, countMax);
+      const hint = wait.look();
+      const tasks = await parts.taskBoard.take(ask, countMax);
       if (tasks.length > 0 || over.signal.aborted) return tasks;
-      wait.again(true);
+      wait.pass(hint);
       await wait.until(over.signal);
     }
   } finally {
-    wait.end(tasks.length === 0);
+    wait.leave();
     for (const signal of signals) signal.removeEventListener("abort", stop);
     stop();
   }

@@ -36,14 +36,13 @@ export async function* streamTasks(
   let saidAt = bornAt;
   const wait = parts.taskBoard.wait(ask);
   const unwant = parts.taskBoard.wantEnds(tenantId);
-  let found = false;
   try {
     while (!signal.aborted) {
       parts.taskClock.saw(ask);
       const room = inFlightMax - stream.size;
+      const hint = room > 0 ? wait.look() : undefined;
       const tasks = room > 0 ? await parts.taskBoard.take(ask, Math.min(room, batchMax)) : [];
-      found = tasks.length > 0;
-      if (found) {
+      if (tasks.length > 0) {
         for (const { id } of tasks) stream.add(id);
         yield create(StreamTasksResponseSchema, { item: { case: "tasks", value: create(TaskBatchSchema, { tasks: handOver(parts, tenantId, tasks) }) } });
         continue;
@@ -60,11 +59,13 @@ export async function* streamTasks(
         // The look may have made room.
         continue;
       }
+      wait.pass(hint);
+      // Without room its hints are others'.
+      if (room <= 0) wait.leave();
       await stream.untilNews(wait, signal, saidAt + limits.watchHeartbeatMs - now, room > 0);
-      wait.again(false);
     }
   } finally {
-    wait.end(!found);
+    wait.leave();
     unwant();
     stream.forget();
   }

@@ -15,6 +15,7 @@ import { Deliveries } from "../../src/engine/deliveries.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import { Leases } from "../../src/engine/leases.ts";
 import { ReplicaNews } from "../../src/engine/replica-news.ts";
+import type { TaskPort } from "../../src/engine/run-tasks.ts";
 import { Signals } from "../../src/engine/signals.ts";
 import { stepHandlers } from "../../src/steps/registry.ts";
 import type { StepCall, StepHandler } from "../../src/steps/step-handler.ts";
@@ -61,6 +62,8 @@ export interface EngineChoices {
   readonly store?: (real: EngineStore) => EngineStore;
   /** Stands between this engine and the stored events. */
   readonly signals?: (real: SignalRepository) => SignalRepository;
+  /** Task queues of this engine; none unless told. */
+  readonly tasks?: TaskPort;
   /** Waits before an append is handed to the journal, or holds it up for good. */
   readonly beforeAppend?: (request: AppendRequest) => Promise<void>;
   /** Waits after an append was committed, before its run hears of it. */
@@ -242,6 +245,7 @@ async function openEngine(
     leases,
     desk,
     signals,
+    ...(choices.tasks ? { tasks: choices.tasks } : {}),
     deliver: (tenantId, senderId, commands) => deliveries.tellCommands(tenantId, senderId, commands),
   });
   await leases.start();
