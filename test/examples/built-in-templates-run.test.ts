@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { createServer, type Server as HttpServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { type JsonObject, toJson } from "@bufbuild/protobuf";
+import { fromJson, type JsonObject, toJson } from "@bufbuild/protobuf";
 import { ValueSchema } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ExecutionState, StepState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
@@ -227,6 +227,67 @@ describe("data-sync", () => {
       fields: ["name"],
     });
     expect(await start(workflow)).toMatchObject({ state: "COMPLETED", output: { changed: 0 } });
+  });
+});
+
+describe("paged-data-sync", () => {
+  it("reads every page, sends each record once in batches, and tells of a batch that was not taken", async () => {
+    const pages = [[{ id: 1 }, { id: 2 }], [{ id: 2 }, { id: 3 }, { id: 4 }], [{ id: 5 }], []];
+    for (const [index, items] of pages.entries()) routes.set(`GET /paged?status=open&page=${index + 1}`, { items });
+    const stored: number[] = [];
+    routes.set("POST /paged/batch", (body: string) => {
+      const records = (JSON.parse(body) as { records: { id: number }[] }).records;
+      if (records.some(({ id }) => id === 5)) return undefined;
+      stored.push(...records.map(({ id }) => id));
+      return { stored: records.length };
+    });
+    const parameters = { source_url: otherUrl("/paged?status=open"), items_field: "items", upsert_url: otherUrl("/paged/batch"), batch_size: 2 };
+    const run = await start(await make("paged-data-sync", parameters));
+    expect(run).toMatchObject({ state: "COMPLETED", output: { pages: 4, records: 5, sent: 4, failed_batches: 1 } });
+    expect(stored).toEqual([1, 2, 3, 4]);
+  });
+});
+
+describe("wait-for-event", () => {
+  const parameters = (): JsonObject => ({ request_url: `${siblings.url("webhook-sink")}/approvals`, decision_url: otherUrl("/decisions") });
+
+  it.each(["granted", "denied"])("asks, waits, and tells that it was %s", async (decision) => {
+    routes.set("POST /decisions", (body: string) => ({ echo: JSON.parse(body) as unknown }));
+    const workflow = await make("wait-for-event", { ...parameters(), subject: "purchase" });
+    const requestId = `po-${decision}`;
+    const { execution } = await clients.workflows.startExecution({ workflow, input: { request_id: requestId, data: { amount: 7 } } });
+    await clients.workflows.publishEvent({ eventType: `approval.${decision}`, correlationKey: requestId, data: fromJson(ValueSchema, { by: "Ada" }) });
+    const { execution: ended } = await clients.workflows.waitExecution({ executionId: execution?.id ?? "", timeout: { seconds: 20n, nanos: 0 } });
+    expect(ended?.output && toJson(ValueSchema, ended.output)).toEqual({ decision, data: { by: "Ada" } });
+    const messages = (await (await fetch(`${siblings.url("webhook-sink")}/messages`)).json()) as JsonObject[];
+    expect(messages).toContainEqual(expect.objectContaining({ type: "approval.requested", subject: "purchase", request_id: requestId, data: { amount: 7 } }));
+    const told = received.filter(({ route }) => route === "POST /decisions").map(({ body }) => JSON.parse(body) as unknown);
+    expect(told).toContainEqual({ request_id: requestId, decision, data: { by: "Ada" } });
+  });
+});
+
+describe("notify-multi-channel", () => {
+  const urls = (): string[] => [`${siblings.url("webhook-sink")}/one`, otherUrl("/told"), otherUrl("/refuses")];
+
+  it("tells everybody it can and says who was missed", async () => {
+    routes.set("POST /told", { ok: true });
+    const run = await start(await make("notify-multi-channel", { webhook_urls: urls().slice(0, 2) }), { title: "deployed", severity: "warning" });
+    expect(run).toMatchObject({ state: "COMPLETED", output: { delivered: 2, missed: 0 } });
+    const told = received.filter(({ route }) => route === "POST /told").map(({ body }) => JSON.parse(body) as JsonObject);
+    expect(told.at(-1)).toMatchObject({ type: "notification", source: "pyairtable", title: "deployed", text: "", severity: "warning" });
+  });
+
+  it("fails when too few were reached, and the others know all the same", async () => {
+    const retry = { step: "send", change: { case: "patch" as const, value: { retry_policy: { maximum_attempts: 1 } } } };
+    const name = `notify-few-${++workflows}`;
+    await clients.templates.createWorkflowFromTemplate({
+      template: "notify-multi-channel",
+      name,
+      parameters: { webhook_urls: urls(), minimum_delivered: 3 },
+      overrides: [retry],
+    });
+    const run = await start(name, { title: "down" });
+    expect(run).toMatchObject({ state: "FAILED", failure: "USER.TOO_FEW_REACHED", failureMessage: "2 of 3 receivers were reached" });
   });
 });
 

@@ -50,7 +50,10 @@ it("ships the templates of the contract that the step types of this release can 
     "http-poll-until",
     "http-request",
     "multi-step-integration",
+    "notify-multi-channel",
     "order-saga",
+    "paged-data-sync",
+    "wait-for-event",
     "webhook-relay",
   ]);
 });
