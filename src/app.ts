@@ -76,6 +76,7 @@ import { createSavedStepTypes } from "./steps/egress/saved-step-types.ts";
 import { createGrpcEgress } from "./steps/grpc-client/create-grpc-egress.ts";
 import { stepHandlers } from "./steps/registry.ts";
 import { selfDriven } from "./steps/self-driven.ts";
+import { createSiblings } from "./steps/siblings.ts";
 import { BatchedJournal } from "./store/batched-journal.ts";
 import { storeBuiltIns } from "./store/built-in-templates.ts";
 import { addressesOf, clientConfig, openDatabase } from "./store/database.ts";
@@ -286,7 +287,15 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
   const engine: Engine = new Engine({
     destinations,
     handlers: new Map([...stepHandlers, [selfDriven.type, selfDriven]]),
-    services: { http: egress, grpc: grpcEgress, tokens: new OAuthTokens(egress, clock), files: createStepFiles(files), clock, log },
+    services: {
+      siblings: createSiblings(config.siblings, own.taskTokenKey),
+      http: egress,
+      grpc: grpcEgress,
+      tokens: new OAuthTokens(egress, clock),
+      files: createStepFiles(files),
+      clock,
+      log,
+    },
     secrets,
     journal,
     publish: (executionId, events, tenantId) => progress.publish(tenantId, executionId, events),

@@ -18,6 +18,8 @@ export interface Config {
   readonly reflection: "public" | "auth" | "off";
   /** Private targets that steps may call: `host:port`, `cidr:port`, `host:*`. */
   readonly egressAllow: readonly string[];
+  /** Hosts of our own siblings, `host:port`: they get token, tenant and baggage with each call. */
+  readonly siblings: readonly string[];
   /** How long a stop waits for open calls, in milliseconds. */
   readonly drainMs: number;
   /** Key for tenant `default`, made by whoever deploys; undefined: one is made at the first start of an embedded server. */
@@ -71,6 +73,7 @@ export const settings: Readonly<Record<string, Setting>> = {
   PAWF_LOG_FORMAT: { describe: "json or pretty [pretty on a terminal, else json]" },
   PAWF_REFLECTION: { describe: "public, auth or off [public with embedded PostgreSQL, else auth]" },
   PAWF_EGRESS_ALLOW: { describe: "private targets that steps may call, comma-separated host:port or CIDR:port entries [none]" },
+  PAWF_SIBLINGS: { describe: "sibling services, comma-separated host:port entries; they alone get token, tenant and baggage with each call [none]" },
   PAWF_DRAIN_SECONDS: { describe: "how long a stop waits for open calls [10; 0–20]" },
   PAWF_ADMIN_KEY: { describe: "API key pawf_<id>_<secret> for tenant default with all scopes [embedded: generated and printed]" },
   PAWF_MASTER_KEY: {
@@ -138,10 +141,8 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     logLevel: choice("PAWF_LOG_LEVEL", ["debug", "info", "warn", "error", "silent"], isTerminal && embedded ? "warn" : "info"),
     logFormat: choice("PAWF_LOG_FORMAT", ["json", "pretty"], isTerminal ? "pretty" : "json"),
     reflection: choice("PAWF_REFLECTION", ["public", "auth", "off"], embedded ? "public" : "auth"),
-    egressAllow: (text("PAWF_EGRESS_ALLOW") ?? "")
-      .split(",")
-      .map((entry) => entry.trim())
-      .filter((entry) => entry !== ""),
+    egressAllow: listOf(text("PAWF_EGRESS_ALLOW")),
+    siblings: listOf(text("PAWF_SIBLINGS")),
     drainMs: number("PAWF_DRAIN_SECONDS", 10, 0, 20) * 1000,
     adminKey: text("PAWF_ADMIN_KEY"),
     masterKey,
@@ -163,6 +164,13 @@ function ringOf(text: string | undefined): readonly string[] | undefined {
   if (text === undefined) return undefined;
   const keys = [...text.split(",").map((key) => key.trim()), text];
   return [...new Set(keys)].filter((key) => key.length >= masterKeyCharactersMin);
+}
+
+function listOf(value: string | undefined): string[] {
+  return (value ?? "")
+    .split(",")
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== "");
 }
 
 type Read = (name: string) => string | undefined;

@@ -74,6 +74,8 @@ export interface Step {
   /** Undefined: an effect that declares nothing; it is listed as standing when the saga turns back. */
   readonly kind: CompensationKind | undefined;
   readonly compensation: Compensation | undefined;
+  /** An endpoint of a saga: its answers are read as a participant's. */
+  readonly isParticipant?: boolean;
   /** Makes the action final once the saga can no longer turn back; only steps of sagas have one. */
   readonly confirmation?: Step;
   readonly exports: ReadonlyMap<string, Expression>;

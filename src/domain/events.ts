@@ -155,6 +155,8 @@ export interface EventPayloads {
     readonly nextAttemptAt: number;
     /** The attempt was not made (an open breaker, a full queue): it does not count, and the next one has its number. */
     readonly putBack?: boolean;
+    /** The other side is still at work and is asked again; the attempt does not count. */
+    readonly polled?: boolean;
     readonly reported?: boolean;
     /** The attempt was given up in silence and may go on until then: no undo before it. */
     readonly mayRunUntil?: number;
@@ -194,7 +196,13 @@ export interface EventPayloads {
   };
   /** `resolved`: an operator's word that the effect is gone. */
   compensation_succeeded: { readonly result?: Json; readonly nothingToUndo?: boolean; readonly resolved?: boolean };
-  compensation_retry_scheduled: { readonly failure: Failure; readonly outcome: Outcome; readonly nextAttemptAt: number; readonly putBack?: boolean };
+  compensation_retry_scheduled: {
+    readonly failure: Failure;
+    readonly outcome: Outcome;
+    readonly nextAttemptAt: number;
+    readonly putBack?: boolean;
+    readonly polled?: boolean;
+  };
   compensation_failed: {
     readonly failure: Failure;
     readonly outcome: Outcome;
@@ -208,7 +216,13 @@ export interface EventPayloads {
 
   confirmation_started: { readonly input?: Json; readonly idempotencyKey?: string; readonly deadlineAt?: number; readonly reported?: ReportTerms };
   confirmation_succeeded: { readonly result?: Json; readonly resolved?: boolean };
-  confirmation_retry_scheduled: { readonly failure: Failure; readonly outcome: Outcome; readonly nextAttemptAt: number; readonly putBack?: boolean };
+  confirmation_retry_scheduled: {
+    readonly failure: Failure;
+    readonly outcome: Outcome;
+    readonly nextAttemptAt: number;
+    readonly putBack?: boolean;
+    readonly polled?: boolean;
+  };
   confirmation_failed: {
     readonly failure: Failure;
     readonly outcome: Outcome;

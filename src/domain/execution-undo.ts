@@ -91,6 +91,7 @@ function schedule(undo: UndoRun, { payload, attempt }: Extract<UndoEvent, { type
   undo.failure = payload.failure;
   undo.wakeAt = payload.nextAttemptAt;
   if (payload.putBack) undo.attempt = attempt - 1;
+  if (payload.polled) undo.attemptsBefore += 1;
 }
 
 function giveUp(undo: UndoRun, { payload, at }: Extract<UndoEvent, { type: `${string}_failed` }>): void {

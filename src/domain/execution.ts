@@ -191,6 +191,7 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
       run.wakeAt = event.payload.nextAttemptAt;
       run.report = undefined;
       if (event.payload.putBack) run.attempt = event.attempt - 1;
+      if (event.payload.polled) run.attemptsBefore += 1;
       noteFailure(run, event);
       break;
     case "step_skipped":

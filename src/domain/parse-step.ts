@@ -87,7 +87,11 @@ export function parseStep(source: JsonObject, path: string, context: StepContext
   checkSecretRefs(spec, config, context.secretSlots, at, report);
   const declaredKind = isJsonObject(source["compensation"]) ? source["compensation"]["kind"] : undefined;
   const parseUndo = (undo: JsonObject, at: string): Step | undefined => parseStep({ ...undo, name }, at, context, true);
-  const compensation = parseCompensation(source["compensation"], `${path}.compensation`, { report, isUndo, parseUndo });
+  const compensation = parseCompensation(withParticipantUndo(source["compensation"], type, config, isUndo), `${path}.compensation`, {
+    report,
+    isUndo,
+    parseUndo,
+  });
   const step: Step = {
     name,
     at: path,
@@ -111,6 +115,15 @@ export function parseStep(source: JsonObject, path: string, context: StepContext
   };
   if (!isUndo) register(step, path, context);
   return step;
+}
+
+/** A SagaParticipant that acts also undoes, with what it was sent, unless something else is declared. */
+function withParticipantUndo(declared: Json | undefined, type: string, config: JsonObject, isUndo: boolean): Json | undefined {
+  if (isUndo || type !== "grpc_call" || config["participant"] !== true) return declared;
+  const compensation = isJsonObject(declared) ? declared : {};
+  const { step, kind } = compensation;
+  if (step !== undefined || (kind !== undefined && kind !== "COMPENSATION_KIND_COMPENSATABLE")) return declared;
+  return { ...compensation, step: { grpc_call: { ...config, request: "{{original.input.?request.orValue({})}}" } } };
 }
 
 function claimName(name: string, path: string, context: StepContext): void {

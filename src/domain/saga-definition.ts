@@ -101,7 +101,9 @@ function compileStep(source: JsonObject, stepTypes: StepTypes, retry: RetryPolic
   if (!step || report.violations.length > 0) {
     throw new Error(`step ${String(source["name"])} does not parse: ${report.violations[0]?.field} ${report.violations[0]?.description}`);
   }
-  return step;
+  const { compensation } = step;
+  const undo = compensation?.step ? { compensation: { ...compensation, step: { ...compensation.step, isParticipant: true } } } : {};
+  return { ...step, isParticipant: true, ...undo };
 }
 
 /** The steps that joined, in the order of their stages; self-driven ones last. */

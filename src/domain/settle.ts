@@ -49,7 +49,7 @@ export function settleAction(context: SettleContext, target: AttemptTarget, outc
   // A result that is refused came from an action that did happen.
   const effect = outcome.kind === "failed" ? outcome.outcome : step.nature === "effect" ? "unknown" : "failed";
   // Aborted by its block, by a cancel or at the end of the execution's time: it is over, whatever a policy says.
-  const told = outcome.kind === "failed" ? evidenceOf(outcome) : {};
+  const told = outcome.kind === "failed" ? evidenceOf(outcome.inProgress ? { ...outcome, mayRunUntil: workEnd(step, at) } : outcome) : {};
   if (turned || cause.name === "CANCELED") {
     const { mayRunUntil } = told;
     const payload = { reason: cause.name, outcome: effect, ...(mayRunUntil === undefined ? {} : { mayRunUntil }) };
@@ -58,6 +58,10 @@ export function settleAction(context: SettleContext, target: AttemptTarget, outc
   const postponed = postponedEnd(outcome, step.retry, budgetEnd(state.steps.get(stepPath)?.firstStartedAt, step.timeouts.scheduleToCloseMs));
   if (postponed !== undefined) {
     return [{ type: "step_retry_scheduled", at, stepPath, attempt, payload: { failure: cause, outcome: effect, nextAttemptAt: postponed, putBack: true } }];
+  }
+  if (outcome.kind === "failed" && outcome.inProgress) {
+    const payload = { failure: cause, outcome: effect, nextAttemptAt: at + pollMs(outcome, step.retry), polled: true, mayRunUntil: workEnd(step, at) };
+    return [{ type: "step_retry_scheduled", at, stepPath, attempt, payload }];
   }
   const decision = decideRetry(step.kind === "retriable" ? { ...step.retry, maximumAttempts: 0 } : step.retry, {
     failure: cause,
@@ -80,6 +84,16 @@ function postponedEnd(outcome: StepOutcome, policy: RetryPolicy, budgetEndsAt: n
   if (outcome.kind !== "failed" || outcome.postponedUntil === undefined) return undefined;
   if (policy.nonRetryableErrors.some((pattern) => matchesErrorName(pattern, outcome.failure.name))) return undefined;
   return budgetEndsAt !== undefined && outcome.postponedUntil >= budgetEndsAt ? undefined : outcome.postponedUntil;
+}
+
+/** What goes on by itself has its time, and as long again, before an undo begins. */
+function workEnd({ timeouts: { startToCloseMs } }: Step, at: number): number {
+  return at + startToCloseMs + Math.max(startToCloseMs, 5_000);
+}
+
+/** Time until the next question: what the other side asked for, else the policy's first interval; it does not grow. */
+function pollMs(outcome: Extract<StepOutcome, { kind: "failed" }>, policy: RetryPolicy): number {
+  return Math.max(outcome.retryAfterMs ?? policy.initialIntervalMs, limits.retryIntervalMsMin);
 }
 
 /** What the ledger keeps of how a failure became known. */
@@ -135,6 +149,10 @@ export function settleUndo(context: SettleContext, target: AttemptTarget, outcom
     const payload = { failure: cause, outcome: effect, nextAttemptAt: postponed, putBack: true };
     return [{ type: "compensation_retry_scheduled", at, stepPath, attempt, payload }];
   }
+  if (outcome.kind === "failed" && outcome.inProgress) {
+    const payload = { failure: cause, outcome: effect, nextAttemptAt: at + pollMs(outcome, policy), polled: true };
+    return [{ type: "compensation_retry_scheduled", at, stepPath, attempt, payload }];
+  }
   const decision = decideRetry(policy, {
     failure: cause,
     attempt: attempt - (undo?.attemptsBefore ?? 0),
@@ -173,6 +191,10 @@ export function settleConfirm(context: SettleContext, target: AttemptTarget, out
   const postponed = postponedEnd(outcome, policy, budgetEndsAt);
   if (postponed !== undefined) {
     const payload = { failure: cause, outcome: effect, nextAttemptAt: postponed, putBack: true };
+    return [{ type: "confirmation_retry_scheduled", at, stepPath, attempt, payload }];
+  }
+  if (outcome.kind === "failed" && outcome.inProgress) {
+    const payload = { failure: cause, outcome: effect, nextAttemptAt: at + pollMs(outcome, policy), polled: true };
     return [{ type: "confirmation_retry_scheduled", at, stepPath, attempt, payload }];
   }
   const decision = decideRetry(policy, {

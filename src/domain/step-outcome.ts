@@ -21,6 +21,8 @@ export type StepOutcome =
       readonly reported?: boolean;
       /** Given up in silence: it may go on until then (milliseconds since the epoch), so no undo begins before. */
       readonly mayRunUntil?: number;
+      /** The other side is still at work: it is asked again at an even pace, and no attempt is counted. */
+      readonly inProgress?: boolean;
       /** It was not made: it is put back, and the step waits until then (milliseconds since the epoch). */
       readonly postponedUntil?: number;
     }

@@ -239,6 +239,7 @@ function callOf(environment: StepEnvironment, state: ExecutionState, attempt: At
     signal,
     deadlineAt: attempt.deadlineAt,
     original: attempt.original,
+    ...(attempt.leaf.isParticipant ? { isParticipant: true } : {}),
     secrets,
     now: environment.now,
     evaluate: (path, extra) => {

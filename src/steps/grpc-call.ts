@@ -11,6 +11,7 @@ import { destinationOf } from "./egress/describe-target.ts";
 import { parseGrpcTarget } from "./grpc-client/grpc-target.ts";
 import type { GrpcStatus } from "./grpc-egress.ts";
 import { metadataOf, metadataProblem } from "./grpc-metadata.ts";
+import { askParticipant } from "./grpc-participant.ts";
 import { type Report, reportLater } from "./http-request-check.ts";
 import type { StepCall, StepHandler, StepOutcome } from "./step-handler.ts";
 
@@ -36,24 +37,32 @@ export const grpcCall: StepHandler = {
   async run(call, services) {
     const { config } = call;
     const [target, service, method] = ["target", "service", "method"].map((name) => textField(config, name));
-    if (target === undefined || service === undefined || method === undefined) {
+    const isParticipant = config["participant"] === true;
+    if (target === undefined || (!isParticipant && (service === undefined || method === undefined))) {
       return failedWith(failure("EXPRESSION", "target, service or method is empty or not text"));
     }
     const metadata = metadataOf(call, objectField(config, "metadata"));
     if (!metadata.ok) return failedWith(metadata.fault);
     const bearer = await readBearer(call);
     if (!bearer.ok) return failedWith(bearer.fault);
-    const outcome = await services.grpc.call({
+    const plaintext = config["plaintext"] === true;
+    const origin = parseGrpcTarget(target, plaintext);
+    const sibling = (origin.ok && services.siblings?.headersFor(call, origin.value.href)) || {};
+    const destination = {
       tenantId: call.tenantId,
       target,
-      plaintext: config["plaintext"] === true,
-      service,
-      method,
-      request: objectField(config, "request") ?? {},
-      metadata: { ...metadata.value, ...bearer.value },
-      messagesMax: integerField(config, "max_messages") ?? 1,
+      plaintext,
+      metadata: { ...metadata.value, ...sibling, ...bearer.value },
       timeoutMs: call.deadlineAt - call.now(),
       signal: call.signal,
+    };
+    if (isParticipant) return askParticipant(call, services, destination, sibling["saga-token"] ?? "");
+    const outcome = await services.grpc.call({
+      ...destination,
+      service: service ?? "",
+      method: method ?? "",
+      request: objectField(config, "request") ?? {},
+      messagesMax: integerField(config, "max_messages") ?? 1,
     });
     return outcome.kind === "refused" ? readStatus(call, `${service}/${method}`, outcome.status) : outcome;
   },
@@ -96,8 +105,11 @@ function checkGrpcCall(config: JsonObject, report: Report): void {
   }
   const messages = integerField(config, "max_messages") ?? 1;
   if (messages < 0 || messages > messagesMax) report("max_messages", "LIMIT_EXCEEDED", `must be at most ${messagesMax}`);
-  if (config["participant"] === true) reportLater(report, "participant", "calling a SagaParticipant");
-  else if (textField(config, "service") === undefined || textField(config, "method") === undefined) {
+  if (config["participant"] === true) {
+    for (const name of ["service", "method"]) {
+      if (textField(config, name) !== undefined) report(name, "VALIDATION_FAILED", "is that of SagaParticipant; leave it out");
+    }
+  } else if (textField(config, "service") === undefined || textField(config, "method") === undefined) {
     report("service", "VALIDATION_FAILED", "give the full name of the service and the method");
   }
   if (objectField(config, "bearer") && Object.hasOwn(objectField(config, "metadata") ?? {}, "authorization")) {

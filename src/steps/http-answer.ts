@@ -37,6 +37,17 @@ export function statusFailure(call: StepCall, request: Pick<EgressRequest, "meth
   };
 }
 
+/** Accepted, too early, or a twin of this request is running; unless it says itself that it failed. */
+export function isStillAtWork({ status, headers }: Answer): boolean {
+  return (status === 202 || status === 409 || status === 425) && headers["saga-outcome"]?.trim().toLowerCase() !== "failed";
+}
+
+export function stillAtWork(call: StepCall, request: Pick<EgressRequest, "method" | "url">, answer: Answer): StepOutcome {
+  const retryAfterMs = readRetryAfter(answer.headers["retry-after"], call.now());
+  const cause = failure("IN_PROGRESS", `${request.method} ${describeTarget(request.url)} answered ${answer.status}: it is still at work`);
+  return { kind: "failed", outcome: "unknown", inProgress: true, failure: cause, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
+}
+
 /** Milliseconds a Retry-After asks for (seconds or an HTTP date), capped; undefined when absent or unreadable. */
 export function readRetryAfter(value: string | undefined, now: number): number | undefined {
   const text = value?.trim() ?? "";

@@ -9,11 +9,11 @@ import { checkAuth, httpSecretRefs } from "./auth/check-auth.ts";
 import { sendAuthorized } from "./auth/send-authorized.ts";
 import { failedWith, integerField, isSet, listField, objectField, textField, textOf } from "./config-fields.ts";
 import { describeTarget, destinationOf } from "./egress/describe-target.ts";
-import { type Answer, matchesStatus, type ResponseType, readBody, readRetryAfter, statusFailure } from "./http-answer.ts";
+import { type Answer, isStillAtWork, matchesStatus, type ResponseType, readBody, readRetryAfter, statusFailure, stillAtWork } from "./http-answer.ts";
 import { callHeaders, checkHeaders, quotedKey, withHeaders } from "./http-headers.ts";
 import { collectPages } from "./http-pages.ts";
 import { bodyBytesMax, checkHttpRequest, methods, responseBytesDefault } from "./http-request-check.ts";
-import type { EgressRequest, StepCall, StepHandler, StepOutcome } from "./step-handler.ts";
+import type { EgressRequest, StepCall, StepHandler, StepOutcome, StepServices } from "./step-handler.ts";
 
 const readingMethods = new Set(["GET", "HEAD", "OPTIONS"]);
 
@@ -45,7 +45,7 @@ export const httpRequest: StepHandler = {
   },
 
   async run(call, services) {
-    const request = buildRequest(call);
+    const request = buildRequest(call, services);
     if (!request.ok) return failedWith(request.fault);
     const ask = async (asked: EgressRequest): Promise<StepOutcome> => {
       const answer = await sendAuthorized(call, services, asked);
@@ -53,7 +53,7 @@ export const httpRequest: StepHandler = {
     };
     if (!isSet(call.config, "pagination")) return ask(request.value);
     return collectPages(call, request.value.url, async ({ url, idempotencyKey }) => {
-      const page = buildRequest({ ...call, idempotencyKey });
+      const page = buildRequest({ ...call, idempotencyKey }, services);
       return page.ok ? ask({ ...page.value, url }) : failedWith(page.fault);
     });
   },
@@ -63,7 +63,7 @@ function methodOf(config: JsonObject): string {
   return textField(config, "method") ?? "GET";
 }
 
-function buildRequest(call: StepCall): Result<EgressRequest, Failure> {
+function buildRequest(call: StepCall, services: StepServices): Result<EgressRequest, Failure> {
   const { config } = call;
   const method = methodOf(config);
   if (!methods.has(method)) return fail(failure("EXPRESSION", `"${method.slice(0, 40)}" is not an HTTP method of this step`));
@@ -77,6 +77,7 @@ function buildRequest(call: StepCall): Result<EgressRequest, Failure> {
   const ours = {
     accept: "application/json, */*;q=0.9",
     ...callHeaders(call),
+    ...services.siblings?.headersFor(call, url),
     ...(idempotencyHeader === "-" ? {} : { [idempotencyHeader]: quotedKey(call.idempotencyKey) }),
     ...(body.value ? { "content-type": body.value.mediaType } : {}),
   };
@@ -127,12 +128,13 @@ function withQuery(url: string, query: Readonly<Record<string, string>>): string
 function readAnswer(call: StepCall, request: EgressRequest, answer: Answer): StepOutcome {
   const patterns = listField(call.config, "success_statuses").map(String);
   const isGone = call.operation === "compensate" && answer.status === 410; // nothing there to undo
+  if (call.isParticipant && isStillAtWork(answer)) return stillAtWork(call, request, answer);
   if (!isGone && !matchesStatus(patterns.length > 0 ? patterns : ["2xx"], answer.status)) return statusFailure(call, request, answer);
   const isBodyDue = request.method !== "HEAD" && answer.status !== 204 && answer.status !== 205;
   const body = readBody(answer, responseTypeOf(call.config), isBodyDue);
   if (!body.ok) return unknown(body.fault);
   const result = { status: answer.status, headers: answer.headers as JsonObject, body: body.value };
-  return isGone ? { kind: "succeeded", result } : checkSuccess(call, request, answer, result);
+  return isGone ? { kind: "succeeded", result, nothingToUndo: true } : checkSuccess(call, request, answer, result);
 }
 
 /** `success_when` decides over an answer that was a success by its status; "not yet" is the usual meaning of false. */

@@ -13,6 +13,7 @@ import type { StepOutcome } from "../domain/step-outcome.ts";
 import type { StepTypeSpec } from "../domain/step-type.ts";
 import type { TokenSource } from "./auth/token-source.ts";
 import type { GrpcEgress } from "./grpc-egress.ts";
+import type { Siblings } from "./siblings.ts";
 
 export type { StepOutcome } from "../domain/step-outcome.ts";
 
@@ -40,6 +41,8 @@ export interface StepCall {
   /** End of this attempt, milliseconds since the epoch. */
   readonly deadlineAt: number;
   readonly secrets: AttemptSecrets;
+  /** The other side takes part in a saga: 202, 409 and 425 mean that it is still at work. */
+  readonly isParticipant?: boolean;
   /** Undos and confirmations: what is known of the action. */
   readonly original?:
     | {
@@ -81,6 +84,8 @@ export interface AttemptSecrets {
 }
 
 export interface StepServices {
+  /** Absent: no host is a sibling. */
+  readonly siblings?: Siblings;
   readonly http: HttpEgress;
   readonly grpc: GrpcEgress;
   readonly tokens: TokenSource;

@@ -192,5 +192,5 @@ function failed({ failure, outcome }: Pick<EventPayloads["step_failed"], "failur
 }
 
 function retry(payload: EventPayloads["compensation_retry_scheduled"]) {
-  return { ...failed(payload), nextAttemptTime: timestampOf(payload.nextAttemptAt), putBack: payload.putBack };
+  return { ...failed(payload), nextAttemptTime: timestampOf(payload.nextAttemptAt), putBack: payload.putBack, polled: payload.polled };
 }

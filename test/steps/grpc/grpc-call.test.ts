@@ -212,7 +212,7 @@ describe("what is refused at save", () => {
     ["two credentials", { bearer: { slot: "a" }, metadata: { authorization: "Bearer x" } }, ["metadata.authorization: VALIDATION_FAILED"]],
     ["too many messages", { max_messages: 1_001 }, ["max_messages: LIMIT_EXCEEDED"]],
     ["no method", { method: "" }, ["service: VALIDATION_FAILED"]],
-    ["a participant, for now", { participant: true }, ["participant: VALIDATION_FAILED"]],
+    ["a method beside participant", { participant: true }, ["service: VALIDATION_FAILED", "method: VALIDATION_FAILED"]],
     ["a descriptor set, for now", { descriptor_blob_id: "blb_1" }, ["descriptor_blob_id: VALIDATION_FAILED"]],
   ])("%s", (_, config, expected) => {
     expect(problemsOf(grpcCall, { ...base, ...config })).toEqual(expected);

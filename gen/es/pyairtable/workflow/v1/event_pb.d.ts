@@ -1084,6 +1084,13 @@ export declare type StepRetryScheduled = Message<"pyairtable.workflow.v1.StepRet
    * @generated from field: optional bool put_back = 6;
    */
   putBack?: boolean | undefined;
+
+  /**
+   * The other side is still at work and is asked again: it does not count.
+   *
+   * @generated from field: optional bool polled = 7;
+   */
+  polled?: boolean | undefined;
 };
 
 /**
@@ -1452,6 +1459,13 @@ export declare type CompensationRetryScheduled = Message<"pyairtable.workflow.v1
    * @generated from field: optional bool put_back = 4;
    */
   putBack?: boolean | undefined;
+
+  /**
+   * The other side is still at work and is asked again: it does not count.
+   *
+   * @generated from field: optional bool polled = 5;
+   */
+  polled?: boolean | undefined;
 };
 
 /**
@@ -1609,6 +1623,13 @@ export declare type ConfirmationRetryScheduled = Message<"pyairtable.workflow.v1
    * @generated from field: optional bool put_back = 4;
    */
   putBack?: boolean | undefined;
+
+  /**
+   * The other side is still at work and is asked again: it does not count.
+   *
+   * @generated from field: optional bool polled = 5;
+   */
+  polled?: boolean | undefined;
 };
 
 /**

@@ -1,0 +1,43 @@
+/**
+ * Which hosts are our own siblings: they alone are told the tenant, get a token with which they may report or enlist, and
+ * baggage. The ids in it were checked when they came in; nothing of a caller's is pasted.
+ */
+import { sealToken } from "../domain/task-token.ts";
+import { destinationOf } from "./egress/describe-target.ts";
+import { sendable } from "./http-headers.ts";
+import type { StepCall } from "./step-handler.ts";
+
+export interface Siblings {
+  /** Headers for a call to this URL; none when it is no sibling's. */
+  headersFor(call: StepCall, url: string): Record<string, string>;
+}
+
+export const noSiblings: Siblings = { headersFor: () => ({}) };
+
+const bagBytesMax = 8_192;
+
+/** `entries` are `host:port`; port `*` for all. Throws on one that cannot be read. */
+export function createSiblings(entries: readonly string[], tokenKey: Uint8Array): Siblings {
+  const known = new Set(entries.map(checked));
+  return {
+    headersFor(call, url) {
+      const destination = destinationOf(url);
+      const { hostname = "", port = "" } = destination === undefined ? {} : (/^[a-z]+:\/\/(?<hostname>.+):(?<port>\d+)$/i.exec(destination)?.groups ?? {});
+      if (!known.has(`${hostname.toLowerCase()}:${port}`) && !known.has(`${hostname.toLowerCase()}:*`)) return {};
+      const { executionId, stepPath: path, operation, attempt } = call;
+      const ref = { executionId, path, operation, generation: call.original?.generation ?? 0, attempt };
+      const bag = [`saga.id=${executionId}`, `saga.step=${encodeURIComponent(path)}`, `correlation.id=${encodeURIComponent(call.correlationId)}`].join(",");
+      return {
+        "saga-token": sealToken(tokenKey, call.tenantId, ref),
+        "x-tenant-id": sendable(call.tenantId),
+        ...(bag.length <= bagBytesMax ? { baggage: bag } : {}),
+      };
+    },
+  };
+}
+
+function checked(entry: string): string {
+  const match = /^(\[[0-9a-f:.]+\]|[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?):(\*|\d{1,5})$/.exec(entry.trim().toLowerCase());
+  if (!match) throw new Error(`PAWF_SIBLINGS entry "${entry}" cannot be read: write host:port (port * for all)`);
+  return `${match[1]}:${match[2]}`;
+}
