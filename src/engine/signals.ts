@@ -42,11 +42,14 @@ export class Signals {
     this.#options = options;
   }
 
-  /** To one execution, which was open a moment ago. @throws AppError EXECUTION_TERMINAL, SIGNAL_LIMIT, VALIDATION_FAILED, PAYLOAD_TOO_LARGE */
-  async send(caller: Caller, executionId: string, isOpen: () => Promise<boolean>, request: SignalRequest): Promise<Sent> {
+  /** To one execution, which was open a moment ago; `endState` names the state in which it has ended by now. @throws AppError EXECUTION_TERMINAL, SIGNAL_LIMIT, VALIDATION_FAILED, PAYLOAD_TOO_LARGE */
+  async send(caller: Caller, executionId: string, endState: () => Promise<string | undefined>, request: SignalRequest): Promise<Sent> {
     const stored = await this.#store(caller, { executionId, correlationKey: undefined }, request);
     if (stored) return stored;
-    if (!(await isOpen())) throw new AppError("EXECUTION_TERMINAL", "the execution has ended; nothing in it waits any more", { metadata: { executionId } });
+    const state = await endState();
+    if (state !== undefined) {
+      throw new AppError("EXECUTION_TERMINAL", `the execution has ended: ${state}; nothing in it waits any more`, { metadata: { executionId, state } });
+    }
     throw new AppError("SIGNAL_LIMIT", `too many events are stored for this execution (at most ${limits.signalsStoredMax} that it has not taken) or tenant`, {
       metadata: { executionId, limit: String(limits.signalsStoredMax) },
       retryAfterMs: 60_000,

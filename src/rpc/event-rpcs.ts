@@ -19,10 +19,15 @@ export function eventRpcs(parts: RpcParts): EventRpcs {
       const record = await parts.executions.getExecution(caller, request.executionId);
       if (!record) throw executionNotFound(request.executionId);
       if (request.validateOnly && record.endedAt !== undefined) {
-        throw new AppError("EXECUTION_TERMINAL", `the execution has ended: ${record.state.toUpperCase()}`, { metadata: { executionId: record.id } });
+        const state = record.state.toUpperCase();
+        throw new AppError("EXECUTION_TERMINAL", `the execution has ended: ${state}`, { metadata: { executionId: record.id, state } });
       }
-      const isOpen = async (): Promise<boolean> => (await parts.executions.getExecution(caller, record.id))?.endedAt === undefined;
-      const { signalId, isDuplicate } = await parts.signals.send(caller, record.id, isOpen, signalOf(request));
+      const endState = async (): Promise<string | undefined> => {
+        const now = await parts.executions.getExecution(caller, record.id);
+        if (!now) throw executionNotFound(request.executionId);
+        return now.endedAt === undefined ? undefined : now.state.toUpperCase();
+      };
+      const { signalId, isDuplicate } = await parts.signals.send(caller, record.id, endState, signalOf(request));
       return create(SignalExecutionResponseSchema, { signalId, duplicate: isDuplicate });
     },
 

@@ -249,7 +249,7 @@ describe("a signal to one execution", () => {
     const steps = [{ name: "c", call: {} }, anyKey("first", "3600s"), { ...anyKey("second", "0.01s"), on_error: { action: "ON_ERROR_ACTION_CONTINUE" } }];
     const executionId = await one.start({ steps });
     const sent = await world.nextSent();
-    await one.signals.send(acme, executionId, async () => true, event("for you"));
+    await one.signals.send(acme, executionId, async () => undefined, event("for you"));
     sent.succeed();
     await expectOnce(executionId, "for you");
     expect((await world.place.pool.query("select taken, delivered from signals")).rows).toEqual([{ taken: true, delivered: true }]);
@@ -259,7 +259,7 @@ describe("a signal to one execution", () => {
     const one = await world.openEngine("one");
     const [mine, other] = [await one.start({ steps: [wait("w")] }), await one.start({ steps: [wait("w")] })];
     for (const executionId of [mine, other]) await isParked(executionId);
-    expect((await one.signals.send(acme, mine, async () => true, event("mine"))).matched).toBe(1);
+    expect((await one.signals.send(acme, mine, async () => undefined, event("mine"))).matched).toBe(1);
     expect(received(await world.ledgerWith(mine, "execution_ended"))).toEqual(["mine"]);
     expect(received(await world.ledgerOf(other))).toEqual([]);
   });
