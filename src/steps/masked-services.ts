@@ -8,8 +8,20 @@ export function maskedServices(services: StepServices, mask: Mask): StepServices
   return {
     ...services,
     http: { request: async (request) => maskAnswer(await services.http.request(request), mask) },
+    grpc: {
+      call: async (call) => masked(await services.grpc.call(call), mask),
+      // Messages are encoded: their texts have lengths before them. Whoever decodes them hands on an outcome that is masked then.
+      exchange: async (request) => {
+        const outcome = await services.grpc.exchange(request);
+        return outcome.kind === "answered" ? { ...outcome, status: masked(outcome.status, mask) } : outcome;
+      },
+    },
     log: maskedLog(services.log, mask),
   };
+}
+
+function masked<Value>(value: Value, mask: Mask): Value {
+  return mask.json(value as Json) as Value;
 }
 
 /** Before the body is read: what is cut to an excerpt or decoded later would no longer be found. */

@@ -106,9 +106,9 @@ export function clientConfig(target: DatabaseTarget, applicationName: string): p
 /** Where the server listens, as `host:port` (IPv6 in brackets); none for a unix socket. Steps may never call it. */
 export function addressesOf(target: string): string[] {
   const url = new URL(target);
-  const hosts = url.searchParams.get("host") ?? decodeURIComponent(url.hostname);
+  const host = url.searchParams.get("host") ?? decodeURIComponent(url.hostname);
   const port = url.searchParams.get("port") ?? (url.port || "5432");
-  return hosts.startsWith("/") || hosts === "" ? [] : [`${hosts}:${port}`];
+  return host.startsWith("/") || host === "" ? [] : [`${host}:${port}`];
 }
 
 /** STORAGE_UNAVAILABLE with the place that was tried (never the password), for a connection that could not be made. */
