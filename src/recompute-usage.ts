@@ -7,6 +7,7 @@ import type { Config } from "./config.ts";
 import { recomputeUsage } from "./engine/usage-rollup.ts";
 import { clientConfig } from "./store/database.ts";
 import { findRunning, startEmbeddedPostgres } from "./store/embedded/embedded-postgres.ts";
+import { migrateDatabase } from "./store/migrate.ts";
 import { createUsageRollupStore } from "./store/usage-rollup-store.ts";
 
 export async function runRecomputeUsage(config: Config, log: Log): Promise<string> {
@@ -15,6 +16,7 @@ export async function runRecomputeUsage(config: Config, log: Log): Promise<strin
   const own = config.databaseUrl === undefined && !running ? await startEmbeddedPostgres({ dataDir: folder, durable: true, exclusive: true, log }) : undefined;
   try {
     const url = config.databaseUrl ?? running?.databaseUrl ?? (own?.databaseUrl as string);
+    await migrateDatabase(url, { log });
     const retentionMsMax = config.retentionDays === undefined ? undefined : config.retentionDays * 86_400_000;
     const counted = await recomputeUsage(createUsageRollupStore(clientConfig(url, "pawf-recompute-usage")), retentionMsMax);
     return [...counted].map(([tenantId, cells]) => `${tenantId}: ${cells} cells of one version and hour were counted anew\n`).join("");
