@@ -22,6 +22,7 @@ export default defineConfig({
             "test/saga/**/*.test.ts",
             "test/chaos/**/*.test.ts",
             "test/examples/**/*.test.ts",
+            "test/sdk/**/*.test.ts",
           ],
           globalSetup: ["test/support/postgres.ts"],
           maxWorkers: 3,
