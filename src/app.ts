@@ -22,6 +22,7 @@ import type { Config } from "./config.ts";
 import { blockTypes } from "./domain/block-types.ts";
 import type { StepTypes } from "./domain/step-type.ts";
 import { CommandDesk } from "./engine/command-desk.ts";
+import { ConcurrencyGate } from "./engine/concurrency-gate.ts";
 import { Definitions } from "./engine/definitions.ts";
 import { Deliveries } from "./engine/deliveries.ts";
 import { Destinations } from "./engine/destinations.ts";
@@ -105,6 +106,7 @@ import { createTenantNewsRepository } from "./store/tenant-news-repository.ts";
 import { createUsageRepository } from "./store/usage-repository.ts";
 import { createUsageRollupStore } from "./store/usage-rollup-store.ts";
 import { createWorkflowRepository } from "./store/workflow-repository.ts";
+import { createSlotStore } from "./store/workflow-slots.ts";
 import { createSweepStore } from "./store/workflow-sweeps.ts";
 import { createTenantKeys, readRootKey, rewrapKeys } from "./store/wrapped-keys.ts";
 import { createEngineTelemetry } from "./telemetry/engine-telemetry.ts";
@@ -298,7 +300,10 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     },
     secrets,
     journal,
-    publish: (executionId, events, tenantId) => progress.publish(tenantId, executionId, events),
+    publish: (executionId, events, tenantId) => {
+      progress.publish(tenantId, executionId, events);
+      if (events.at(-1)?.type === "execution_ended") gate.ended();
+    },
     now: () => leases.now(),
     monotonic: () => clock.monotonic(),
     random: Math.random,
@@ -366,6 +371,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
   onStop(() => journal.stop());
   onStop(() => engine.stop(config.drainMs / 2));
   onStop(() => deliveries.stop());
+  const gate = new ConcurrencyGate({ store: createSlotStore(database), control: (...command) => engine.control(...command), clock, log });
   const startCache = new StartCache((caller, reference) => workflows.getWorkflow(caller, reference), clock);
   const starter = new Starter({
     engine,
@@ -373,6 +379,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     ids: systemIds,
     now: () => leases.now(),
     findWorkflow: startCache.find,
+    gate,
     readWorkflow: (caller, reference) => workflows.getWorkflow(caller, reference),
     findStart: (tenantId, requestId, executionKey) => findStart(database.pool, tenantId, requestId, executionKey),
   });
@@ -470,6 +477,8 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     await server.stop();
   });
   engine.start();
+  gate.start();
+  onStop(() => gate.stop());
   sweeps.start();
   onStop(() => sweeps.stop());
   deliveries.start();

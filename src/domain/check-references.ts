@@ -25,6 +25,7 @@ export function checkReferences(
 ): void {
   const check = new Check(definition, stepTypes, report, parametersSchema);
   check.expression(definition.variables, `${path}.variables`, [], ["steps", "variables"]);
+  check.expression(definition.concurrency?.key, `${path}.concurrency.key`, [], ["steps", "variables"]);
   check.sequence(definition.steps, []);
   if (source["outputs"] !== undefined) check.expression(definition.outputs, `${path}.outputs`, [], []);
 }

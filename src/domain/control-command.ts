@@ -12,7 +12,7 @@ import type { Json, JsonObject } from "../base/json.ts";
 import { Answered } from "./answered.ts";
 import { type CancelRequest, type ControlRequest, cancelExecution, terminalError, terminateExecution } from "./control.ts";
 import { type EnlistRequest, enlistStep, type LeaveRequest, leaveSaga } from "./control-enlist.ts";
-import { pauseExecution, releaseExecution, resumeExecution } from "./control-pause.ts";
+import { pauseExecution, type ReleaseRequest, releaseExecution, resumeExecution } from "./control-pause.ts";
 import { reportOutcome } from "./control-report.ts";
 import { type ReplaceRequest, type ResolveRequest, replaceParticipant, resolveStep, retrySaga } from "./control-resolve.ts";
 import { type RetryRequest, retryExecution } from "./control-retry.ts";
@@ -31,7 +31,7 @@ export type ControlCommand =
   | ({ readonly kind: "terminate" } & ControlRequest)
   | ({ readonly kind: "pause" } & ControlRequest)
   | ({ readonly kind: "resume" } & ControlRequest)
-  | ({ readonly kind: "release" } & ControlRequest)
+  | ({ readonly kind: "release" } & ReleaseRequest)
   | ({ readonly kind: "retry" } & RetryRequest)
   | ({ readonly kind: "skip_step"; readonly result?: Json } & StepRequest)
   | ({ readonly kind: "complete_step"; readonly result: Json } & StepRequest)

@@ -13,10 +13,15 @@ export function resumeExecution(state: ExecutionState, now: number, request: Con
   return change(state, false, { type: "execution_resumed", at: now, stepPath: "", attempt: 0, payload: payloadOf(request) });
 }
 
-/** A queued execution may begin. One that is not queued is left as it is; a pause of its own stays. */
-export function releaseExecution(state: ExecutionState, now: number, request: ControlRequest): NewEvent[] | AppError {
+export interface ReleaseRequest extends ControlRequest {
+  /** Only what was queued for this. */
+  readonly of: NonNullable<ExecutionState["held"]>;
+}
+
+/** A queued execution may begin. One that is not queued, or for another reason, is left as it is; a pause of its own stays. */
+export function releaseExecution(state: ExecutionState, now: number, request: ReleaseRequest): NewEvent[] | AppError {
   if (isTerminal(state.status)) return terminalError(state);
-  if (state.held === undefined) return [];
+  if (state.held !== request.of) return [];
   return [{ type: "execution_resumed", at: now, stepPath: "", attempt: 0, payload: { ...payloadOf(request), released: true } }];
 }
 

@@ -25,6 +25,8 @@ export interface Definition {
   readonly onFailure: "compensate" | "keep_effects";
   readonly undoOrder: UndoOrder;
   readonly haltOnStuck: boolean;
+  /** How many executions of one group may run; undefined: no limit. */
+  readonly concurrency: ConcurrencyLimit | undefined;
   readonly durability: "effect_barriers" | "every_step";
   /** Steps that joined the execution while it ran (see `saga-definition.ts`); absent where none did. */
   readonly joined?: Joined;
@@ -47,6 +49,13 @@ export interface CompiledRevision {
   readonly params: JsonObject;
   /** Slot → name of the tenant's secret; a slot that is not in it has a secret of its own name. */
   readonly secretBindings?: Readonly<Record<string, string>>;
+}
+
+export interface ConcurrencyLimit {
+  /** Undefined: one group for the workflow. */
+  readonly key: Expression | undefined;
+  readonly maxRunning: number;
+  readonly onLimit: "queue" | "reject" | "cancel_running";
 }
 
 export type UndoOrder = "reverse" | "sequential" | "parallel";

@@ -10,7 +10,7 @@ import { limits } from "../base/limits.ts";
 import { fail, ok, type Result } from "../base/result.ts";
 import { checkCompensations, checkPivots } from "./check-pivots.ts";
 import { checkReferences } from "./check-references.ts";
-import { compileTemplateField } from "./compile-field.ts";
+import { compileExpressionField, compileTemplateField } from "./compile-field.ts";
 import { actionRetryDefaults, type Definition, executionTimeoutMsDefault, type Step } from "./definition.ts";
 import type { Template } from "./expressions/expression.ts";
 import { durationOf, parseRetryPolicy } from "./parse-policy.ts";
@@ -62,6 +62,7 @@ export function parseDefinition(
     executionTimeoutMs: durationOf(source["execution_timeout"]) ?? executionTimeoutMsDefault,
     onFailure: source["on_failure"] === "FAILURE_POLICY_KEEP_EFFECTS" ? "keep_effects" : "compensate",
     ...compensationPolicyOf(source["compensation_policy"]),
+    concurrency: concurrencyOf(source["concurrency"], `${path}.concurrency`, report),
     durability: source["durability"] === "DURABILITY_EVERY_STEP" ? "every_step" : "effect_barriers",
   };
   checkReferences(definition, source, path, stepTypes, report, parametersSchema);
@@ -79,6 +80,15 @@ export function parseDefinition(
 function templateOf(value: Json | undefined, path: string, report: Report): Template | undefined {
   if (!isJsonObject(value) || Object.keys(value).length === 0) return undefined;
   return compileTemplateField(value, path, report);
+}
+
+function concurrencyOf(value: Json | undefined, path: string, report: Report): Definition["concurrency"] {
+  if (!isJsonObject(value)) return undefined;
+  const key = compileExpressionField(value["key"], `${path}.key`, report);
+  const maxRunning = Number(value["max_running"] ?? 0);
+  const action = value["on_limit"];
+  const onLimit = action === "LIMIT_ACTION_REJECT" ? "reject" : action === "LIMIT_ACTION_CANCEL_RUNNING" ? "cancel_running" : "queue";
+  return maxRunning > 0 ? { key, maxRunning, onLimit } : undefined;
 }
 
 function compensationPolicyOf(value: Json | undefined): Pick<Definition, "undoOrder" | "haltOnStuck"> {

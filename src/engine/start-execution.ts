@@ -10,8 +10,11 @@ import { copyResults, type RerunSource } from "../domain/control-rerun.ts";
 import type { CompiledRevision } from "../domain/definition.ts";
 import { foldExecution } from "../domain/execution.ts";
 import type { ExecutionState } from "../domain/execution-state.ts";
+import { evaluateExpression } from "../domain/expressions/evaluate-expression.ts";
 import { findSchemaFaults } from "../domain/json-schema.ts";
+import { scopeOf } from "../domain/scope.ts";
 import type { ExistingStart } from "../store/sql/find-start.ts";
+import type { ConcurrencyGate } from "./concurrency-gate.ts";
 import type { Definitions } from "./definitions.ts";
 import type { Engine, NewExecution } from "./engine.ts";
 
@@ -60,6 +63,7 @@ export interface StarterOptions {
   readonly findWorkflow: (caller: Caller, reference: string) => Promise<StartableWorkflow | undefined>;
   /** As it is now, not as it was a moment ago. */
   readonly readWorkflow: (caller: Caller, reference: string) => Promise<StartableWorkflow | undefined>;
+  readonly gate: Pick<ConcurrencyGate, "take" | "drop" | "queued">;
   readonly findStart: (tenantId: string, requestId: string | undefined, executionKey: string | undefined) => Promise<ExistingStart | undefined>;
 }
 
@@ -78,11 +82,20 @@ export class Starter {
     const { revision, held } = await this.#check(caller, request);
     const requestHash = fingerprint(request);
     for (let round = 1; round <= conflictRoundsMax; round++) {
-      const execution = this.#newExecution(caller, request, revision, requestHash, held);
-      const { outcome, state } = await this.#options.engine.begin(caller.tenantId, revision, execution);
+      const first = this.#newExecution(caller, request, revision, requestHash, held ? "workflow_paused" : undefined);
+      const place = await this.#takeSlot(caller, revision, first);
+      if (place === "full") {
+        // A repeated call was let in the first time.
+        const existing = await this.#existing(caller, request, requestHash);
+        if (existing) return existing;
+        throw concurrencyLimit(revision);
+      }
+      const execution = place === "queued" ? heldBy(first, "concurrency") : first;
+      const { outcome, state } = await this.#begin(caller.tenantId, revision, execution);
       switch (outcome.kind) {
         case "committed":
-          if (held) await this.#releaseIfResumed(caller, revision.workflowId, execution.executionId);
+          if (place === "queued") this.#options.gate.queued();
+          else if (held) await this.#releaseIfResumed(caller, revision.workflowId, execution.executionId);
           return { executionId: execution.executionId, existing: false, state };
         case "refused":
           throw new AppError("VALIDATION_FAILED", `the input cannot be stored: ${outcome.message}`);
@@ -99,6 +112,39 @@ export class Starter {
       }
     }
     throw new AppError("EXECUTION_EXISTS", "the execution key is being fought over; try again", { retryAfterMs: 500 });
+  }
+
+  /** Writes it; a slot of one that was not written is given back. */
+  async #begin(tenantId: string, revision: CompiledRevision, execution: NewExecution): ReturnType<Engine["begin"]> {
+    const giveBack = async (): Promise<void> => {
+      if (revision.definition.concurrency) await this.#options.gate.drop({ tenantId, executionId: execution.executionId });
+    };
+    try {
+      const begun = await this.#options.engine.begin(tenantId, revision, execution);
+      // After a lost answer nobody knows whether it was written; such a slot is freed when it has no execution.
+      if (begun.outcome.kind === "exists" || begun.outcome.kind === "refused") await giveBack();
+      return begun;
+    } catch (error) {
+      if (error instanceof AppError) await giveBack();
+      throw error;
+    }
+  }
+
+  /** Under the workflow's concurrency limit. Throws when its key cannot be told for this input. */
+  async #takeSlot(caller: Caller, revision: CompiledRevision, { executionId, created }: NewExecution): Promise<"running" | "queued" | "full"> {
+    const { concurrency } = revision.definition;
+    if (!concurrency) return "running";
+    const { tenantId } = caller;
+    let groupKey = "";
+    if (concurrency.key) {
+      const state = foldExecution({ executionId, tenantId }, [{ ...created, sequence: 1 }]);
+      const key = evaluateExpression(concurrency.key, scopeOf(state, revision, ""), { executionId, stepPath: "" });
+      if (!key.ok)
+        throw violationsError([{ field: "input", reason: "VALIDATION_FAILED", description: `concurrency.key has no value for it: ${key.fault.message}` }]);
+      groupKey = typeof key.value === "string" ? key.value : canonicalJson(key.value);
+    }
+    const { maxRunning, onLimit } = concurrency;
+    return await this.#options.gate.take({ tenantId, workflowId: revision.workflowId, groupKey: storableKey(groupKey), executionId, maxRunning, onLimit });
   }
 
   /** What a start would make, without making it. Throws the reasons of StartExecution that can be known beforehand. */
@@ -132,13 +178,18 @@ export class Starter {
   async #releaseIfResumed(caller: Caller, workflowId: string, executionId: string): Promise<void> {
     try {
       if ((await this.#options.readWorkflow(caller, workflowId))?.state !== "active") return;
-      await this.#options.engine.control(caller, executionId, { kind: "release", actor: caller.actor, reason: "its workflow was resumed" });
+      await this.#options.engine.control(caller, executionId, {
+        kind: "release",
+        of: "workflow_paused",
+        actor: caller.actor,
+        reason: "its workflow was resumed",
+      });
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
     }
   }
 
-  #newExecution(caller: Caller, request: StartRequest, revision: CompiledRevision, requestHash: Buffer, held = false): NewExecution {
+  #newExecution(caller: Caller, request: StartRequest, revision: CompiledRevision, requestHash: Buffer, held?: Held): NewExecution {
     const now = this.#options.now();
     const correlationId = request.correlationId ?? caller.correlationId;
     const shared = {
@@ -175,7 +226,7 @@ export class Starter {
           priority: request.priority,
           triggerType: request.rerun ? "rerun" : "api",
           ...(request.rerun ? { rerunOf: request.rerun.source.state.executionId } : {}),
-          ...(held ? { held: "workflow_paused" as const } : {}),
+          ...(held === undefined ? {} : { held }),
           ...(request.startDelayMs > 0 ? { startAt: now + request.startDelayMs } : {}),
           timeoutAt: now + request.startDelayMs + revision.definition.executionTimeoutMs,
           ...(caller.traceparent === undefined ? {} : { traceparent: caller.traceparent }),
@@ -211,6 +262,26 @@ export class Starter {
       if (!(error instanceof AppError) || error.reason !== "EXECUTION_TERMINAL") throw error;
     }
   }
+}
+
+type Held = NonNullable<ExecutionState["held"]>;
+
+function heldBy(execution: NewExecution, held: Held): NewExecution {
+  const { created } = execution;
+  return created.type === "execution_created" ? { ...execution, created: { ...created, payload: { ...created.payload, held } } } : execution;
+}
+
+/** Long keys by their digest; PostgreSQL takes no NUL. */
+function storableKey(key: string): string {
+  return key.length > 200 || findJsonFault(key) ? createHash("sha256").update(key).digest("hex") : key;
+}
+
+function concurrencyLimit({ workflowName, definition }: CompiledRevision): AppError {
+  const { maxRunning } = definition.concurrency as NonNullable<CompiledRevision["definition"]["concurrency"]>;
+  return new AppError("CONCURRENCY_LIMIT", `workflow ${workflowName} runs at most ${maxRunning} executions of this group; try again when one has ended`, {
+    metadata: { workflow: workflowName, maxRunning: String(maxRunning) },
+    retryAfterMs: 1_000,
+  });
 }
 
 /** Throws when an input cannot be stored or does not fit the revision's schema. */

@@ -124,10 +124,10 @@ export class WorkflowSweeps {
     const commands: Record<Sweep["command"], ControlCommand[]> = {
       pause: [{ kind: "pause", ...asked }],
       resume: [
-        { kind: "release", ...asked },
+        { kind: "release", of: "workflow_paused", ...asked },
         { kind: "resume", ...asked },
       ],
-      release: [{ kind: "release", ...asked }],
+      release: [{ kind: "release", of: "workflow_paused", ...asked }],
       cancel: [{ kind: "cancel", ...asked, graceMs: cancelGraceMs }],
     };
     try {

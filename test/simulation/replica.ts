@@ -152,6 +152,7 @@ export function createReplica(process: VirtualProcess, replicaId: string, ground
     now: () => leases.now(),
     findWorkflow: async (_, id) => ({ id, name: "w", state: "active", activeRevision: 1, pausedStarts: "reject" }),
     readWorkflow: async (_, id) => ({ id, name: "w", state: "active", activeRevision: 1, pausedStarts: "reject" }),
+    gate: { take: async () => "running", drop: async () => undefined, queued: () => undefined },
     findStart: (tenantId, requestId, executionKey) => link.call("find start", () => database.findStart(tenantId, requestId, executionKey)),
   });
   return {

@@ -21,6 +21,7 @@ import { Workflow } from "./workflow.ts";
 import { WorkflowExecution } from "./workflow-execution.ts";
 import { WorkflowInstance } from "./workflow-instance.ts";
 import { WorkflowRevision } from "./workflow-revision.ts";
+import { WorkflowSlot } from "./workflow-slot.ts";
 import { WorkflowSweep } from "./workflow-sweep.ts";
 import { WorkflowTemplate } from "./workflow-template.ts";
 import { WorkflowTemplateVersion } from "./workflow-template-version.ts";
@@ -43,6 +44,7 @@ export const allEntities = [
   Signal,
   IdempotencyKey,
   WorkflowSweep,
+  WorkflowSlot,
   ServerKey,
   TenantKey,
   Secret,
