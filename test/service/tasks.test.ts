@@ -156,6 +156,26 @@ describe("reports", () => {
   });
 });
 
+test("a success that comes after everything was undone is undone as well", async () => {
+  const { clients } = service;
+  const undo = { compensation: { barrier: true, step: { name: "undo", worker_task: { task_type: "undo", task_queue: "proof", input: {} } } } };
+  const { id } = await begin(clients, [workerStep("book", "proof", { ...once, ...undo, timeouts: { heartbeat: "0.2s" } })]);
+  const [task] = await take(clients, "proof");
+  // Nobody heard of it: it is undone in case it ran, and the undo finds nothing.
+  const [undoing] = await take(clients, "proof");
+  expect(undoing).toMatchObject({ operation: Operation.COMPENSATE, mayNotHaveRun: true, generation: 0 });
+  if (!task || !undoing) throw new Error("no task");
+  expect(await complete(clients, undoing, { outcome: Outcome.NULL_COMPENSATED })).toBe("CONTINUE");
+  expect((await ended(clients, id)).state).toBe(ExecutionState.COMPENSATED);
+  expect(await complete(clients, task, success({ seat: 7 }))).toBe("WILL_COMPENSATE");
+  const [again] = await take(clients, "proof");
+  expect(again).toMatchObject({ operation: Operation.COMPENSATE, mayNotHaveRun: false, generation: 1, idempotencyKey: `${id}/book/compensate#1` });
+  expect(jsonOf(again?.actionOutput)).toEqual({ seat: 7 });
+  if (again) expect(await complete(clients, again, success(null))).toBe("CONTINUE");
+  expect((await ended(clients, id)).state).toBe(ExecutionState.COMPENSATED);
+  expect(await complete(clients, task, success({ seat: 7 }))).toBe("ALREADY");
+});
+
 describe("a worker at work", () => {
   test("keeps its task by heartbeats, and its progress and lines are seen by watchers", async () => {
     const { clients } = service;
