@@ -2,7 +2,7 @@
  * Checks at save that every variable an expression reads exists where it stands: known names only, and of `steps` only
  * those that run before. A step in a branch that was not taken reads as null, so any step written earlier may be named.
  */
-import type { JsonObject } from "../base/json.ts";
+import { isJsonObject, type JsonObject } from "../base/json.ts";
 import { joinPath, withPlace } from "./compile-field.ts";
 import { type Definition, type Step, scopeVariables } from "./definition.ts";
 import type { Expression, Reference, Template } from "./expressions/expression.ts";
@@ -39,6 +39,22 @@ const kindWords: Partial<Record<Kind, string>> = {
   null: "null",
 };
 
+/** What is always there, and nothing beside it. */
+const closedMembers: Readonly<Record<string, ReadonlySet<string>>> = {
+  trigger: new Set(["type", "data", "time"]),
+  workflow: new Set(["id", "name", "revision"]),
+  saga: new Set(["id"]),
+  error: new Set(["name", "message", "details"]),
+  original: new Set(["input", "result"]),
+};
+const stepMembers: ReadonlySet<string> = new Set(["result", "status", "error", "attempts"]);
+
+function unknownMember(of: string, member: string, members: ReadonlySet<string>): string {
+  const names = [...members];
+  const known = names.length === 0 ? "it has none" : `known are ${names.slice(0, 20).join(", ")}${names.length > 20 ? " …" : ""}`;
+  return `${of} has no member "${member}"; ${known}`;
+}
+
 class Check {
   readonly #definition: Definition;
   readonly #stepTypes: StepTypes;
@@ -46,6 +62,7 @@ class Check {
   readonly #parametersSchema: JsonObject | undefined;
   /** Steps written before the place that is being checked. */
   #earlier = new Set<string>();
+  #variables: ReadonlySet<string> | undefined;
 
   constructor(definition: Definition, stepTypes: StepTypes, report: Report, parametersSchema: JsonObject | undefined) {
     this.#definition = definition;
@@ -164,16 +181,40 @@ class Check {
     }
   }
 
+  /** Undefined: open. Variables are those that the definition gives a start value, sets or exports. */
+  #membersOf(root: string): ReadonlySet<string> | undefined {
+    return root === "variables" ? (this.#variables ??= variablesOf(this.#definition)) : closedMembers[root];
+  }
+
   #problemOf(reference: Reference, extra: readonly string[], without: readonly string[]): string | undefined {
-    const { root, path } = reference;
+    const { root, path, optionalFrom } = reference;
     const known = [...scopeVariables.filter((name) => !without.includes(name)), ...extra];
     if (root === "secrets") return "secrets are not readable in expressions; name one in a SecretRef field";
     if (!known.includes(root)) return `"${root}" is not a variable here; known are ${known.join(", ")}`;
+    const member = optionalFrom > 0 && typeof path[0] === "string" ? path[0] : undefined;
+    const members = this.#membersOf(root);
+    if (member !== undefined && members && !members.has(member)) return unknownMember(root, member, members);
     if (root !== "steps" || path.length === 0) return undefined;
     const name = String(path[0]);
     if (!this.#definition.stepsByName.has(name)) return `there is no step "${name}" in this definition`;
     if (!this.#earlier.has(name))
       return `step "${name}" does not run before this place; only earlier steps have a result (a loop's steps for the same item only)`;
+    const seen = optionalFrom > 1 ? path[1] : undefined;
+    if (typeof seen === "string" && !stepMembers.has(seen)) return unknownMember(`steps.${name}`, seen, stepMembers);
     return undefined;
   }
+}
+
+function variablesOf({ variables, stepsByName }: Definition): ReadonlySet<string> {
+  const names = new Set(variables?.kind === "object" ? variables.entries.map(([name]) => name) : Object.keys(constantOf(variables)));
+  for (const step of stepsByName.values()) {
+    for (const name of step.exports.keys()) names.add(name);
+    const set = step.setsVariables ? step.config.source["variables"] : undefined;
+    if (isJsonObject(set)) for (const name of Object.keys(set)) names.add(name);
+  }
+  return names;
+}
+
+function constantOf(template: Template | undefined): JsonObject {
+  return template?.kind === "constant" && isJsonObject(template.value) ? template.value : {};
 }

@@ -103,3 +103,38 @@ describe("kinds", () => {
     expect(faultsOf({ input_schema: closed, steps: [step] })).toEqual([]);
   });
 });
+
+describe("members of what is always there", () => {
+  test.each([
+    ["{{trigger.payload}}", 'trigger has no member "payload"; known are type, data, time (column 3)'],
+    ["{{workflow.version}}", 'workflow has no member "version"; known are id, name, revision (column 3)'],
+    ["{{steps.first.output}}", 'steps.first has no member "output"; known are result, status, error, attempts (column 3)'],
+    [
+      "{{original.output}}",
+      '"original" is not a variable here; known are execution_id, correlation_id, tenant_id, saga, workflow, trigger, params, variables, now, steps (column 3)',
+    ],
+    ["{{variables.totl}}", 'variables has no member "totl"; known are total, seen, kept (column 3)'],
+  ])("%s is refused", (message, expected) => {
+    const before = [
+      { name: "first", log: { message: "m" }, export: { seen: "1" } },
+      { name: "keep", set_variables: { variables: { kept: "{{1 + 1}}" } } },
+    ];
+    const found = violationsOf({ variables: { total: 1 }, steps: [...before, line("b", message)] });
+    expect(found.map(({ reason, description }) => [reason, description])).toEqual([["UNKNOWN_VARIABLE", expected]]);
+  });
+
+  test.each([
+    "{{variables.total}}",
+    "{{variables.seen + variables.kept}}",
+    "{{has(variables.later)}}",
+    "{{variables.?later}}",
+    "{{variables[trigger.type]}}",
+    "{{trigger.data.any}}",
+  ])("%s is not", (message) => {
+    const before = [
+      { name: "first", log: { message: "m" }, export: { seen: "1" } },
+      { name: "keep", set_variables: { variables: { kept: 2 } } },
+    ];
+    expect(violationsOf({ variables: { total: "{{1}}" }, steps: [...before, line("b", message)] })).toEqual([]);
+  });
+});

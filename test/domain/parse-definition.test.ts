@@ -115,7 +115,7 @@ describe("variables of expressions", () => {
     expect(reads(expression, message)).toEqual(["definition.steps[1].log.message UNKNOWN_VARIABLE"]);
   });
 
-  it.each(["steps.first.result.message", "trigger.data.x", "variables.a", "params.p", "now", "execution_id", "saga.id", "[1].map(n, n)[0]"])(
+  it.each(["steps.first.result.message", "trigger.data.x", "variables.?a", "params.p", "now", "execution_id", "saga.id", "[1].map(n, n)[0]"])(
     "allow %s",
     (expression) => {
       expect(reads(expression, message)).toEqual([]);
