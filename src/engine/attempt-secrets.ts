@@ -28,8 +28,10 @@ export function attemptSecrets(source: SecretSource, mask: Mask, tenantId: strin
       if (values !== undefined || definition.secretSlots.get(slot)?.optional === true) return ok(values ?? []);
       return fail(failure("SECRET.MISSING", `there is no secret "${name}" for slot "${slot}"; set it with SecretService.SetSecret and retry`));
     } catch (error) {
-      if (error instanceof AppError) return fail(failure("NETWORK", `the secret "${name}" cannot be read now; nothing was sent`));
-      throw error;
+      if (!(error instanceof AppError)) throw error;
+      // A row that was changed by hand does not open tomorrow either; the store has told the operator.
+      if (error.reason === "INTERNAL_BUG") return fail(failure("SECRET.INVALID", `the secret "${name}" does not open; set it again`));
+      return fail(failure("NETWORK", `the secret "${name}" cannot be read now; nothing was sent`));
     }
   }
 

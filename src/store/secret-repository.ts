@@ -166,8 +166,9 @@ export function createSecretRepository({ pool, keys, monotonic, log }: SecretRep
       return Promise.all(
         rows.map(async ({ secretId, version, keyNumber, sealed }) => {
           const value = unseal(await keys.opening({ tenantId, number: keyNumber }), sealed, boundTo(tenantId, secretId, version));
-          if (!value) throw new AppError("INTERNAL_BUG", `version ${version} of secret ${name} does not open: its row was changed`);
-          return value.toString();
+          if (value) return value.toString();
+          log.error({ tenantId, secret: name, version }, "a secret does not open: its row was changed by hand");
+          throw new AppError("INTERNAL_BUG", `version ${version} of secret ${name} does not open: its row was changed`);
         }),
       );
     },

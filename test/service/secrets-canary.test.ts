@@ -153,6 +153,10 @@ test("refusals and repeated calls", async () => {
   keep(again.body);
   keep(await clients.secrets.rotateSecret({ name: "hook", value: canaries.hook, keepPrevious: seconds(60) }));
   keep(await clients.secrets.listSecrets({}));
+  const exported = { name: "exported", category: "test", definition: definition(named({ bearer: schemes("/200")["bearer"] as JsonObject }), { secret_slots }) };
+  await clients.templates.createTemplate({ template: exported });
+  await clients.templates.createWorkflowFromTemplate({ template: "exported", name: "imported", secretBindings: { bearer: "api" } });
+  keep(await clients.templates.exportTemplates({}));
   keep(await clients.secrets.setSecret({ name: "extra", value: canaries.extra, validateOnly: true }));
 });
 

@@ -19,7 +19,7 @@ export declare const file_pyairtable_workflow_v1_failure: GenFile;
 export declare type Failure = Message<"pyairtable.workflow.v1.Failure"> & {
   /**
    * Error name: TIMEOUT.<what>, HTTP.<status>, HTTP.REJECTED, GRPC.<CODE>, SMTP.<code>, NETWORK, EXPRESSION, SCHEMA,
-   * LIMIT.<what>, BREAKER_OPEN, CANCELED, CHILD.<STATE>, WORKER.<type> or USER.<name>. Retry policies and catches match it.
+   * LIMIT.<what>, SECRET.<what>, BREAKER_OPEN, CANCELED, CHILD.<STATE>, WORKER.<type> or USER.<name>. Retry policies and catches match it.
    *
    * @generated from field: string name = 1;
    */

@@ -33,7 +33,7 @@ export declare const SecretRefSchema: GenMessage<SecretRef>;
 
 /**
  * One HTTP call. Result {status, headers, body} or {status, headers, blob}; paged: {items, pages}.
- * Errors: HTTP.<status>, HTTP.REJECTED, NETWORK, TIMEOUT.*, LIMIT.BODY, LIMIT.EGRESS.
+ * Errors: HTTP.<status>, HTTP.REJECTED, NETWORK, TIMEOUT.*, LIMIT.BODY, LIMIT.EGRESS, SECRET.MISSING, SECRET.INVALID.
  *
  * @generated from message pyairtable.workflow.v1.HttpRequestStep
  */
@@ -278,7 +278,8 @@ export declare type HttpAuth = Message<"pyairtable.workflow.v1.HttpAuth"> & {
     case: "apiKey";
   } | {
     /**
-     * A token fetched by the client credentials grant and cached until it expires.
+     * A token fetched by the client credentials grant and cached until it expires. On 401 one new token is fetched and the
+     * call is sent once more.
      *
      * @generated from field: pyairtable.workflow.v1.OAuth2ClientCredentials oauth2 = 4;
      */
@@ -286,7 +287,8 @@ export declare type HttpAuth = Message<"pyairtable.workflow.v1.HttpAuth"> & {
     case: "oauth2";
   } | {
     /**
-     * Signature of the body: HMAC-SHA256 with this secret.
+     * Signature of the body: header X-Signature-256: sha256=<hex of HMAC-SHA256 over the body's bytes>. While the secret is
+     * being rotated a second one follows behind a comma, made with the value before.
      *
      * @generated from field: pyairtable.workflow.v1.SecretRef hmac_sha256 = 5;
      */
