@@ -32,13 +32,19 @@ export interface PlannedEntry {
 interface Arrived {
   readonly templateId: string;
   readonly name: string;
-  readonly versions: ReadonlyMap<number, { readonly version: number; readonly resolved: ResolvedTemplate }>;
+  readonly versions: ReadonlyMap<number, ArrivedVersion>;
   readonly newest: number;
+}
+
+interface ArrivedVersion {
+  readonly version: number;
+  /** Read only when something inherits from it. */
+  readonly resolve: () => Promise<ResolvedTemplate>;
 }
 
 interface Existing {
   readonly template: TemplateRecord;
-  /** Newest first. */
+  /** Newest first, without their content. */
   readonly versions: readonly TemplateVersionRecord[];
 }
 
@@ -78,7 +84,7 @@ async function planEntry(
 ): Promise<{ readonly plan: PlannedEntry; readonly arrival: Arrived }> {
   const head = entry.template as NonNullable<TemplateBundleEntry["template"]>;
   const templateId = existing?.template.id ?? systemIds.next("template");
-  const versions = new Map<number, { version: number; resolved: ResolvedTemplate }>();
+  const versions = new Map<number, ArrivedVersion>();
   const added: TemplateImport["versions"][number][] = [];
   let newestHere = existing?.template.latestVersion ?? 0;
   let newestContent: JsonObject | undefined;
@@ -91,7 +97,7 @@ async function planEntry(
     const known = version.digest === "" ? undefined : existing?.versions.find(({ digest }) => digest === version.digest);
     const isNewest = index === entry.versions.length - 1;
     if (known && (!mayPublish || !isNewest || known.version === existing?.template.latestVersion)) {
-      versions.set(number, { version: known.version, resolved: readResolved(known.content, known.resolved) });
+      versions.set(number, { version: known.version, resolve: () => readKnown(parts, caller, known) });
       continue;
     }
     if (existing && !mayPublish) continue;
@@ -102,7 +108,7 @@ async function planEntry(
     if (version.digest !== "" && version.digest !== digest)
       throw invalid(`${at}.digest`, `the content has the digest ${digest}; the bundle was changed, or a base here is another one`);
     added.push({ content: prepared.content, resolved: inheriting(prepared.resolved), changeNote: version.changeNote });
-    versions.set(number, { version: ++newestHere, resolved: prepared.resolved });
+    versions.set(number, { version: ++newestHere, resolve: async () => prepared.resolved });
     newestContent = content;
   }
   const draft = existing ? undefined : await planDraft(parts, caller, templateContentToJson(head), newestContent, arrived, templateId, `${path}.template`);
@@ -155,14 +161,19 @@ async function arrivedBase(
   const number = Number(base["version"] ?? 0) || found.newest;
   const version = found.versions.get(number);
   if (!version) throw invalid(path, `version ${number} of "${found.name}" is not in the bundle and not here; export it whole, or import with NEW_VERSION`);
-  return { templateId: found.templateId, templateName: found.name, version: version.version, resolved: version.resolved };
+  return { templateId: found.templateId, templateName: found.name, version: version.version, resolved: await version.resolve() };
 }
 
 async function readExisting(parts: RpcParts, caller: Caller, name: string): Promise<Existing | undefined> {
   const found = await parts.templates.getTemplate(caller, name);
   if (!found || found.template.builtIn) return undefined;
-  const { versions } = await parts.templates.listVersions(caller, found.template.id, { pageSize: versionsMax });
+  const { versions } = await parts.templates.listVersions(caller, found.template.id, { pageSize: versionsMax, parts: "head" });
   return { template: found.template, versions };
+}
+
+async function readKnown(parts: RpcParts, caller: Caller, { templateId, version }: TemplateVersionRecord): Promise<ResolvedTemplate> {
+  const found = await parts.templates.getTemplate(caller, templateId, { version });
+  return readResolved(found?.version?.content ?? {}, found?.version?.resolved);
 }
 
 function inheriting(resolved: ResolvedTemplate): ResolvedTemplate | undefined {

@@ -10,7 +10,7 @@ import {
 } from "#gen/pyairtable/workflow/v1/template_service_pb.js";
 import type { Caller } from "../base/caller.ts";
 import { AppError } from "../base/errors.ts";
-import type { JsonObject } from "../base/json.ts";
+import { type JsonObject, jsonBytes } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
 import type { TemplateRecord, TemplateVersionRecord } from "../store/template-row.ts";
 import { callerOf } from "./interceptors/call.ts";
@@ -23,7 +23,7 @@ import { timestampOf } from "./wire/time.ts";
 type BundleRpcs = Pick<ServiceImpl<typeof TemplateService>, "exportTemplates" | "importTemplates">;
 
 const entriesMax = 1_000;
-const versionsMax = 1_000;
+const versionPage = 50;
 /** Rounds of an import that meets changes of the same templates. */
 const roundsMax = 5;
 
@@ -38,6 +38,9 @@ interface Collected {
   readonly templates: Map<string, Exported>;
   /** Names by id of the built-in templates that they inherit from. */
   readonly builtIns: Map<string, string>;
+  readonly latestOnly: boolean;
+  /** Of JSON read so far. */
+  bytes: number;
 }
 
 export function templateBundleRpcs(parts: RpcParts): BundleRpcs {
@@ -45,7 +48,7 @@ export function templateBundleRpcs(parts: RpcParts): BundleRpcs {
   return {
     async exportTemplates(request, context) {
       const caller = callerOf(context);
-      const collected: Collected = { templates: new Map(), builtIns: new Map() };
+      const collected: Collected = { templates: new Map(), builtIns: new Map(), latestOnly: request.latestOnly, bytes: 0 };
       const references = request.templates.length > 0 ? request.templates : await everyOwn(caller);
       for (const reference of references) await collect(caller, reference, false, collected, []);
       const bundle = create(TemplateBundleSchema, {
@@ -81,6 +84,24 @@ export function templateBundleRpcs(parts: RpcParts): BundleRpcs {
     return page.items.map(({ template }) => template.id);
   }
 
+  /** Page by page, so that far more than fits into a bundle is not even read. */
+  async function everyVersion(caller: Caller, { id, name }: TemplateRecord, collected: Collected): Promise<TemplateVersionRecord[]> {
+    const all: TemplateVersionRecord[] = [];
+    for (;;) {
+      const beforeVersion = all.at(-1)?.version;
+      const { versions } = await templates.listVersions(caller, id, { pageSize: versionPage, beforeVersion });
+      all.push(...versions);
+      collected.bytes += versions.reduce((sum, { content }) => sum + jsonBytes(content), 0);
+      if (!collected.latestOnly && collected.bytes > 2 * limits.pageBytesMax) {
+        throw new AppError(
+          "PAYLOAD_TOO_LARGE",
+          `the bundle would be larger than ${limits.pageBytesMax} bytes (at ${name}); export fewer templates, or latest_only`,
+        );
+      }
+      if (versions.length < versionPage) return all;
+    }
+  }
+
   /** The template behind its bases. `deletedToo`: a base that was deleted still belongs to those that inherit from it. */
   async function collect(caller: Caller, reference: string, deletedToo: boolean, collected: Collected, above: readonly string[]): Promise<void> {
     const found = await templates.getTemplate(caller, reference, { showDeleted: deletedToo });
@@ -88,7 +109,7 @@ export function templateBundleRpcs(parts: RpcParts): BundleRpcs {
     const { template } = found;
     if (template.builtIn) collected.builtIns.set(template.id, template.name);
     if (template.builtIn || collected.templates.has(template.id) || above.includes(template.id)) return;
-    const { versions } = await templates.listVersions(caller, template.id, { pageSize: versionsMax });
+    const versions = await everyVersion(caller, template, collected);
     const contents = [...versions.map(({ content }) => content), ...(template.draft ? [template.draft] : [])];
     const bases = new Set(contents.flatMap((content) => String(baseOf(content)?.["template"] ?? "") || []));
     for (const base of bases) await collect(caller, base, true, collected, [...above, template.id]);

@@ -44,6 +44,8 @@ type ReadRpcs = Pick<
   | "listTemplateDescendants"
 >;
 
+/** Items of a page with definitions, each of which may have a megabyte. */
+const fullPageMax = 50;
 const orderFields = ["name", "usage_count", "success_rate", "create_time", "update_time"] as const;
 
 export function templateReadRpcs(parts: RpcParts): ReadRpcs {
@@ -56,7 +58,7 @@ export function templateReadRpcs(parts: RpcParts): ReadRpcs {
       const { pageSize, pageToken, showDeleted, includeTotalSize } = request;
       const full = request.view === View.FULL;
       let totalSize: bigint | undefined;
-      const wish = { pageSize, pageToken, shape: [request.filter, showDeleted, order.field, order.descending] };
+      const wish = { pageSize: full ? fullPageOf(pageSize) : pageSize, pageToken, shape: [request.filter, showDeleted, order.field, order.descending] };
       const { items, nextPageToken } = await listPage(parts, caller, "ListTemplates", wish, async ({ pageSize, afterId }) => {
         const page = await templates.listTemplates(caller, {
           pageSize,
@@ -94,12 +96,13 @@ export function templateReadRpcs(parts: RpcParts): ReadRpcs {
       const { pageSize, pageToken, includeTotalSize } = request;
       const view = request.view === View.FULL ? "full" : "basic";
       let totalSize: bigint | undefined;
-      const wish = { pageSize, pageToken, shape: [template.id] };
+      const wish = { pageSize: view === "full" ? fullPageOf(pageSize) : pageSize, pageToken, shape: [template.id] };
       const { items, nextPageToken } = await listPage(parts, caller, "ListTemplateVersions", wish, async ({ pageSize, afterId }) => {
         const beforeVersion = afterId === undefined ? {} : { beforeVersion: Number(afterId) };
         const { versions, total } = await templates.listVersions(caller, template.id, {
           pageSize: pageSize + 1,
           withTotal: includeTotalSize,
+          parts: view === "full" ? "content" : "head",
           ...beforeVersion,
         });
         totalSize = total === undefined ? undefined : BigInt(total);
@@ -172,6 +175,10 @@ export function templateReadRpcs(parts: RpcParts): ReadRpcs {
     if (found.template.draft === undefined) throw versionNotFound(reference, 0);
     return resolveHead(parts, caller, found.template, found.version);
   }
+}
+
+function fullPageOf(pageSize: number): number {
+  return pageSize === 0 ? fullPageMax : Math.min(pageSize, fullPageMax);
 }
 
 /** As many messages as fit into a response; the next page begins after the last of them. */

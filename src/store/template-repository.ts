@@ -50,11 +50,16 @@ export interface TemplateRepository extends TemplateChanges {
   ): Promise<TemplateWithVersion | undefined>;
   /** Own and built-in together, newest first unless told otherwise. @throws AppError DEADLINE_EXCEEDED after 5 s */
   listTemplates(caller: Caller, options: ListTemplatesOptions): Promise<TemplatePage>;
-  /** Newest first, those below `beforeVersion`, with their content; the page is full when more may follow. */
+  /** Newest first, those below `beforeVersion`, with their content unless only `head`s are wanted; the page is full when more may follow. */
   listVersions(
     caller: Caller,
     reference: string,
-    options: { readonly pageSize: number; readonly beforeVersion?: number | undefined; readonly withTotal?: boolean | undefined },
+    options: {
+      readonly pageSize: number;
+      readonly beforeVersion?: number | undefined;
+      readonly withTotal?: boolean | undefined;
+      readonly parts?: "content" | "head" | undefined;
+    },
   ): Promise<VersionPage>;
   /** What comes from a template, by its id. @throws AppError DEADLINE_EXCEEDED after 5 s */
   listDescendants(caller: Caller, templateId: string, options: DescendantsOptions): Promise<DescendantPage>;
@@ -96,12 +101,12 @@ export function createTemplateRepository(
 
     listTemplates: (caller, options) => readTemplatePage(pool, caller, options),
 
-    async listVersions(caller, reference, { pageSize, beforeVersion = versionMax, withTotal = false }) {
+    async listVersions(caller, reference, { pageSize, beforeVersion = versionMax, withTotal = false, parts = "content" }) {
       const row = await find(caller, reference, true);
       if (!row) return { versions: [], total: 0 };
       return guarded(() =>
         readListing(pool, async (client) => ({
-          versions: (await listTemplateVersions(client, row.tenantId, row.id, beforeVersion, pageSize)).map(toTemplateVersion),
+          versions: (await listTemplateVersions(client, row.tenantId, row.id, beforeVersion, pageSize, parts)).map(toTemplateVersion),
           total: withTotal ? await countTemplateVersions(client, row.tenantId, row.id) : undefined,
         })),
       );

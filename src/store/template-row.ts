@@ -85,6 +85,14 @@ export function toTemplate(row: TemplateRow): TemplateRecord {
 export type TemplateVersionRow = Omit<Pick<WorkflowTemplateVersion, keyof WorkflowTemplateVersion>, "tenantId">;
 export const templateVersionColumns = `template_id as "templateId", version, content, resolved, bases, digest, change_note as "changeNote", publisher, publish_time as "publishTime"`;
 
+/** What is read of a version: all of it; without its resolved form; without its content too. */
+export type VersionParts = "all" | "content" | "head";
+
+export function versionColumnsOf(parts: VersionParts): string {
+  const lighter = parts === "all" ? templateVersionColumns : templateVersionColumns.replace(", resolved,", ", null::json as resolved,");
+  return parts === "head" ? lighter.replace(", content,", ", '{}'::json as content,") : lighter;
+}
+
 export function toTemplateVersion(row: TemplateVersionRow): TemplateVersionRecord {
   return {
     templateId: formatId("template", row.templateId),

@@ -156,6 +156,37 @@ describe("the usage of a template", () => {
     expect(await stored("again")).toMatchObject({ totals: [{ started: 2, ended: 2, completed: 1, failed_steps: { ship: 1 } }] });
   });
 
+  it("orders listings and is shown with a template, by tenant", async () => {
+    const templates = createTemplateRepository(store.database);
+    const one = callerOf("ordered");
+    await store.database.pool.query("insert into tenants (id) values ('ordered') on conflict do nothing");
+    for (const [name, runs, failed] of [
+      ["rare", 1, 0],
+      ["busy", 3, 3],
+      ["never", 0, 0],
+      ["often", 2, 1],
+    ] as const) {
+      const { template } = await templates.createTemplate(one, { name, category: "c", content: { definition: {} } });
+      const { workflow } = await createWorkflowRepository(store.database).createWorkflow(one, {
+        name: `of-${name}`,
+        definition: {},
+        lineage: { templateId: template.id, templateVersion: 1, parameters: {}, overrides: [] },
+      });
+      for (let n = 0; n < runs; n++) {
+        await insert("ordered", parseId("workflow", workflow.id) as string, { at: Date.now() - 1000, tookMs: 20, state: n < failed ? "failed" : "completed" });
+      }
+    }
+    await rollup().pass();
+    const names = async (caller = one, field: "usage_count" | "success_rate" = "usage_count") =>
+      (await templates.listTemplates(caller, { pageSize: 50, filter: { builtIn: false }, order: { field, descending: true } })).items.map(
+        ({ template }) => template.name,
+      );
+    expect(await names()).toEqual(["busy", "often", "rare", "never"]);
+    expect((await names(one, "success_rate")).slice(0, 2)).toEqual(["rare", "often"]);
+    expect((await templates.getTemplate(one, "often"))?.template.usage).toMatchObject({ started: 2, ended: 2, completed: 1, workflows: 1 });
+    expect(await names(callerOf("other"))).toEqual([]);
+  });
+
   it("leaves out deleted workflows and takes them back", async () => {
     await tenant("gone");
     const workflow = await tenant("gone");

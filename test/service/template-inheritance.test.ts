@@ -170,6 +170,21 @@ describe("a bundle", () => {
     }
   });
 
+  test("brings a template onto a base that is there already, recognised by its digest", async () => {
+    const { base, child } = await family();
+    const { bundle: alone } = await templates().exportTemplates({ templates: [base.id] });
+    await there().importTemplates({ bundle: alone as TemplateBundle });
+    const { bundle } = await templates().exportTemplates({ templates: [child.id] });
+    const { results } = await there().importTemplates({ bundle: bundle as TemplateBundle, onConflict: ImportConflictPolicy.SKIP });
+    expect(outcomes(results)).toEqual([
+      [base.name, "SKIPPED", 1],
+      [child.name, "CREATED", 1],
+    ]);
+    expect((await there().resolveTemplate({ template: child.name })).definition).toEqual(
+      (await templates().resolveTemplate({ template: child.id })).definition,
+    );
+  });
+
   test("brings what is new as the next version, and leaves it where it may not", async () => {
     const base = await make(root);
     const { bundle: first } = await templates().exportTemplates({ templates: [base.id] });

@@ -1,8 +1,8 @@
-/** Several templates' versions by number, in one read. */
+/** Several templates' versions by number, in one read, without their resolved forms. */
 import type { ClientBase } from "pg";
-import { type TemplateVersionRow, templateVersionColumns } from "../template-row.ts";
+import { type TemplateVersionRow, versionColumnsOf } from "../template-row.ts";
 
-const text = `select ${templateVersionColumns} from workflow_template_versions
+const text = `select ${versionColumnsOf("content")} from workflow_template_versions
 where (tenant_id, template_id, version) in (select * from unnest($1::text[], $2::uuid[], $3::int[]))`;
 
 export interface VersionKey {

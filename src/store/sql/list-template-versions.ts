@@ -1,8 +1,8 @@
 /** Published versions of a template, newest first. */
 import type { ClientBase } from "pg";
-import { type TemplateVersionRow, templateVersionColumns } from "../template-row.ts";
+import { type TemplateVersionRow, type VersionParts, versionColumnsOf } from "../template-row.ts";
 
-const text = `select ${templateVersionColumns} from workflow_template_versions
+const textOf = (parts: VersionParts): string => `select ${versionColumnsOf(parts)} from workflow_template_versions
 where tenant_id = $1 and template_id = $2 and version < $3 order by version desc limit $4`;
 
 export async function listTemplateVersions(
@@ -11,9 +11,10 @@ export async function listTemplateVersions(
   templateUuid: string,
   beforeVersion: number,
   limit: number,
+  parts: VersionParts,
 ): Promise<TemplateVersionRow[]> {
-  const { rows } = await client.query<TemplateVersionRow>({ name: "list_template_versions", text, values: [tenantId, templateUuid, beforeVersion, limit] });
-  return rows;
+  const values = [tenantId, templateUuid, beforeVersion, limit];
+  return (await client.query<TemplateVersionRow>({ name: `list_template_versions_${parts}`, text: textOf(parts), values })).rows;
 }
 
 export async function countTemplateVersions(client: ClientBase, tenantId: string, templateUuid: string): Promise<number> {
