@@ -32,6 +32,7 @@ import { Periodic } from "./engine/periodic.ts";
 import { Progress } from "./engine/progress.ts";
 import { ReplicaNews } from "./engine/replica-news.ts";
 import { Retention } from "./engine/retention.ts";
+import { sendNotices } from "./engine/saga-notices.ts";
 import { SecretUpkeep } from "./engine/secret-upkeep.ts";
 import { Signals } from "./engine/signals.ts";
 import { StartCache } from "./engine/start-cache.ts";
@@ -95,6 +96,7 @@ import { NotifyLink } from "./store/notify.ts";
 import { createS3Storage } from "./store/object-storage.ts";
 import { ReplicaLease } from "./store/replica-lease.ts";
 import { createRetentionStore } from "./store/retention-store.ts";
+import { createSagaNoticeStore } from "./store/saga-notice-store.ts";
 import { createSecretRepository } from "./store/secret-repository.ts";
 import { createSignalRepository } from "./store/signal-repository.ts";
 import { findEgressAllow } from "./store/sql/find-egress-allow.ts";
@@ -286,18 +288,20 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     clock,
     log,
   });
+  const handlers = new Map([...stepHandlers, [selfDriven.type, selfDriven]]);
+  const stepServices = {
+    siblings: createSiblings(config.siblings, own.taskTokenKey),
+    http: egress,
+    grpc: grpcEgress,
+    tokens: new OAuthTokens(egress, clock),
+    files: createStepFiles(files),
+    clock,
+    log,
+  };
   const engine: Engine = new Engine({
     destinations,
-    handlers: new Map([...stepHandlers, [selfDriven.type, selfDriven]]),
-    services: {
-      siblings: createSiblings(config.siblings, own.taskTokenKey),
-      http: egress,
-      grpc: grpcEgress,
-      tokens: new OAuthTokens(egress, clock),
-      files: createStepFiles(files),
-      clock,
-      log,
-    },
+    handlers,
+    services: stepServices,
     secrets,
     journal,
     publish: (executionId, events, tenantId) => {
@@ -491,6 +495,16 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
   const upkeep = new SecretUpkeep({ purge: secrets.purge, rewrap: () => rewrapKeys(database.pool, masterKeys), clock, log });
   upkeep.start();
   onStop(() => upkeep.stop());
+  const notices = { store: createSagaNoticeStore(database.pool), ledgers: createEngineStore(database.pool, () => leases.fence), callerOf: engineCaller };
+  const sagaNotices = new Periodic({
+    name: "the notices of sagas",
+    work: () => sendNotices({ ...notices, engine, handlers, services: stepServices, secrets, now: () => leases.now() }),
+    intervalMs: 1_000,
+    clock,
+    log,
+  });
+  sagaNotices.start();
+  onStop(() => sagaNotices.stop());
   const filePurge = new Periodic({ name: "the purge of files", work: files.purge, intervalMs: 60_000, clock, log });
   filePurge.start();
   onStop(() => filePurge.stop());

@@ -81,6 +81,45 @@ function slotsOf(steps: readonly JoiningStep[], types: StepTypes): string[] {
   );
 }
 
+/** What is wrong with an endpoint that is asked back; `check_back` is its place. */
+export function checkCheckBack(endpoint: JsonObject, types: StepTypes): FieldViolation[] {
+  const { grpc, http } = endpoint;
+  if (isJsonObject(grpc) && grpc["participant"] !== true) {
+    return [
+      {
+        field: "check_back.grpc.participant",
+        reason: "ENDPOINT_INVALID",
+        description: "whoever is asked implements SagaParticipant; set participant, or use http",
+      },
+    ];
+  }
+  const source = isJsonObject(grpc) ? { name: "check_back", grpc_call: grpc } : { name: "check_back", http_request: isJsonObject(http) ? http : {} };
+  const report = new Report();
+  const context = {
+    source: {},
+    stepTypes: types,
+    report,
+    secretSlots: anySlot,
+    stepsByName: new Map(),
+    names: new Map(),
+    depth: 0,
+    retry: actionRetryDefaults,
+  };
+  parseStep(source, "check_back", context, true);
+  const hasTemplate = JSON.stringify(endpoint).includes("{{");
+  const literal: FieldViolation[] = hasTemplate
+    ? [{ field: "check_back", reason: "ENDPOINT_INVALID", description: "takes no {{ }} expressions; write literal values" }]
+    : [];
+  return [
+    ...literal,
+    ...report.violations.map((violation) => ({
+      ...violation,
+      field: endpointField(violation.field),
+      reason: violation.reason === "EGRESS_BLOCKED" ? violation.reason : ("ENDPOINT_INVALID" as const),
+    })),
+  ];
+}
+
 /** Names of the secrets that a step's endpoints use. */
 export function secretNamesOf(step: JsonObject, selfDriven: boolean, types: StepTypes): string[] {
   const whole = definitionStepOf(step, selfDriven);

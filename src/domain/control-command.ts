@@ -16,7 +16,7 @@ import { pauseExecution, type ReleaseRequest, releaseExecution, resumeExecution 
 import { reportOutcome } from "./control-report.ts";
 import { type ReplaceRequest, type ResolveRequest, replaceParticipant, resolveStep, retrySaga } from "./control-resolve.ts";
 import { type RetryRequest, retryExecution } from "./control-retry.ts";
-import { abortSaga, completeSaga, extendSaga, submitSaga } from "./control-saga.ts";
+import { type AbortRequest, abortSaga, completeSaga, extendSaga, submitSaga } from "./control-saga.ts";
 import { completeStep, failStep, type StepRequest, skipStep } from "./control-step.ts";
 import { updateVariables } from "./control-variables.ts";
 import type { CompiledRevision } from "./definition.ts";
@@ -41,7 +41,7 @@ export type ControlCommand =
   | ({ readonly kind: "report" } & ReportRequest)
   /** What it waits for may be there: whoever drives it reads that. Changes nothing by itself. */
   | { readonly kind: "look" }
-  | ({ readonly kind: "abort_saga" } & ControlRequest)
+  | ({ readonly kind: "abort_saga" } & AbortRequest)
   | { readonly kind: "complete_saga"; readonly whenIdle: boolean }
   | { readonly kind: "submit_saga" }
   | { readonly kind: "extend_saga"; readonly ttlMs: number }

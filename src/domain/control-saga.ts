@@ -10,15 +10,21 @@ import type { ExecutionState } from "./execution-state.ts";
 import { joinedSteps } from "./saga-definition.ts";
 import { isStepOver, isTerminal } from "./states.ts";
 
+export interface AbortRequest extends ControlRequest {
+  /** Its starter has rolled back: only a saga that has not begun is ended by that. */
+  readonly rolledBack?: boolean;
+}
+
 /** The saga turns back; what runs is ended, what its callers carry out is waited for. */
-export function abortSaga(state: ExecutionState, now: number, request: ControlRequest): NewEvent[] | AppError {
+export function abortSaga(state: ExecutionState, now: number, request: AbortRequest): NewEvent[] | AppError {
   if (isTerminal(state.status)) return state.turn ? [] : conflict(state, "it has ended and cannot turn back");
   if (state.turn || state.cancel) return [];
   if (state.pastPivot) {
     return new AppError("PAST_PIVOT", "the point of no return has been passed; the saga can only go on to its end", { metadata: stateMetadata(state) });
   }
-  const { actor, reason } = request;
-  const payload = { actor, ...(reason === "" ? {} : { reason }), endReason: "aborted" as const };
+  const { actor, reason, rolledBack } = request;
+  if (rolledBack && (state.startedAt !== undefined || state.saga === "running")) return conflict(state, "it was submitted meanwhile");
+  const payload = { actor, ...(reason === "" ? {} : { reason }), endReason: rolledBack ? ("checkback_no" as const) : ("aborted" as const) };
   return [{ type: "execution_cancel_requested", at: now, stepPath: "", attempt: 0, payload }];
 }
 
@@ -43,7 +49,10 @@ export function submitSaga(state: ExecutionState, now: number): NewEvent[] | App
   if (!state.info?.saga?.prepared) return conflict(state, "it was not started with mode PREPARED");
   if (isTerminal(state.status) || state.turn || state.cancel) return conflict(state, "it turns back or has ended");
   if (state.startedAt !== undefined || state.saga === "running") return [];
-  return [terms(now, { state: "running" })];
+  // Its time was for waiting; what has committed gets it anew.
+  const { timeoutAt } = state.info;
+  const isOver = timeoutAt !== undefined && timeoutAt <= now;
+  return [terms(now, { state: "running", ...(isOver ? { timeoutAt: now + (timeoutAt - state.createdAt) } : {}) })];
 }
 
 /** More time, never less. One that was never submitted and ran out of time waits again. */

@@ -28,7 +28,7 @@ export function decide(revision: CompiledRevision, state: ExecutionState, inFlig
     return state.paused ? commands.filter(({ kind }) => kind === "record") : commands;
   }
   const timeoutAt = state.info?.timeoutAt;
-  if (state.saga === "initializing" && !state.cancel) return decidePrepared(state, now);
+  if (isUnsubmitted(state) && !state.cancel) return decidePrepared(state, now);
   const walk = new Walk(revision, state, inFlight, now);
   if (state.cancel && !state.pastPivot) {
     return decideTurn(walk, state.cancel.endReason ?? "canceled", failure("CANCELED", state.cancel.reason ?? "canceled by a caller"));
@@ -38,8 +38,6 @@ export function decide(revision: CompiledRevision, state: ExecutionState, inFlig
   }
   // Past the point of no return the execution's time no longer ends it.
   if (state.paused) return waitUntil(state.pastPivot ? undefined : timeoutAt);
-  // It was never submitted; an operator or its starter has to say.
-  if (state.saga === "stuck" && state.startedAt === undefined && state.info?.saga?.prepared) return [];
   if (state.held !== undefined) return waitUntil(timeoutAt);
   const startAt = state.info?.startAt;
   if (state.startedAt === undefined) {
@@ -58,8 +56,14 @@ export function decide(revision: CompiledRevision, state: ExecutionState, inFlig
   return walk.commands;
 }
 
+function isUnsubmitted({ saga, startedAt, info }: ExecutionState): boolean {
+  return saga === "initializing" || (saga === "stuck" && startedAt === undefined && info?.saga?.prepared === true);
+}
+
 /** Not submitted: nothing begins. When its time is over nobody knows whether its starter has committed, so nobody guesses. */
 function decidePrepared(state: ExecutionState, now: number): Command[] {
+  // An operator or its starter has to say.
+  if (state.saga === "stuck") return [];
   const timeoutAt = state.info?.timeoutAt;
   if (timeoutAt === undefined || now < timeoutAt) return waitUntil(timeoutAt);
   const cause = failure("TIMEOUT.EXECUTION", "the saga was not submitted in its time; submit or abort it");

@@ -34,7 +34,7 @@ export interface ExecutionRow {
   readonly rootExecutionId?: string;
   /** Only where steps joined: addresses of their participants, and how many have no final outcome. */
   readonly joined?: { readonly participants: readonly string[]; readonly openSteps: number };
-  /** When whoever started a saga is to hear of its end. */
+  /** When whoever started a saga is asked whether it has committed, or hears of its end. */
   readonly noticeAt?: number;
 }
 
@@ -60,9 +60,19 @@ export function executionRow(state: ExecutionState, wakeAt?: number, isReleased 
     ...(parentExecutionId === undefined ? {} : { parentExecutionId }),
     ...(rootExecutionId === undefined ? {} : { rootExecutionId }),
     ...(state.enlisted.length === 0 ? {} : { joined: joinedOf(state) }),
-    ...(state.endedAt !== undefined && state.info?.saga?.checkBack ? { noticeAt: state.endedAt } : {}),
+    ...noticeOf(state),
   };
 }
+
+/** Whether its starter has committed is asked from ten seconds on; of the end it hears at once. */
+function noticeOf({ info, saga, createdAt, endedAt }: ExecutionState): { noticeAt?: number } {
+  if (!info?.saga?.checkBack) return {};
+  if (endedAt !== undefined) return { noticeAt: endedAt };
+  return saga === "initializing" ? { noticeAt: createdAt + checkBackAfterMs } : {};
+}
+
+/** A starter that has not submitted by then may have died in between. */
+const checkBackAfterMs = 10_000;
 
 function joinedOf({ enlisted, steps }: ExecutionState): NonNullable<ExecutionRow["joined"]> {
   const open = enlisted.filter(({ name }) => !isStepOver(steps.get(name)?.status));

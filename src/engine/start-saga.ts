@@ -5,7 +5,7 @@ import { AppError, violationsError } from "../base/errors.ts";
 import type { IdSource } from "../base/ids.ts";
 import { canonicalJson, findJsonFault, type JsonObject, jsonBytes } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
-import { checkSagaSteps } from "../domain/check-saga-steps.ts";
+import { checkCheckBack, checkSagaSteps } from "../domain/check-saga-steps.ts";
 import { executionTimeoutMsDefault } from "../domain/definition.ts";
 import type { NewEvent } from "../domain/events.ts";
 import { foldExecution } from "../domain/execution.ts";
@@ -131,7 +131,8 @@ export class SagaStarter {
     if (fault) throw violationsError([{ field: `steps${fault.path}`, reason: "VALIDATION_FAILED", description: fault.problem }]);
     const joining = steps.map((step, index) => ({ name: String(step["name"]), step, selfDriven: false, at: `steps[${index}]` }));
     const policy = wish.compensationPolicy === undefined ? {} : { compensationPolicy: wish.compensationPolicy };
-    const violations = checkSagaSteps(joining, stepTypes, policy);
+    const asked = wish.checkBack === undefined ? [] : checkCheckBack(wish.checkBack, stepTypes);
+    const violations = [...checkSagaSteps(joining, stepTypes, policy), ...asked];
     if (violations.length > 0) throw violationsError(violations);
   }
 }

@@ -20,7 +20,11 @@ const operationNames: Record<StepCall["operation"], string> = {
 };
 
 export async function askParticipant(call: StepCall, services: StepServices, destination: GrpcDestination, token: string): Promise<StepOutcome> {
-  const answer = await callParticipant(services.grpc, methods[call.operation], destination, { task: taskOf(call, token) });
+  // Set by the service itself only: definitions give a participant no method.
+  const own = call.config["method"];
+  const isNotice = own === "CheckPrepared" || own === "SagaEnded";
+  const request = isNotice ? (objectField(call.config, "request") ?? {}) : { task: taskOf(call, token) };
+  const answer = await callParticipant(services.grpc, isNotice ? own : methods[call.operation], destination, request);
   if (answer.kind === "failed") return answer;
   if (answer.kind === "refused") {
     const { codeName, message, code, retryAfterMs } = answer.status;
@@ -30,6 +34,7 @@ export async function askParticipant(call: StepCall, services: StepServices, des
     const cause = failure(`GRPC.${codeName}`, `the participant answered ${codeName}${said === "" ? "" : `: ${said}`}`, { code, message: said });
     return { kind: "failed", outcome: "unknown", failure: cause, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
   }
+  if (isNotice) return { kind: "succeeded", result: answer.response };
   return outcomeOf(call, isJsonObject(answer.response["result"]) ? answer.response["result"] : {});
 }
 

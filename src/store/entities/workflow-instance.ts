@@ -22,6 +22,7 @@ export const workflowInstanceSchema = defineEntity({
     updateTime: p.datetime(3),
     endTime: p.datetime(3).nullable(),
     noticeAt: p.datetime(3).nullable(),
+    noticeAttempts: p.integer().default(0),
   },
 });
 

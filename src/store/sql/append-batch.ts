@@ -135,7 +135,8 @@ const statements: Record<Part, (source: Source, hasStarts: boolean) => string[]>
     `changed_sagas as (
       update workflow_instances i set state = r.saga, end_reason = r.end_reason, paused = r.paused,
         update_time = coalesce(r.end_time, now()), end_time = r.end_time, expire_time = coalesce(r.expire_time, i.expire_time),
-        participants = coalesce(r.participants, i.participants), open_steps = coalesce(r.open_steps, i.open_steps), notice_at = r.notice_at
+        participants = coalesce(r.participants, i.participants), open_steps = coalesce(r.open_steps, i.open_steps), notice_at = r.notice_at,
+        notice_attempts = case when r.end_time is null then i.notice_attempts else 0 end
       from fence f, ${source("c")}, json_to_record(c.projection::json) as ${projectedSaga}
       where i.tenant_id = c.tenant_id and i.id = c.id and ((i.state, i.paused, i.end_reason) is distinct from (r.saga, r.paused, r.end_reason)
         or (r.participants is not null and (i.open_steps, i.expire_time, i.participants) is distinct from (r.open_steps, r.expire_time, r.participants))
