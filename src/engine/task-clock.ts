@@ -37,6 +37,8 @@ export class TaskClock {
   readonly #options: TaskClockOptions;
   readonly #stopping = new AbortController();
   readonly #seen = new Map<string, SeenWorker>();
+  /** Workers that were written at least once. */
+  readonly #known = new Set<string>();
   #loop: Promise<void> | undefined;
 
   constructor(options: TaskClockOptions) {
@@ -52,9 +54,14 @@ export class TaskClock {
     await this.#loop;
   }
 
-  /** A worker polls; it is written down within ten seconds, a new one at the next look. */
+  /** A worker polls; it is written down within ten seconds, a new one at once: who looks wants to find it. */
   saw(worker: SeenWorker): void {
-    this.#seen.set(`${worker.tenantId}\n${worker.worker}`, worker);
+    const key = `${worker.tenantId}\n${worker.worker}`;
+    this.#seen.set(key, worker);
+    if (this.#known.has(key) || this.#stopping.signal.aborted) return;
+    if (this.#known.size >= knownMax) this.#known.clear();
+    this.#known.add(key);
+    void this.#note().catch(() => undefined);
   }
 
   async #run(): Promise<void> {
@@ -66,15 +73,10 @@ export class TaskClock {
       { everyMs: noteMs, run: () => this.#note(), at: 0 },
       { everyMs: forgetMs, run: () => this.#options.store.forgetWorkers(), at: 0 },
     ];
-    const known = new Set<string>();
     while (!signal.aborted) {
-      // A worker that was never seen is written at once: who looks wants to find it.
-      const isNew = [...this.#seen.keys()].some((key) => !known.has(key));
-      if (known.size > knownMax) known.clear();
-      for (const key of this.#seen.keys()) known.add(key);
       for (const duty of duties) {
         const now = clock.monotonic();
-        if (now - duty.at < duty.everyMs && !(isNew && duty.everyMs === noteMs)) continue;
+        if (now - duty.at < duty.everyMs) continue;
         duty.at = now;
         await duty.run().catch((error: unknown) => log.warn({ error: messageOf(error) }, "task queues could not be looked after; it is tried again"));
       }

@@ -48,6 +48,22 @@ describe("a worker_task", () => {
     expect(await complete(clients, tasks[0] as (typeof tasks)[0], success())).toBe("CONTINUE");
   });
 
+  test("is not lost to a worker that hung up, nor to one whose wait ended", async () => {
+    const { clients } = service;
+    const gone = new AbortController();
+    const polls = [
+      clients.tasks.pollTasks({ worker: { workerId: "gone", taskQueues: ["gone"] }, wait: seconds(30) }, { signal: gone.signal }).catch(() => "gone"),
+      clients.tasks.pollTasks({ worker: { workerId: "short", taskQueues: ["gone"] }, wait: seconds(0.3) }),
+    ];
+    await expect.poll(async () => (await clients.tasks.listWorkers({ taskQueue: "gone" })).workers.length).toBe(2);
+    gone.abort();
+    expect(await Promise.all(polls)).toMatchObject(["gone", { tasks: [] }]);
+    const { id } = await begin(clients, [workerStep("render", "gone")]);
+    const { tasks } = await clients.tasks.pollTasks({ worker: { workerId: "w", taskQueues: ["gone"] }, wait: seconds(5) });
+    expect(tasks.map(({ executionId, attempt }) => ({ executionId, attempt }))).toEqual([{ executionId: id, attempt: 1 }]);
+    if (tasks[0]) await complete(clients, tasks[0], success());
+  });
+
   test("goes to workers of its type and labels only, urgent ones first", async () => {
     const { clients } = service;
     const labelled = { worker_task: { task_type: "gpu", task_queue: "picky", required_labels: { gpu: "yes" }, input: {} } };
