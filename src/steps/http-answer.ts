@@ -3,7 +3,7 @@ import type { Json } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
 import { fail, ok, type Result } from "../base/result.ts";
 import { type Failure, failure } from "../domain/failure.ts";
-import { describeTarget } from "./egress/describe-target.ts";
+import { targetOf } from "./egress/describe-target.ts";
 import { parseJsonText } from "./json-text.ts";
 import type { EgressOutcome, EgressRequest, StepCall, StepOutcome } from "./step-handler.ts";
 
@@ -22,14 +22,14 @@ const unclearStatuses = new Set([408, 409, 425]);
 const detailCharactersMax = 2_000;
 
 /** The failure of an answer that is no success, read after the table of saga.md §7. */
-export function statusFailure(call: StepCall, request: Pick<EgressRequest, "method" | "url">, answer: Answer): StepOutcome {
+export function statusFailure(call: StepCall, request: Pick<EgressRequest, "method" | "url" | "shownAs">, answer: Answer): StepOutcome {
   const refused = answer.status >= 400 && answer.status < 500 && !unclearStatuses.has(answer.status);
   const declared = answer.headers["saga-outcome"]?.trim().toLowerCase() === "failed";
   const retryAfterMs = readRetryAfter(answer.headers["retry-after"], call.now());
   return {
     kind: "failed",
     outcome: refused || declared ? "failed" : "unknown",
-    failure: failure(`HTTP.${answer.status}`, `${request.method} ${describeTarget(request.url)} answered ${answer.status}`, {
+    failure: failure(`HTTP.${answer.status}`, `${request.method} ${targetOf(request)} answered ${answer.status}`, {
       status: answer.status,
       body: excerpt(answer),
     }),
@@ -42,9 +42,9 @@ export function isStillAtWork({ status, headers }: Answer): boolean {
   return (status === 202 || status === 409 || status === 425) && headers["saga-outcome"]?.trim().toLowerCase() !== "failed";
 }
 
-export function stillAtWork(call: StepCall, request: Pick<EgressRequest, "method" | "url">, answer: Answer): StepOutcome {
+export function stillAtWork(call: StepCall, request: Pick<EgressRequest, "method" | "url" | "shownAs">, answer: Answer): StepOutcome {
   const retryAfterMs = readRetryAfter(answer.headers["retry-after"], call.now());
-  const cause = failure("IN_PROGRESS", `${request.method} ${describeTarget(request.url)} answered ${answer.status}: it is still at work`);
+  const cause = failure("IN_PROGRESS", `${request.method} ${targetOf(request)} answered ${answer.status}: it is still at work`);
   return { kind: "failed", outcome: "unknown", inProgress: true, failure: cause, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
 }
 

@@ -129,6 +129,8 @@ export interface EgressRequest {
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string | Uint8Array;
+  /** How failures and logs name the target when the URL itself is a secret, such as a chat's webhook [origin and path]. */
+  readonly shownAs?: string;
   /** Cap of the decoded body. */
   readonly responseBytesMax: number;
   /** Redirects followed, same origin only. */

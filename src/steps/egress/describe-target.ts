@@ -1,5 +1,10 @@
 const charactersMax = 200;
 
+/** How messages and logs name the target of a request: by what it says itself, else by origin and path. */
+export function targetOf({ url, shownAs }: { readonly url: string; readonly shownAs?: string | undefined }): string {
+  return shownAs ?? describeTarget(url);
+}
+
 /** A URL as messages and logs may show it: origin and path. User, password, query and fragment may hold secrets. */
 export function describeTarget(url: string): string {
   if (!URL.canParse(url)) return "(not a URL)";

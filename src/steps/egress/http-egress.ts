@@ -11,7 +11,7 @@ import { type Failure, failure } from "../../domain/failure.ts";
 import { signalFailure } from "../signal-failure.ts";
 import type { EgressOutcome, EgressRequest, HttpEgress } from "../step-handler.ts";
 import { parseAddress } from "./address.ts";
-import { describeTarget } from "./describe-target.ts";
+import { targetOf } from "./describe-target.ts";
 import { createEgressRules, type EgressRules, hostnameOf, type LookUp, noConnection } from "./egress-rules.ts";
 import { acceptedEncodings, type BodyCollector, collectBody } from "./response-body.ts";
 import { createTenantRules, type RulesOf, type TenantAllow, type TenantRules } from "./tenant-rules.ts";
@@ -104,7 +104,7 @@ export function createHttpEgress(options: HttpEgressOptions): ClosableHttpEgress
       const outcome = await follow(closing === undefined ? agentOf(own) : closedAgent, own.rules, log, request);
       const durationMs = Math.round(clock.monotonic() - startedAt);
       const said = outcome.kind === "answered" ? { status: outcome.status } : { failure: outcome.failure.name, outcome: outcome.outcome };
-      log.debug({ tenantId: request.tenantId, method: request.method, target: describeTarget(request.url), durationMs, ...said }, "request sent out");
+      log.debug({ tenantId: request.tenantId, method: request.method, target: targetOf(request), durationMs, ...said }, "request sent out");
       return outcome;
     },
     close() {
@@ -135,7 +135,7 @@ function readUrl(rules: EgressRules, log: Log, request: EgressRequest): URL | (E
   const url = URL.canParse(request.url) ? new URL(request.url) : undefined;
   const refusal = url ? rules.refusalOf(url) : "is no URL";
   if (url && refusal === undefined) return url;
-  log.info({ tenantId: request.tenantId, target: describeTarget(request.url), refusal }, "egress refused before look-up");
+  log.info({ tenantId: request.tenantId, target: targetOf(request), refusal }, "egress refused before look-up");
   return { kind: "failed", outcome: "failed", failure: egressFailure(request) };
 }
 
@@ -197,7 +197,7 @@ function exchange(agent: Agent, log: Log, url: URL, request: EgressRequest): Pro
     onResponseError(_, error) {
       if (settled) return;
       const level = error instanceof EgressRefusedError ? "info" : "debug";
-      log[level]({ tenantId: request.tenantId, target: describeTarget(url.href), sent: controller !== undefined, error: messageOf(error) }, "request failed");
+      log[level]({ tenantId: request.tenantId, target: targetOf(request), sent: controller !== undefined, error: messageOf(error) }, "request failed");
       settleFailed(failureOfError(error, request, controller !== undefined));
     },
   };
@@ -257,7 +257,7 @@ function redirectFailure(request: EgressRequest, met: string): EgressOutcome {
 }
 
 function describeRequest(request: EgressRequest): string {
-  return `${request.method} ${describeTarget(request.url)}`;
+  return `${request.method} ${targetOf(request)}`;
 }
 
 /** Lower-case names, several values joined. `__proto__` is a legal header name and an illegal surprise. */

@@ -1,10 +1,12 @@
+import { createServer as createTlsServer } from "node:https";
 import { type AddressInfo, createServer, type Server } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { systemClock } from "../../../src/base/clock.ts";
-import { silentLog } from "../../../src/base/log.ts";
+import { type Log, silentLog } from "../../../src/base/log.ts";
 import { failure } from "../../../src/domain/failure.ts";
 import { createHttpEgress } from "../../../src/steps/egress/http-egress.ts";
 import type { EgressOutcome, EgressRequest, HttpEgress } from "../../../src/steps/step-handler.ts";
+import { certificate, privateKey } from "../grpc/certificate.ts";
 import { type MisbehavingServer, startMisbehavingServer } from "../misbehaving-server.ts";
 import { localEgress } from "../step-call.ts";
 
@@ -173,6 +175,23 @@ describe("a target that is not open", () => {
     expect(asked).toEqual([]);
   });
 
+  test("is named as the request says when its URL is a secret, in failures and in logs", async () => {
+    const told: string[] = [];
+    const tell = (fields: object, message: string): void => void told.push(`${JSON.stringify(fields)} ${message}`);
+    const log: Log = { ...silentLog, debug: tell, info: tell, warn: tell, error: tell };
+    await using strict = closed({ log });
+    await using local = localEgress({ log });
+    const shownAs = "the webhook of slot chat";
+    const outcomes = [
+      await strict.request(requestOf("http://10.0.0.1/hooks/T0/hunter2", { shownAs })),
+      await local.request(requestOf(`http://127.0.0.1:${await freePort()}/hooks/hunter2`, { shownAs })),
+      await local.request(requestOf(`${server.origin}/reset-early/hunter2`, { shownAs })),
+    ];
+    for (const outcome of outcomes) expect(outcome.kind === "failed" && outcome.failure.message).toMatch(/^GET the webhook of slot chat/);
+    expect(JSON.stringify(outcomes) + told.join()).not.toContain("hunter2");
+    expect(told.length).toBeGreaterThanOrEqual(3);
+  });
+
   test("never shows user, password or query in its message", async () => {
     await using strict = closed();
     const outcome = await strict.request(requestOf("http://root:hunter2@10.0.0.1/path?key=hunter2#hunter2"));
@@ -247,6 +266,22 @@ describe("a connection that does not come about", () => {
     await using mute = await startMuteServer();
     await using tls = localEgress({ connectTimeoutMs: 60 });
     expect(failedAs(await tls.request(requestOf(`https://127.0.0.1:${mute.port}/`)))).toBe("NETWORK failed");
+  });
+
+  test("leaves no effect: a certificate that nobody vouches for, whatever the environment says", async () => {
+    const dubious = createTlsServer({ cert: certificate, key: privateKey }, (_, response) => response.end("never"));
+    await new Promise<void>((resolve) => dubious.listen(0, "127.0.0.1", resolve));
+    const before = process.env["NODE_TLS_REJECT_UNAUTHORIZED"];
+    process.env["NODE_TLS_REJECT_UNAUTHORIZED"] = "0";
+    try {
+      await using named = localEgress({ lookUp: async () => ["127.0.0.1"] });
+      const { port } = dubious.address() as AddressInfo;
+      expect(failedAs(await named.request(requestOf(`https://warehouse.test:${port}/`)))).toBe("NETWORK failed");
+    } finally {
+      if (before === undefined) delete process.env["NODE_TLS_REJECT_UNAUTHORIZED"];
+      else process.env["NODE_TLS_REJECT_UNAUTHORIZED"] = before;
+      await new Promise((resolve) => dubious.close(resolve));
+    }
   });
 
   test("falls back to the next address of the same host", async () => {
