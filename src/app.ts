@@ -21,6 +21,7 @@ import { Metrics } from "./base/metrics.ts";
 import type { Config } from "./config.ts";
 import { blockTypes } from "./domain/block-types.ts";
 import type { StepTypes } from "./domain/step-type.ts";
+import { Children } from "./engine/children.ts";
 import { CommandDesk } from "./engine/command-desk.ts";
 import { ConcurrencyGate } from "./engine/concurrency-gate.ts";
 import { Definitions } from "./engine/definitions.ts";
@@ -81,6 +82,7 @@ import { selfDriven } from "./steps/self-driven.ts";
 import { createSiblings } from "./steps/siblings.ts";
 import { BatchedJournal } from "./store/batched-journal.ts";
 import { storeBuiltIns } from "./store/built-in-templates.ts";
+import { createChildFinder } from "./store/child-finder.ts";
 import { addressesOf, clientConfig, openDatabase } from "./store/database.ts";
 import { checkDurability } from "./store/durability.ts";
 import { joinEmbeddedPostgres, startEmbeddedPostgres } from "./store/embedded/embedded-postgres.ts";
@@ -298,6 +300,13 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     clock,
     log,
   };
+  const children: Children = new Children({
+    find: createChildFinder(database.pool),
+    definition: (...revision) => definitions.get(...revision),
+    begin: (...execution) => engine.begin(...execution),
+    control: (...command) => engine.control(...command),
+    now: () => leases.now(),
+  });
   const engine: Engine = new Engine({
     destinations,
     handlers,
@@ -313,6 +322,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     random: Math.random,
     telemetry: createEngineTelemetry({ instruments, monotonic: () => clock.monotonic(), tracer }),
     signals,
+    children,
     deliver: (tenantId, senderId, commands) => deliveries.tellCommands(tenantId, senderId, commands),
     store: createEngineStore(database.pool, () => leases.fence),
     definitions,

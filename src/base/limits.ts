@@ -63,6 +63,9 @@ export const limits = {
   /** Appends that wait for the journal before new starts are refused. */
   backlogStartsMax: 5_000,
 
+  /** Executions below one another: deeper than anybody means, and shallow enough that an undo reaches the last one. */
+  childDepthMax: 8,
+
   /** Events that one execution has not taken, or that are kept under one type and key: a wait reads them one by one. */
   signalsStoredMax: 1_000,
   /** Stored events of one tenant. */

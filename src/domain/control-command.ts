@@ -11,6 +11,7 @@ import { AppError } from "../base/errors.ts";
 import type { Json, JsonObject } from "../base/json.ts";
 import { Answered } from "./answered.ts";
 import { type CancelRequest, type ControlRequest, cancelExecution, terminalError, terminateExecution } from "./control.ts";
+import { compensateExecution } from "./control-compensate.ts";
 import { type EnlistRequest, enlistStep, type LeaveRequest, leaveSaga } from "./control-enlist.ts";
 import { pauseExecution, type ReleaseRequest, releaseExecution, resumeExecution } from "./control-pause.ts";
 import { reportOutcome } from "./control-report.ts";
@@ -39,6 +40,8 @@ export type ControlCommand =
   | ({ readonly kind: "update_variables"; readonly variables: JsonObject } & ControlRequest)
   /** What became of an operation that is carried out elsewhere. */
   | ({ readonly kind: "report" } & ReportRequest)
+  /** Its parent turns back: what it did is undone, also after its end. */
+  | ({ readonly kind: "compensate" } & ControlRequest)
   /** What it waits for may be there: whoever drives it reads that. Changes nothing by itself. */
   | { readonly kind: "look" }
   | ({ readonly kind: "abort_saga" } & AbortRequest)
@@ -87,6 +90,8 @@ export function applyCommand(context: CommandContext, command: ControlCommand): 
       return updateVariables(state, now, command);
     case "report":
       return reportOutcome(context, command);
+    case "compensate":
+      return compensateExecution(state, revision, now, command);
     case "look":
       return isTerminal(state.status) ? terminalError(state) : [];
     case "abort_saga":

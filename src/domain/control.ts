@@ -18,6 +18,8 @@ export interface CancelRequest extends ControlRequest {
   readonly compensate?: boolean;
   /** How long attempts in flight may take to end by themselves; none unless told. */
   readonly graceMs?: number;
+  /** Why it ends, when its parent wants that. */
+  readonly endReason?: "parent";
 }
 
 /**
@@ -31,12 +33,13 @@ export function cancelExecution(state: ExecutionState, now: number, request: Can
   if (state.pastPivot) {
     return new AppError("PAST_PIVOT", "the point of no return has been passed; the execution can only go on to its end", { metadata: stateMetadata(state) });
   }
-  const { actor, reason, compensate, graceMs } = request;
+  const { actor, reason, compensate, graceMs, endReason } = request;
   const payload = {
     actor,
     ...(reason === "" ? {} : { reason }),
     ...(compensate === undefined ? {} : { compensate }),
     ...(graceMs === undefined || graceMs === 0 ? {} : { graceUntil }),
+    ...(endReason === undefined ? {} : { endReason }),
   };
   return [{ type: "execution_cancel_requested", at: now, stepPath: "", attempt: 0, payload }];
 }

@@ -91,7 +91,7 @@ export function failExecution(definition: Definition, state: ExecutionState, cau
   return turn(definition, state, now, "step_failed", cause, stepPath);
 }
 
-type TurnReason = "canceled" | "timeout" | "aborted" | "checkback_no";
+type TurnReason = "canceled" | "timeout" | "aborted" | "checkback_no" | "parent";
 
 /** Cancel or timeout: what runs is ended first, because no undo may start while its action may still run. */
 function decideTurn(walk: Walk, reason: TurnReason, cause: Failure): Command[] {

@@ -72,7 +72,7 @@ export interface EventPayloads {
     /** Attempts in flight are left alone until then. */
     readonly graceUntil?: number;
     /** Why it turns back; `canceled` unless said. */
-    readonly endReason?: "aborted" | "checkback_no";
+    readonly endReason?: "aborted" | "checkback_no" | "parent";
   };
   execution_ended: {
     readonly state: TerminalExecutionStatus;

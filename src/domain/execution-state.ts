@@ -47,6 +47,8 @@ export interface StepRun {
   contradictedBy: readonly number[];
   /** Attempts that were given up unheard of may go on until then (`patience.ts`). */
   mayRunUntil: number | undefined;
+  /** The execution that carries out, or carried out, its newest attempt. */
+  childId: string | undefined;
   /** Events of which any one ends the wait, while it waits for events. */
   awaits: readonly AwaitedEvent[] | undefined;
   /** It has waited for events at some time. */
@@ -119,6 +121,8 @@ export interface ExecutionState extends ExecutionIdentity {
   standingEffects: readonly string[];
   /** Paths of the steps that wait for events, oldest wait first. */
   readonly waits: Set<string>;
+  /** Paths of the steps whose action or undo a child carries out at this moment. */
+  readonly children: Set<string>;
   /** Ids of the signals that were received: each is received once. */
   readonly received: Set<string>;
   /** `steps` as expressions see them, kept up to date event by event. */
@@ -153,6 +157,7 @@ export function emptyExecution(identity: ExecutionIdentity): ExecutionState {
     failedStep: undefined,
     standingEffects: [],
     waits: new Set(),
+    children: new Set(),
     received: new Set(),
     stepsScope: Object.create(null) as JsonObject,
   };

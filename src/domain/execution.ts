@@ -86,6 +86,7 @@ export function applyEvent(state: ExecutionState, event: ExecutionEvent): void {
     case "confirmation_retry_scheduled":
     case "confirmation_failed":
       applyUndoEvent(requireRun(state, event.stepPath), event);
+      noteChild(state, requireRun(state, event.stepPath));
       return;
     case "event_received":
       if (event.payload.signalId !== undefined) state.received.add(event.payload.signalId);
@@ -122,7 +123,8 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
       run.attemptUntil = event.payload.deadlineAt === undefined || event.payload.reported ? undefined : silentUntil(event.at, event.payload.deadlineAt);
       run.report = event.payload.reported && waitFor(event.payload.reported, event.attempt, event.at, event.payload.deadlineAt);
       // Nobody has taken it yet.
-      run.status = run.report?.from === "queue" ? "queued" : "running";
+      run.childId = run.report?.childId ?? run.childId;
+      run.status = run.report?.from === "queue" ? "queued" : run.report?.from === "child" ? "waiting" : "running";
       run.begun = true;
       run.action = "dispatched";
       run.startedAt = event.at;
@@ -211,7 +213,13 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
     default:
       event satisfies never;
   }
+  noteChild(state, run);
   showToExpressions(state, run);
+}
+
+function noteChild(state: ExecutionState, run: StepRun): void {
+  if ((run.report ?? run.undo?.report)?.childId !== undefined) state.children.add(run.path);
+  else if (state.children.size > 0) state.children.delete(run.path);
 }
 
 function applyProgress(run: StepRun, { at, payload }: Extract<StepEvent, { type: "step_progressed" }>): void {
@@ -359,6 +367,7 @@ function runAt(state: ExecutionState, path: string): StepRun {
     failuresReported: undefined,
     contradictedBy: [],
     mayRunUntil: undefined,
+    childId: undefined,
     awaits: undefined,
     hasWaited: false,
     undo: undefined,

@@ -3,12 +3,13 @@
  * the state cannot know (which replica drives it) is handed in.
  */
 import { isJsonObject } from "../base/json.ts";
+import { openChildren } from "./children.ts";
 import type { Definition, Step } from "./definition.ts";
 import type { ExecutionState, StepRun } from "./execution-state.ts";
 import { type TaskFact, taskBlockers } from "./explain-tasks.ts";
 import type { Failure } from "./failure.ts";
 import { patienceOf } from "./patience.ts";
-import { isTerminal } from "./states.ts";
+import { type ExecutionStatus, isTerminal } from "./states.ts";
 
 export type BlockerCause =
   | { readonly kind: "event"; readonly eventType: string; readonly correlationKey: string }
@@ -24,6 +25,7 @@ export type BlockerCause =
   | { readonly kind: "breaker"; readonly key: string }
   | { readonly kind: "timer"; readonly source: "delay" | "start_delay" }
   | { readonly kind: "worker"; readonly queue: string; readonly taskType: string; readonly backlog: number; readonly workers: number }
+  | { readonly kind: "child"; readonly childId: string; readonly state: ExecutionStatus | undefined }
   | { readonly kind: "pause"; readonly actor: string; readonly reason: string }
   | { readonly kind: "operator"; readonly operation: "action" | "compensate"; readonly failure: Failure | undefined };
 
@@ -38,6 +40,8 @@ export interface Blocker {
 
 /** What the state does not know. */
 export interface ExplainFacts {
+  /** States of children, by id. */
+  readonly children?: ReadonlyMap<string, ExecutionStatus>;
   readonly owner: { readonly replicaId: string; readonly address: string; readonly leaseEndsAt: number } | undefined;
   /** Its tasks in queues and at workers. */
   readonly tasks?: readonly TaskFact[];
@@ -57,7 +61,10 @@ export function explainExecution(definition: Definition, state: ExecutionState, 
   const { failure } = state;
   const rootCause = failure && deepest(failure);
   if (isTerminal(state.status)) return { summary: endSummary(state, failure), blockers: [], rootCause };
-  const blockers = [...ofExecution(state, now), ...taskBlockers(facts.tasks ?? []), ...ofSteps(definition, state, now)].slice(0, blockersMax);
+  const blockers = [...ofExecution(state, now), ...taskBlockers(facts.tasks ?? []), ...childBlockers(state, facts), ...ofSteps(definition, state, now)].slice(
+    0,
+    blockersMax,
+  );
   const summary = [openSummary(state, failure), ...flightSummary(definition, state), waitSummary(blockers, state), ownerSummary(facts)];
   return { summary: summary.filter((part) => part !== "").join(" "), blockers, rootCause };
 }
@@ -102,6 +109,15 @@ function ofSteps(definition: Definition, state: ExecutionState, now: number): Bl
   return blockers;
 }
 
+function childBlockers(state: ExecutionState, { children }: ExplainFacts): Blocker[] {
+  return openChildren(state).map(({ path: stepPath, operation, childId }) => {
+    const child = children?.get(childId);
+    const shown = child === undefined ? "is about to start" : `is ${child.toUpperCase()}`;
+    const what = operation === "action" ? `${stepPath} waits for its child ${childId}` : `the undo of ${stepPath} waits for its child ${childId}`;
+    return { stepPath, message: `${what}, which ${shown}`, untilAt: undefined, cause: { kind: "child", childId, state: child } };
+  });
+}
+
 function ofAction(step: Step | undefined, run: StepRun): Blocker[] {
   const { path: stepPath, wakeAt: untilAt, failure } = run;
   if (run.status === "retrying") {
@@ -112,7 +128,7 @@ function ofAction(step: Step | undefined, run: StepRun): Blocker[] {
     const maximumAttempts = step?.kind === "retriable" ? 0 : (step?.retry.maximumAttempts ?? 0);
     return [{ stepPath, message, untilAt, cause: { kind: "retry", operation: "action", attempt, maximumAttempts, failure } }];
   }
-  if (run.status !== "waiting") return [];
+  if (run.status !== "waiting" || run.report) return [];
   if (run.awaits) {
     return run.awaits.map(({ eventType, correlationKey }) => {
       const key = correlationKey === undefined ? "sent to this execution" : `under the key ${correlationKey}`;

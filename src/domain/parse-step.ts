@@ -87,11 +87,10 @@ export function parseStep(source: JsonObject, path: string, context: StepContext
   checkSecretRefs(spec, config, context.secretSlots, at, report);
   const declaredKind = isJsonObject(source["compensation"]) ? source["compensation"]["kind"] : undefined;
   const parseUndo = (undo: JsonObject, at: string): Step | undefined => parseStep({ ...undo, name }, at, context, true);
-  const compensation = parseCompensation(withParticipantUndo(source["compensation"], type, config, isUndo), `${path}.compensation`, {
-    report,
-    isUndo,
-    parseUndo,
-  });
+  refuseChildAsUndo(source, path, context);
+  const own = spec.reportedFrom === "child" && !isUndo ? childUndo(source, type, config) : source["compensation"];
+  const undoSource = withParticipantUndo(own, type, config, isUndo);
+  const compensation = parseCompensation(undoSource, `${path}.compensation`, { report, isUndo, parseUndo });
   const step: Step = {
     name,
     at: path,
@@ -124,6 +123,22 @@ function withParticipantUndo(declared: Json | undefined, type: string, config: J
   const { step, kind } = compensation;
   if (step !== undefined || (kind !== undefined && kind !== "COMPENSATION_KIND_COMPENSATABLE")) return declared;
   return { ...compensation, step: { grpc_call: { ...config, request: "{{original.input.?request.orValue({})}}" } } };
+}
+
+/** The child that undoes is the one that acted, so a sub_workflow cannot be named as an undo. */
+function refuseChildAsUndo(source: JsonObject, path: string, { stepTypes, report }: StepContext): void {
+  const step = isJsonObject(source["compensation"]) ? source["compensation"]["step"] : undefined;
+  if (!isJsonObject(step) || !Object.keys(step).some((key) => stepTypes.get(key)?.reportedFrom === "child")) return;
+  report.violation(`${path}.compensation.step`, "COMPENSATION_INVALID", "a sub_workflow cannot be an undo: it undoes itself; name a step that calls a service");
+}
+
+/** What a child did is undone by the child itself, unless its step says how, or that it need not be. */
+function childUndo(source: JsonObject, type: string, config: JsonObject): Json | undefined {
+  const declared = isJsonObject(source["compensation"]) ? source["compensation"] : {};
+  const { kind, step } = declared;
+  const needsNone = config["detached"] === true || (kind !== undefined && kind !== "COMPENSATION_KIND_COMPENSATABLE");
+  if (step !== undefined || needsNone) return source["compensation"];
+  return { ...declared, step: { [type]: { workflow: config["workflow"] ?? "", revision: config["revision"] ?? 0 } } };
 }
 
 function claimName(name: string, path: string, context: StepContext): void {
@@ -166,13 +181,15 @@ function timeoutsOf(source: JsonObject, spec: StepTypeSpec, path: string, contex
       `only a worker_task waits for a worker; remove it from this ${spec.type}`,
     );
   }
-  if (spec.reportedFrom === undefined && own["heartbeat"] !== undefined) {
+  const isHeard = spec.reportedFrom === "queue" || spec.reportedFrom === "caller";
+  if (!isHeard && own["heartbeat"] !== undefined) {
     context.report.violation(`${path}.timeouts.heartbeat`, "VALIDATION_FAILED", `nobody sends heartbeats for ${spec.type}; use start_to_close`);
   }
   const base = {
     scheduleToStartMs: spec.reportedFrom === "queue" ? durationOf(shared["schedule_to_start"]) : undefined,
-    heartbeatMs: spec.reportedFrom === undefined ? undefined : durationOf(shared["heartbeat"]),
-    startToCloseMs: Math.min(durationOf(shared["start_to_close"]) ?? spec.startToCloseMs, spec.startToCloseMsMax),
+    heartbeatMs: isHeard ? durationOf(shared["heartbeat"]) : undefined,
+    // A whole execution is no attempt of the kind that the definition's default speaks of.
+    startToCloseMs: Math.min((spec.reportedFrom === "child" ? undefined : durationOf(shared["start_to_close"])) ?? spec.startToCloseMs, spec.startToCloseMsMax),
     scheduleToCloseMs: durationOf(shared["schedule_to_close"]),
   };
   return parseTimeouts(source["timeouts"], base, spec.startToCloseMsMax, `${path}.timeouts`, context.report);

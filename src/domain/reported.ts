@@ -4,13 +4,13 @@
  *
  * `queue`: a task waits for a worker. Its timers begin when it is taken, so they stand with the task (a row, database time)
  * and arrive here as a report that says "expired". `caller`: whoever was handed the token acts at once; the timers run from
- * the dispatch and stand in the ledger.
+ * the dispatch and stand in the ledger. `child`: another execution carries it out; it has its own time, and its end is the report.
  */
 import { type Failure, failure } from "./failure.ts";
 import { graceMs } from "./patience.ts";
 import type { StepOutcome } from "./step-outcome.ts";
 
-export type ReportedFrom = "queue" | "caller";
+export type ReportedFrom = "queue" | "caller" | "child";
 
 /** What an operation was dispatched with; part of its `…_started` event. */
 export interface ReportTerms {
@@ -19,6 +19,8 @@ export interface ReportTerms {
   readonly closeMs: number;
   /** Longest silence, in milliseconds; absent: only the deadline counts. */
   readonly heartbeatMs?: number;
+  /** The execution that carries it out. */
+  readonly childId?: string;
 }
 
 /** An open attempt whose report is awaited. */
@@ -31,10 +33,11 @@ export interface ReportWait {
   heartbeatMs: number | undefined;
   /** Silence until then ends the attempt; undefined when only the deadline counts. */
   silentAt: number | undefined;
+  readonly childId: string | undefined;
 }
 
 export function waitFor(terms: ReportTerms, attempt: number, at: number, deadlineAt: number | undefined): ReportWait {
-  const { from, closeMs, heartbeatMs } = terms;
+  const { from, closeMs, heartbeatMs, childId } = terms;
   const timed = from === "caller";
   return {
     from,
@@ -43,6 +46,7 @@ export function waitFor(terms: ReportTerms, attempt: number, at: number, deadlin
     deadlineAt: timed ? (deadlineAt ?? at + closeMs) : undefined,
     heartbeatMs,
     silentAt: timed && heartbeatMs !== undefined ? at + heartbeatMs : undefined,
+    childId,
   };
 }
 

@@ -59,6 +59,11 @@ function completionOf(run: StepRun): number {
   return run.action === "succeeded" || run.action === "failed" ? run.outcomeSequence : Number.MAX_SAFE_INTEGER;
 }
 
+/** Undos that a turn back would have to carry out, next one first. */
+export function openUndos(definition: Definition, state: ExecutionState): UndoStep[] {
+  return undoList(definition, state).filter(({ run }) => !isUndone(run));
+}
+
 export function decideUndo(input: { definition: Definition; state: ExecutionState; inFlight: InFlight; now: number }): Command[] {
   const { definition, state, inFlight, now } = input;
   const { commands, open } = nextUndo(undoList(definition, state), inFlight, now, definition.undoOrder === "parallel");

@@ -81,6 +81,7 @@ export class Walk implements BlockWalk {
       case "retrying":
         return this.#due(run.wakeAt) ? this.#act(step, path, run.attempt + 1) : blocked;
       case "waiting":
+        if (run.report) return blocked;
         if (!this.#due(run.wakeAt)) return blocked;
         for (const event of settleAction(this, { step, path, attempt: run.attempt }, endOfWait(step, run, this.now), 0)) this.record(event);
         return blocked;

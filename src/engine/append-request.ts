@@ -1,6 +1,8 @@
 /** What one turn of a run writes: its events and everything that follows from them. */
+import type { Definition } from "../domain/definition.ts";
 import type { ExecutionEvent } from "../domain/events.ts";
 import type { ExecutionState } from "../domain/execution-state.ts";
+import { outboxOf } from "../domain/outbox.ts";
 import { executionRow } from "../domain/projection.ts";
 import { isTerminal } from "../domain/states.ts";
 import { waitChanges } from "../domain/wait-rows.ts";
@@ -38,12 +40,13 @@ export interface WrittenTurn {
 }
 
 /** `state` is the one after the events. */
-export function appendRequest(state: ExecutionState, { events, start, isRowOld, tasks, release, until }: WrittenTurn): AppendRequest {
+export function appendRequest(definition: Definition, state: ExecutionState, { events, start, isRowOld, tasks, release, until }: WrittenTurn): AppendRequest {
   const isSaga = state.enlisted.length > 0;
   const changed =
     release || start !== undefined || isRowOld || events.some((event) => changesRow.has(event.type) || (isSaga && changesOpenSteps.has(event.type)));
   const wakeAt = release && !isTerminal(state.status) && Number.isFinite(until) ? until : undefined;
   const waits = waitChanges(state, events);
+  const outbox = outboxOf(definition, state, events);
   return {
     tenantId: state.tenantId,
     executionId: state.executionId,
@@ -52,6 +55,7 @@ export function appendRequest(state: ExecutionState, { events, start, isRowOld, 
     ...(changed ? { row: executionRow(state, wakeAt, release) } : {}),
     ...(waits ? { waits } : {}),
     ...tasks,
+    ...(outbox.length > 0 ? { outbox } : {}),
     release,
   };
 }

@@ -118,6 +118,10 @@ export class Engine {
     if (journal.backlogRows > limits.backlogStartsMax) {
       throw new AppError("OVERLOADED", "this replica has more work than it can write; try again later", { retryAfterMs: 1_000 });
     }
+    // The id is chosen by whoever starts it: a child may be started again while it is driven here.
+    if (this.#runs.has(keyOf(tenantId, execution.executionId))) {
+      return { outcome: { kind: "exists" }, state: emptyExecution({ executionId: execution.executionId, tenantId }) };
+    }
     const run = new ExecutionRun(this.#environment, revision, emptyExecution({ executionId: execution.executionId, tenantId }));
     const begun = run.begin(execution.start, [execution.created, ...(execution.enlisted ?? [])], execution.copied);
     // More than this replica drives at once is stored and left due: it is claimed when there is room, here or elsewhere.
@@ -138,7 +142,9 @@ export class Engine {
     for (let attempt = 1; ; attempt++) {
       const run = this.#runs.get(keyOf(tenantId, executionId));
       try {
-        const answer = run ? { promise: give(run) } : await this.#take(tenantId, executionId, attempt > 1 || command.kind === "retry", give);
+        const answer = run
+          ? { promise: give(run) }
+          : await this.#take(tenantId, executionId, attempt > 1 || command.kind === "retry" || command.kind === "compensate", give);
         if (answer) return await answer.promise;
         const ended = await this.#askEnded(tenantId, executionId, command);
         if (ended) return ended;

@@ -1,14 +1,16 @@
 /**
- * What a run reads from outside for its open waits: stored events that came before they were registered, or while nobody drove
- * the execution. The run looks when a wait was registered (that is, committed), when it took the execution over, and when
- * somebody says that there is something new; before that it does not leave memory. So whoever drives the execution looks, or
- * dies, and then its successor does.
+ * What a run looks for outside: stored events for its open waits, and how its children stand. The run looks when such a wait
+ * is durable, when it took the execution over, and when somebody says that there is something new; before that it does not
+ * leave memory. So whoever drives the execution looks, or dies, and then its successor does.
  */
 import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import { openChildren } from "../domain/children.ts";
+import type { Definition } from "../domain/definition.ts";
 import type { ExecutionState } from "../domain/execution-state.ts";
 import { openWaits, type Signal } from "../domain/waits.ts";
 import { type SignalWish, signalPageRows } from "../store/signal-repository.ts";
+import type { ChildLink, ChildReport } from "./children.ts";
 
 /** Where stored events are read. */
 export interface SignalSource {
@@ -17,10 +19,14 @@ export interface SignalSource {
 
 export interface OutsideLookOptions {
   readonly state: ExecutionState;
-  readonly source: SignalSource;
+  readonly definition: () => Definition;
+  /** Absent: not known here. */
+  readonly signals: SignalSource | undefined;
+  readonly children: ChildLink | undefined;
   readonly log: Log;
-  /** Hands events to the run; resolves when they are folded, with false when the run is over. */
+  /** Hand what was found to the run; resolve when it is folded, with false when the run is over. */
   readonly receive: (signals: readonly Signal[]) => Promise<boolean>;
+  readonly report: (reports: readonly ChildReport[]) => Promise<boolean>;
   /** A look is over: the run may leave memory now. */
   readonly onDone: () => void;
   readonly sleep: (durationMs: number, signal: AbortSignal) => Promise<void>;
@@ -31,8 +37,10 @@ const againMs = 500;
 export class OutsideLook {
   readonly #options: OutsideLookOptions;
   readonly #stopping = new AbortController();
-  /** Waits, by path and attempt, that were looked for. */
+  /** Waits, by path, operation and attempt, that were looked for. */
   #looked = new Set<string>();
+  /** Paths of steps whose child is not wanted any more. */
+  readonly #calledOff = new Set<string>();
   #asked = false;
   #isLooking = false;
 
@@ -45,10 +53,18 @@ export class OutsideLook {
     this.#asked = true;
   }
 
+  /** The child that carries out this step is not wanted any more. */
+  callOff(path: string): void {
+    if (this.#calledOff.has(path)) return;
+    this.#calledOff.add(path);
+    this.#asked = true;
+  }
+
   /** A look is under way or has to be made before the run may leave memory. */
   get isDue(): boolean {
     if (this.#isLooking) return true;
-    if (this.#options.state.waits.size === 0) return false;
+    const { waits, children } = this.#options.state;
+    if (waits.size === 0 && children.size === 0) return false;
     return this.#asked || this.#keys().some((key) => !this.#looked.has(key));
   }
 
@@ -66,17 +82,23 @@ export class OutsideLook {
   }
 
   #keys(): string[] {
-    return openWaits(this.#options.state).map(({ path, attempt }) => `${path}#${attempt}`);
+    const { state, signals, children } = this.#options;
+    return [
+      ...(signals ? openWaits(state).map(({ path, attempt }) => `${path}#${attempt}`) : []),
+      ...(children ? openChildren(state).map(({ path, operation, attempt }) => `${path}#${operation}#${attempt}`) : []),
+    ];
   }
 
   async #look(): Promise<void> {
     const { state, log, sleep, onDone } = this.#options;
     while (!this.#stopping.signal.aborted) {
       try {
-        await this.#readAll();
+        await this.#readSignals();
+        await this.#seeToChildren();
         break;
       } catch (error) {
-        log.warn({ executionId: state.executionId, error: messageOf(error) }, "stored events could not be read; they are read again shortly");
+        if (this.#stopping.signal.aborted) break;
+        log.warn({ executionId: state.executionId, error: messageOf(error) }, "what an execution waits for could not be looked at; it is tried again");
         await sleep(againMs, this.#stopping.signal);
       }
     }
@@ -84,17 +106,25 @@ export class OutsideLook {
     onDone();
   }
 
-  async #readAll(): Promise<void> {
-    const { state, source, receive } = this.#options;
+  async #readSignals(): Promise<void> {
+    const { state, signals, receive } = this.#options;
     const { tenantId, executionId, received } = state;
-    for (let after: Signal | undefined; ; ) {
+    for (let after: Signal | undefined; signals; ) {
       const waits = openWaits(state);
       if (waits.length === 0) return;
       const events = waits.flatMap(({ awaits = [] }) => awaits);
       const since = Math.min(...waits.map(({ startedAt = 0 }) => startedAt));
-      const page = await source.find({ tenantId, executionId, events, received, since, after });
+      const page = await signals.find({ tenantId, executionId, events, received, since, after });
       if (page.length === 0 || !(await receive(page)) || page.length < signalPageRows) return;
       after = page.at(-1);
     }
+  }
+
+  async #seeToChildren(): Promise<void> {
+    const { state, definition, children, report } = this.#options;
+    const open = openChildren(state);
+    if (!children || open.length === 0) return;
+    const reports = await children.look(state, definition(), open, this.#calledOff);
+    if (reports.length > 0) await report(reports);
   }
 }

@@ -4,6 +4,7 @@ import type { ExecutionEvent } from "../domain/events.ts";
 import type { ExecutionState } from "../domain/execution-state.ts";
 import type { OutgoingCommand } from "../domain/outgoing-command.ts";
 import type { Journal } from "../store/journal.ts";
+import type { ChildLink } from "./children.ts";
 import type { SignalSource } from "./outside-look.ts";
 import type { StepEnvironment } from "./run-step.ts";
 import type { TaskPort } from "./run-tasks.ts";
@@ -19,6 +20,8 @@ export interface RunEnvironment extends StepEnvironment {
   readonly joined?: (base: CompiledRevision, state: ExecutionState) => CompiledRevision;
   /** Absent: events from outside are not known here. */
   readonly signals?: SignalSource;
+  /** Absent: no step is carried out by another execution. */
+  readonly children?: ChildLink;
   /** Commands for other executions are durable: they may be carried out. */
   readonly deliver?: (tenantId: string, senderId: string, commands: readonly OutgoingCommand[]) => void;
   /** Absent: nothing is counted or recorded. */

@@ -17,18 +17,20 @@ import { limits } from "../base/limits.ts";
 import { Answered } from "../domain/answered.ts";
 import type { Command } from "../domain/command.ts";
 import { operationKey } from "../domain/command.ts";
+import { reportOutcome } from "../domain/control-report.ts";
 import { decide } from "../domain/decide.ts";
 import type { CompiledRevision } from "../domain/definition.ts";
 import type { ExecutionEvent, NewEvent } from "../domain/events.ts";
 import { applyEvent } from "../domain/execution.ts";
 import type { ExecutionState } from "../domain/execution-state.ts";
 import { type Failure, failure } from "../domain/failure.ts";
-import { settleAction, settleConfirm, settleUndo } from "../domain/settle.ts";
+import { type SettleContext, settleAction, settleConfirm, settleUndo } from "../domain/settle.ts";
 import { isTerminal } from "../domain/states.ts";
 import type { StepOutcome } from "../domain/step-outcome.ts";
-import { receiveSignal, type Signal } from "../domain/waits.ts";
+import { receiveSignal } from "../domain/waits.ts";
 import type { AppendOutcome, AppendRequest, StartRow } from "../store/journal.ts";
 import { appendRequest } from "./append-request.ts";
+import type { ChildReport } from "./children.ts";
 import { OutsideLook } from "./outside-look.ts";
 import type { RunEnvironment } from "./run-environment.ts";
 import { type Attempt, carryOut } from "./run-step.ts";
@@ -78,16 +80,22 @@ export class ExecutionRun {
   /** The row still says what it said while the execution was parked: the first turn after a claim writes it anew. */
   #isRowOld: boolean;
   #telemetry: DriveTelemetry | undefined;
-  readonly #outside: OutsideLook | undefined;
+  readonly #outside: OutsideLook;
 
   constructor(environment: RunEnvironment, revision: CompiledRevision, state: ExecutionState) {
     this.#environment = environment;
     this.#base = revision;
     this.#state = state;
     this.#isRowOld = state.sequence > 0;
-    const { signals, services, sleep } = environment;
-    const receive = (found: readonly Signal[]): Promise<boolean> => this.#receive(found);
-    this.#outside = signals && new OutsideLook({ state, source: signals, log: services.log, receive, onDone: () => this.#nudge(), sleep });
+    const { signals, children, services, sleep } = environment;
+    this.#outside = new OutsideLook({
+      ...{ state, signals, children, log: services.log, sleep },
+      definition: () => this.#revision.definition,
+      receive: (signals) => this.#fromOutside(signals, (signal) => receiveSignal(this.#context(), signal)),
+      report: (reports) => this.#fromOutside(reports, (report) => this.#childEvents(report)),
+      // One more turn, so that it is asked again whether the run may leave memory.
+      onDone: () => this.#tell(() => undefined),
+    });
     this.#tasks = new RunTasks(state);
   }
 
@@ -131,12 +139,11 @@ export class ExecutionRun {
         const made = command(this.#state, this.#revision, this.#environment.now());
         if (made instanceof AppError) return reject(made);
         const { events, answer } = made instanceof Answered ? made : { events: made, answer: undefined };
-        if (looks) this.#outside?.ask();
+        if (looks) this.#outside.ask();
         this.#fold(events);
         this.#afterCommit.push((outcome) => (outcome.kind === "committed" ? resolve(answer) : drop()));
       };
-      this.#inbox.push({ take, drop });
-      this.#wakeUp();
+      this.#tell(take, drop);
     });
   }
 
@@ -163,7 +170,7 @@ export class ExecutionRun {
       if (!(await this.#commit(release, until))) return this.#end("lost");
       if (release) return this.#end(isTerminal(this.#state.status) ? "ended" : "parked");
       if (this.#forgotten) return this.#end("lost");
-      this.#outside?.begin();
+      this.#outside.begin();
       this.#send();
       await this.#news(until);
       if (this.#forgotten) return this.#end("lost");
@@ -210,7 +217,7 @@ export class ExecutionRun {
       case "expire":
         return this.#fold(expiryEvents(this.#environment, this.#state, this.#revision, command));
       case "recall":
-        return this.#tasks.recall(command);
+        return this.#state.children.has(command.path) ? this.#outside.callOff(command.path) : this.#tasks.recall(command);
       case "act":
       case "undo":
       case "confirm": {
@@ -247,7 +254,7 @@ export class ExecutionRun {
     if (isTerminal(this.#state.status)) return true;
     if (this.#inFlight.size > 0 || this.#inbox.length > 0 || this.#tasks.isAsking) return false;
     if (this.#parking || this.#isForeign()) return true;
-    if (this.#outside?.isDue) return false;
+    if (this.#outside.isDue) return false;
     return until - this.#environment.now() > limits.parkAfterMs;
   }
 
@@ -259,8 +266,8 @@ export class ExecutionRun {
       return true;
     }
     // Left before it looked: whoever takes it up looks at once.
-    const wakeAt = this.#outside?.isDue ? this.#environment.now() : until;
-    const request = appendRequest(this.#state, {
+    const wakeAt = this.#outside.isDue ? this.#environment.now() : until;
+    const request = appendRequest(this.#revision.definition, this.#state, {
       events,
       start: this.#start,
       isRowOld: this.#isRowOld,
@@ -292,11 +299,8 @@ export class ExecutionRun {
 
   #send(): void {
     for (const attempt of this.#effects.splice(0)) void this.#attempt(attempt);
-    this.#tasks.ask(this.#environment.tasks, this.#environment.services.log, (events) => {
-      const take = (): void => this.#fold(events({ revision: this.#revision, state: this.#state, now: this.#environment.now() }));
-      this.#inbox.push({ take, drop: () => undefined });
-      this.#wakeUp();
-    });
+    const { tasks, services } = this.#environment;
+    this.#tasks.ask(tasks, services.log, (events) => this.#tell(() => this.#fold(events(this.#context()))));
   }
 
   async #attempt(attempt: Attempt): Promise<void> {
@@ -319,27 +323,33 @@ export class ExecutionRun {
       const target = { step: attempt.step, path: attempt.path, attempt: attempt.number };
       this.#fold(settlers[attempt.operation](context, target, outcome, this.#environment.random()));
     };
-    this.#inbox.push({ take, drop: () => undefined });
-    this.#wakeUp();
+    this.#tell(take);
   }
 
-  /** One more turn, so that it is asked again whether the run may leave memory. */
-  #nudge(): void {
-    this.#inbox.push({ take: () => undefined, drop: () => undefined });
-    this.#wakeUp();
-  }
-
-  /** Takes events from outside; resolves when they are folded, with false when this run is over. */
-  #receive(signals: readonly Signal[]): Promise<boolean> {
+  /** Folds what was found outside, one after the other; resolves with false when this run is over. */
+  #fromOutside<Found>(found: readonly Found[], eventsOf: (one: Found) => readonly NewEvent[]): Promise<boolean> {
     return new Promise((resolve) => {
       if (this.#over) return resolve(false);
       const take = (): void => {
-        for (const signal of signals) this.#fold(receiveSignal({ revision: this.#revision, state: this.#state, now: this.#environment.now() }, signal));
+        for (const one of found) this.#fold(eventsOf(one));
         resolve(true);
       };
-      this.#inbox.push({ take, drop: () => resolve(false) });
-      this.#wakeUp();
+      this.#tell(take, () => resolve(false));
     });
+  }
+
+  #tell(take: () => void, drop: () => void = () => undefined): void {
+    this.#inbox.push({ take, drop });
+    this.#wakeUp();
+  }
+
+  #childEvents({ path, operation, generation, attempt, outcome }: ChildReport): readonly NewEvent[] {
+    const answer = reportOutcome(this.#context(), { path, operation, generation, attempt, outcome, random: this.#environment.random() });
+    return answer instanceof Answered ? answer.events : [];
+  }
+
+  #context(): SettleContext {
+    return { revision: this.#revision, state: this.#state, now: this.#environment.now() };
   }
 
   /** Resolves when something is in the inbox, the timer is due, or the run is forgotten. */
@@ -354,7 +364,7 @@ export class ExecutionRun {
 
   #end(how: RunEnd): RunEnd {
     this.#over = true;
-    this.#outside?.stop();
+    this.#outside.stop();
     // Nobody waits for them any more: the execution was ended hard, or it is another replica's.
     for (const controller of this.#inFlight.values()) controller.abort(failure("CANCELED", "the execution is no longer driven here"));
     this.#telemetry?.end(how);

@@ -4,6 +4,7 @@
  */
 import { isJsonObject, type Json } from "../base/json.ts";
 import { openBlock } from "../domain/blocks/open-block.ts";
+import { childIdOf } from "../domain/children.ts";
 import type { OperationKind } from "../domain/command.ts";
 import { failExecution } from "../domain/decide.ts";
 import type { CompiledRevision, Step } from "../domain/definition.ts";
@@ -96,7 +97,7 @@ export function stepEvents(environment: TurnEnvironment, state: ExecutionState, 
   const prior = prepared.value;
   if (step.nature !== "effect") return { events: settleAction(context, target, carryOutNow(environment, state, prior), environment.random()) };
   const input = isFirst ? { input: prior.config } : {};
-  const terms = reportTerms(prior);
+  const terms = reportTerms(prior, state, context.now);
   if (terms) {
     const payload = { ...input, idempotencyKey: prior.idempotencyKey, ...deadlineOf(prior, terms), reported: terms };
     return { events: [{ type: "step_started", at: context.now, stepPath, attempt, payload }], reported: prior };
@@ -119,7 +120,7 @@ export function undoEvents(environment: TurnEnvironment, state: ExecutionState, 
   const prior = prepared.value;
   const { generation = 0, attemptsBefore = 0 } = state.steps.get(stepPath)?.undo ?? {};
   const input = attempt === 1 + attemptsBefore ? { input: prior.config } : {};
-  const terms = reportTerms(prior);
+  const terms = reportTerms(prior, state, at);
   const deadline = terms ? { ...deadlineOf(prior, terms), reported: terms } : { deadlineAt: prior.deadlineAt };
   const again = generation > 0 ? { generation } : {};
   const payload = { ...input, ...mayNotHaveRun, ...again, idempotencyKey: prior.idempotencyKey, ...deadline };
@@ -144,16 +145,24 @@ export function expiryEvents(
   return settle({ revision, state, now: environment.now() }, { step, path, attempt: wait.attempt }, expired(wait), environment.random());
 }
 
-function reportTerms({ step, leaf, operation }: Attempt): ReportTerms | undefined {
+function reportTerms(prior: Attempt, state: ExecutionState, at: number): ReportTerms | undefined {
+  const { step, leaf, operation } = prior;
   const { reportedFrom } = leaf;
   if (!reportedFrom) return undefined;
+  if (reportedFrom === "child") return { from: reportedFrom, closeMs: step.timeouts.startToCloseMs, childId: childOf(prior, state, at) };
   const { startToCloseMs, heartbeatMs } = operation === "compensate" ? (step.compensation?.timeouts ?? step.timeouts) : leaf.timeouts;
   return { from: reportedFrom, closeMs: startToCloseMs, ...(heartbeatMs === undefined ? {} : { heartbeatMs }) };
 }
 
+/** A new one for each attempt of the action; its undo speaks to the one that carried it out. */
+function childOf({ path, number, operation }: Attempt, state: ExecutionState, at: number): string {
+  const known = operation === "action" ? undefined : state.steps.get(path)?.childId;
+  return known ?? childIdOf(state.executionId, path, number, at);
+}
+
 /** A task's time begins when a worker takes it. */
 function deadlineOf(prior: Attempt, terms: ReportTerms): { deadlineAt?: number } {
-  return terms.from === "queue" ? {} : { deadlineAt: prior.deadlineAt };
+  return terms.from !== "caller" ? {} : { deadlineAt: prior.deadlineAt };
 }
 
 /** One attempt of a step's confirmation. */
@@ -167,7 +176,7 @@ export function confirmEvents(environment: TurnEnvironment, state: ExecutionStat
     return { events: [started, ...settleConfirm({ revision, state, now: at }, target, outcome, environment.random())] };
   }
   const prior = prepared.value;
-  const terms = reportTerms(prior);
+  const terms = reportTerms(prior, state, at);
   const deadline = terms ? { ...deadlineOf(prior, terms), reported: terms } : { deadlineAt: prior.deadlineAt };
   const payload = { ...(attempt === 1 ? { input: prior.config } : {}), idempotencyKey: prior.idempotencyKey, ...deadline };
   return { events: [{ type: "confirmation_started", at, stepPath, attempt, payload }], ...(terms ? { reported: prior } : { effect: prior }) };

@@ -18,6 +18,7 @@ import {
 } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
 import type { Caller } from "../base/caller.ts";
 import { AppError, violationsError } from "../base/errors.ts";
+import { limits } from "../base/limits.ts";
 import type { ControlCommand } from "../domain/control-command.ts";
 import type { RerunSource } from "../domain/control-rerun.ts";
 import { outlineOf } from "../domain/control-retry.ts";
@@ -93,6 +94,7 @@ export function controlRpcs(parts: RpcParts): ControlRpcs {
         const record = await parts.executions.getExecution(caller, request.executionId);
         if (!record) throw executionNotFound(request.executionId);
         if (record.endedAt === undefined) throw notTerminal(record.id, record.state);
+        await refuseOpenParents(parts, caller, record.parentExecutionId);
         if (request.validateOnly || (await parts.executions.deleteExecution(caller, record.id))) break;
         // Somebody holds the row right now: a twin of this call, or a retry that opens the execution again.
         if (attempt >= deleteAttemptsMax) throw new AppError("STORAGE_UNAVAILABLE", "the execution is being changed; try again", { retryAfterMs: 200 });
@@ -123,6 +125,19 @@ export function controlRpcs(parts: RpcParts): ControlRpcs {
 
 const deleteAttemptsMax = 10;
 const deletePauseMs = 50;
+
+/** An execution above it that is open may still have to undo it. */
+async function refuseOpenParents(parts: RpcParts, caller: Caller, parentExecutionId: string | undefined): Promise<void> {
+  for (let id = parentExecutionId, depth = 0; id !== undefined && depth <= limits.childDepthMax; depth++) {
+    const parent = await parts.executions.getExecution(caller, id);
+    if (!parent) return;
+    if (parent.endedAt === undefined) {
+      const metadata = { executionId: parent.id, state: parent.state.toUpperCase() };
+      throw new AppError("EXECUTION_NOT_TERMINAL", `its parent ${parent.id} is ${metadata.state} and may still have to undo it`, { metadata });
+    }
+    id = parent.parentExecutionId;
+  }
+}
 
 function notTerminal(executionId: string, state: string): AppError {
   const metadata = { executionId, state: state.toUpperCase() };

@@ -13,12 +13,17 @@ import {
   UpdateVariablesResponseSchema,
   type WorkflowService,
 } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
+import type { Caller } from "../base/caller.ts";
+import { openChildren } from "../domain/children.ts";
 import type { ControlCommand } from "../domain/control-command.ts";
 import { previewCompensation } from "../domain/control-preview.ts";
+import type { ExecutionState } from "../domain/execution-state.ts";
 import { type Blocker, explainExecution } from "../domain/explain.ts";
+import type { ExecutionStatus } from "../domain/states.ts";
 import { callerOf } from "./interceptors/call.ts";
 import type { RpcParts } from "./parts.ts";
 import { loadExecution, sendCommand } from "./send-command.ts";
+import { executionStateWords } from "./wire/enums.ts";
 import { standingEffectsMax } from "./wire/execution.ts";
 import { failureFromMessage, failureToMessage } from "./wire/failure.ts";
 import { stepsFromState } from "./wire/step.ts";
@@ -87,10 +92,20 @@ export function operateRpcs(parts: RpcParts): OperateRpcs {
       const { state, revision } = await loadExecution(parts, caller, request.executionId);
       const owner = await parts.executions.findOwner(caller, state.executionId);
       const tasks = await parts.tasks.ofExecution(caller.tenantId, state.executionId);
-      const { summary, blockers, rootCause } = explainExecution(revision.definition, state, { owner, tasks }, parts.clock.now());
+      const children = await childStates(parts, caller, state);
+      const { summary, blockers, rootCause } = explainExecution(revision.definition, state, { owner, tasks, children }, parts.clock.now());
       return create(ExplainExecutionResponseSchema, { summary, blockers: blockers.map(blockerMessage), rootCause: failureToMessage(rootCause) });
     },
   };
+}
+
+/** States of the children it waits for, of the first hundred. */
+async function childStates(parts: RpcParts, caller: Caller, state: ExecutionState): Promise<ReadonlyMap<string, ExecutionStatus>> {
+  const ids = openChildren(state)
+    .slice(0, 100)
+    .map(({ childId }) => childId);
+  const records = await Promise.all(ids.map((id) => parts.executions.getExecution(caller, id)));
+  return new Map(records.flatMap((record) => (record ? [[record.id, record.state] as const] : [])));
 }
 
 const operations = { action: Operation.ACTION, compensate: Operation.COMPENSATE } as const;
@@ -113,6 +128,8 @@ function causeMessage(cause: Blocker["cause"]): NonNullable<MessageInitShape<typ
       return { case: "worker", value: { taskQueue: cause.queue, taskType: cause.taskType, backlog: BigInt(cause.backlog), workerCount: cause.workers } };
     case "timer":
       return { case: "timer", value: { source: cause.source } };
+    case "child":
+      return { case: "child", value: { executionId: cause.childId, ...(cause.state ? { state: executionStateWords.valueOf(cause.state) } : {}) } };
     case "pause":
       return { case: "pause", value: { actor: cause.actor, reason: cause.reason } };
     case "operator":

@@ -29,6 +29,7 @@ import { checkDefinition } from "./definition-check.ts";
 import { callerOf } from "./interceptors/call.ts";
 import { listPage } from "./page.ts";
 import type { RpcParts } from "./parts.ts";
+import { pinChildren } from "./pin-children.ts";
 import { executionNotFound } from "./read-execution-message.ts";
 import { bindingsOfSlots, checkSecretBindings } from "./secret-bindings.ts";
 import { loadExecution } from "./send-command.ts";
@@ -164,7 +165,9 @@ async function updateOf(parts: RpcParts, caller: Caller, request: UpdateWorkflow
       : undefined;
   const bindings = fields.has("secret_bindings") ? changes.secretBindings : undefined;
   const latest = checked || bindings ? await latestRevision(parts, caller, request.workflow) : undefined;
-  const definition = checked?.source ?? latest?.definition;
+  const self = { id: latest?.workflowId };
+  const pinned = checked && (await pinChildren(parts.workflows, caller, checked.source, "changes.definition", self));
+  const definition = pinned ?? latest?.definition;
   const secretBindings = bindings ?? (definition && latest ? bindingsOfSlots(definition, latest.secretBindings) : undefined);
   if (definition) await checkSecretBindings(parts.secrets, caller, definition, secretBindings ?? {}, "changes.secret_bindings");
   const update: WorkflowUpdate = {

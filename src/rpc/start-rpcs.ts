@@ -16,6 +16,7 @@ import {
 import type { Caller } from "../base/caller.ts";
 import { AppError, violationsError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
+import { isTerminal } from "../domain/states.ts";
 import type { Started, StartRequest } from "../engine/start-execution.ts";
 import { waitForEnd } from "../engine/watch.ts";
 import { statusOf } from "./error-status.ts";
@@ -50,7 +51,7 @@ export function startRpcs(parts: RpcParts): StartRpcs {
       if (started.replayed) context.responseHeader.set("idempotent-replayed", "true");
       const waitMs = request.wait ? Math.min(durationMs(request.wait), limits.waitMsMax) : 0;
       if (waitMs > 0) await waitForEnd(parts.progress, caller, started.executionId, waitMs, context.signal);
-      return create(StartExecutionResponseSchema, { execution: await readStarted(parts, caller, started), existing: started.existing });
+      return create(StartExecutionResponseSchema, { execution: await readStarted(parts, caller, started, waitMs > 0), existing: started.existing });
     },
 
     async *startExecutionAndWatch(request, context) {
@@ -87,8 +88,11 @@ async function startOne(parts: RpcParts, caller: Caller, request: StartExecution
   }
 }
 
-async function readStarted(parts: RpcParts, caller: Caller, started: Started): Promise<Execution> {
-  return started.state ? executionFromState(started.state) : await readExecutionMessage(parts, caller, started.executionId, true);
+/** `waited`: for its end. */
+async function readStarted(parts: RpcParts, caller: Caller, started: Started, waited = false): Promise<Execution> {
+  // What was in memory at its start is no news of an execution that has left memory meanwhile.
+  const state = waited && started.state && !isTerminal(started.state.status) ? undefined : started.state;
+  return state ? executionFromState(state) : await readExecutionMessage(parts, caller, started.executionId, true);
 }
 
 /** `idempotencyKey` is the header, used where the message names no request id. */

@@ -11,6 +11,7 @@ import { nameTaken } from "../store/new-revision.ts";
 import { checkDefinitionJson } from "./definition-check.ts";
 import { callerOf } from "./interceptors/call.ts";
 import type { RpcParts } from "./parts.ts";
+import { pinChildren } from "./pin-children.ts";
 import { checkSecretBindings } from "./secret-bindings.ts";
 import { templateBundleRpcs } from "./template-bundle-rpcs.ts";
 import { templateChangeRpcs } from "./template-change-rpcs.ts";
@@ -51,7 +52,8 @@ export function templateRpcs(parts: RpcParts): TemplateRpcs {
       const made = instantiate(readResolved(version.content, version.resolved), request.parameters ?? {}, overrides);
       if (!made.ok) throw violationsError(made.fault);
       if (overrides.length > 0) checkShape(made.value.definition, "definition");
-      const { source, warnings } = checkDefinitionJson(made.value.definition, await parts.stepTypesOf(caller.tenantId), "definition");
+      const { source: rendered, warnings } = checkDefinitionJson(made.value.definition, await parts.stepTypesOf(caller.tenantId), "definition");
+      const source = await pinChildren(workflows, caller, rendered, "definition", { name: request.name });
       await checkSecretBindings(parts.secrets, caller, source, request.secretBindings, "secret_bindings");
       const lineage = { templateId: template.id, templateVersion: version.version, parameters: made.value.parameters, overrides: overrides as Json };
       if (request.validateOnly) {

@@ -24,6 +24,7 @@ import { statusOf } from "./error-status.ts";
 import { callerOf } from "./interceptors/call.ts";
 import { listPage } from "./page.ts";
 import type { RpcParts } from "./parts.ts";
+import { pinChildren } from "./pin-children.ts";
 import { bindingsOfSlots, checkSecretBindings } from "./secret-bindings.ts";
 import { checkShape, templateNotFound, versionNotFound } from "./template-content.ts";
 import { definitionFromJson, definitionToJson } from "./wire/definition.ts";
@@ -159,7 +160,8 @@ async function merge(parts: RpcParts, caller: Caller, target: Target, latest: Re
 /** @throws AppError with the reasons of saving it */
 async function checkResult(parts: RpcParts, caller: Caller, merged: Upgrade, latest: RevisionRecord): Promise<JsonObject> {
   checkShape(merged.definition, "definition");
-  const { source } = checkDefinitionJson(normalize(merged.definition), await parts.stepTypesOf(caller.tenantId), "definition");
+  const checked = checkDefinitionJson(normalize(merged.definition), await parts.stepTypesOf(caller.tenantId), "definition");
+  const source = await pinChildren(parts.workflows, caller, checked.source, "definition", { id: latest.workflowId });
   await checkSecretBindings(parts.secrets, caller, source, bindingsOfSlots(source, latest.secretBindings), "secret_bindings");
   return source;
 }

@@ -31,6 +31,7 @@ import { findRuleFaults } from "./interceptors/validation.ts";
 import { refuseNotYet } from "./not-yet.ts";
 import { listPage } from "./page.ts";
 import type { RpcParts } from "./parts.ts";
+import { findChildFaults, pinChildren } from "./pin-children.ts";
 import { checkSecretBindings, findBindingFaults } from "./secret-bindings.ts";
 import { definitionToJson } from "./wire/definition.ts";
 import { workflowFilterOf } from "./wire/list-filters.ts";
@@ -77,7 +78,8 @@ export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
       const caller = callerOf(context);
       const wish = request.workflow;
       if (!wish?.definition) throw new AppError("VALIDATION_FAILED", "workflow.definition is required");
-      const { source, warnings } = checkDefinition(wish.definition, await parts.stepTypesOf(caller.tenantId), "workflow.definition");
+      const { source: given, warnings } = checkDefinition(wish.definition, await parts.stepTypesOf(caller.tenantId), "workflow.definition");
+      const source = await pinChildren(workflows, caller, given, "workflow.definition", { name: wish.name });
       await checkSecretBindings(parts.secrets, caller, source, wish.secretBindings, "workflow.secret_bindings");
       if (request.validateOnly) {
         if (await workflows.getWorkflow(caller, wish.name)) throw nameTaken(wish.name);
@@ -129,11 +131,12 @@ export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
       const bindings = await findBindingFaults(parts.secrets, callerOf(context), source, request.secretBindings, "secret_bindings");
       // A secret that is missing is named in a list of its own; what cannot be bound at all is an error.
       const unbound = bindings.violations.filter(({ reason }) => reason !== "SECRET_NOT_FOUND");
+      const children = await findChildFaults(workflows, callerOf(context), source, "definition", {});
       const badSchema =
         schemaProblem === undefined
           ? []
           : [{ field: "parameters_schema", reason: "SCHEMA_INVALID" as const, description: `parameters_schema: ${schemaProblem}` }];
-      const faults = [...broken, ...(parsed.ok ? [] : parsed.fault.violations), ...unbound, ...badSchema];
+      const faults = [...broken, ...(parsed.ok ? [] : parsed.fault.violations), ...unbound, ...badSchema, ...children.violations];
       const warnings = parsed.ok ? parsed.value.warnings : [];
       return create(ValidateDefinitionResponseSchema, {
         valid: faults.length === 0,

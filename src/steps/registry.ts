@@ -9,6 +9,7 @@ import { log } from "./log.ts";
 import { notification } from "./notification.ts";
 import { setVariables } from "./set-variables.ts";
 import type { StepHandler } from "./step-handler.ts";
+import { subWorkflow } from "./sub-workflow.ts";
 import { waitForEvent } from "./wait-for-event.ts";
 import { workerTask } from "./worker-task.ts";
 
@@ -24,6 +25,7 @@ const handlers: readonly StepHandler[] = [
   fail,
   waitForEvent,
   workerTask,
+  subWorkflow,
 ];
 
 export const stepHandlers: ReadonlyMap<string, StepHandler> = new Map(handlers.map((handler) => [handler.type, handler]));

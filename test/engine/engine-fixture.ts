@@ -9,6 +9,7 @@ import { blockTypes } from "../../src/domain/block-types.ts";
 import type { ExecutionEvent } from "../../src/domain/events.ts";
 import { failure } from "../../src/domain/failure.ts";
 import type { StepOutcome } from "../../src/domain/step-outcome.ts";
+import { Children } from "../../src/engine/children.ts";
 import { CommandDesk } from "../../src/engine/command-desk.ts";
 import { Definitions } from "../../src/engine/definitions.ts";
 import { Deliveries } from "../../src/engine/deliveries.ts";
@@ -20,6 +21,7 @@ import { Signals } from "../../src/engine/signals.ts";
 import { stepHandlers } from "../../src/steps/registry.ts";
 import type { StepCall, StepHandler } from "../../src/steps/step-handler.ts";
 import { BatchedJournal } from "../../src/store/batched-journal.ts";
+import { createChildFinder } from "../../src/store/child-finder.ts";
 import { type Database, openDatabase } from "../../src/store/database.ts";
 import { createEngineStore, type EngineStore } from "../../src/store/engine-store.ts";
 import { createInbox } from "../../src/store/inbox.ts";
@@ -246,6 +248,13 @@ async function openEngine(
     desk,
     signals,
     ...(choices.tasks ? { tasks: choices.tasks } : {}),
+    children: new Children({
+      find: (...wish) => (life.isOver ? Promise.reject(new Error("dead")) : createChildFinder(database.pool)(...wish)),
+      definition: (...revision) => definitions.get(...revision),
+      begin: (...execution) => engine.begin(...execution),
+      control: (...command) => engine.control(...command),
+      now: () => leases.now(),
+    }),
     deliver: (tenantId, senderId, commands) => deliveries.tellCommands(tenantId, senderId, commands),
   });
   await leases.start();

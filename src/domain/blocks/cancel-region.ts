@@ -1,4 +1,5 @@
 /** Ends what still runs in a part of a block that lost its purpose: losers of a race, items beside a failed one. */
+import { closePolicyOf } from "../children.ts";
 import { operationKey } from "../command.ts";
 import type { StepRun } from "../execution-state.ts";
 import { failure } from "../failure.ts";
@@ -16,6 +17,11 @@ export function cancelRegion(walk: BlockWalk, belongs: (path: string) => boolean
     pending = true;
     if (walk.inFlight.has(operationKey(run.path, "action"))) {
       walk.commands.push({ kind: "abort", path: run.path, failure: failure("CANCELED", reason) });
+      continue;
+    }
+    const policy = run.report?.from === "child" ? closePolicyOf(walk.revision.definition.stepsByName.get(run.name)) : undefined;
+    if (policy === "abandon") {
+      walk.record({ type: "step_canceled", at: walk.now, stepPath: run.path, attempt: run.attempt, payload: { reason, outcome: "failed" } });
       continue;
     }
     if (run.report) {

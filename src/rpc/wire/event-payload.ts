@@ -169,8 +169,8 @@ function started({ input, idempotencyKey, deadlineAt, reported }: EventPayloads[
   return { input: valueFromJson(input), idempotencyKey, deadlineTime: timestampOf(deadlineAt), reported: reported && termsOf(reported) };
 }
 
-function termsOf({ from, closeMs, heartbeatMs }: ReportTerms) {
-  return { from, startToClose: durationOf(closeMs), heartbeat: durationOf(heartbeatMs) };
+function termsOf({ from, closeMs, heartbeatMs, childId }: ReportTerms) {
+  return { from, startToClose: durationOf(closeMs), heartbeat: durationOf(heartbeatMs), childExecutionId: childId };
 }
 
 function progressed({ percent, message, details, operation, heartbeatMs }: EventPayloads["step_progressed"]) {

@@ -10,7 +10,12 @@ const failure: Failure = { name: "HTTP.503", message: "busy", details: { status:
 const at = 1_900_000_000_123;
 const again = { failure, outcome: "unknown", nextAttemptAt: at } as const;
 const told = { reported: true, mayRunUntil: at };
-const start = { input: { url: "x" }, idempotencyKey: "k", deadlineAt: at, reported: { from: "queue", closeMs: 300_000, heartbeatMs: 10_000 } } as const;
+const start = {
+  input: { url: "x" },
+  idempotencyKey: "k",
+  deadlineAt: at,
+  reported: { from: "queue", closeMs: 300_000, heartbeatMs: 10_000, childId: "exe_5" },
+} as const;
 
 /** A payload with every field, per type. */
 const full: { readonly [Type in EventType]: Required<EventPayloads[Type]> } = {

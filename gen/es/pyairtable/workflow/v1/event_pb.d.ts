@@ -824,6 +824,7 @@ export declare const StepStartedSchema: GenMessage<StepStarted>;
 export declare type ReportTerms = Message<"pyairtable.workflow.v1.ReportTerms"> & {
   /**
    * "queue": a worker takes it, and its time begins then. "caller": whoever was handed the token acts at once.
+   * "child": another execution.
    *
    * @generated from field: string from = 1;
    */
@@ -842,6 +843,13 @@ export declare type ReportTerms = Message<"pyairtable.workflow.v1.ReportTerms"> 
    * @generated from field: google.protobuf.Duration heartbeat = 3;
    */
   heartbeat?: Duration | undefined;
+
+  /**
+   * Execution that carries it out, with "child".
+   *
+   * @generated from field: optional string child_execution_id = 4;
+   */
+  childExecutionId?: string | undefined;
 };
 
 /**
