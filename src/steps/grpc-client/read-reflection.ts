@@ -4,16 +4,18 @@
  * The two versions of the protocol differ in nothing but the name of the package.
  */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { type FileDescriptorProto, FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import type { FileDescriptorProto } from "@bufbuild/protobuf/wkt";
 import { type ServerReflectionRequest, ServerReflectionRequestSchema, ServerReflectionResponseSchema } from "#gen/grpc/reflection/v1/reflection_pb.js";
 import { messageOf } from "../../base/errors.ts";
 import { fail, ok, type Result } from "../../base/result.ts";
 import { failure } from "../../domain/failure.ts";
 import type { GrpcDestination, GrpcFailed, GrpcOutcome, GrpcRequest } from "../grpc-egress.ts";
 import { codeNames } from "./grpc-status.ts";
-import { descriptorBytesMax, descriptorFilesMax, wellKnownFiles } from "./service-types.ts";
+import { descriptorBytesMax, descriptorFilesMax, readDescriptorFile, wellKnownFiles } from "./service-types.ts";
 
 const roundsMax = 16;
+/** One round's answers; comments, which are not kept, are often most of them. */
+const answerBytesMax = 4 * 1024 * 1024;
 
 export type ReflectionVersion = "v1" | "v1alpha";
 
@@ -48,7 +50,7 @@ async function readVersion(
       path: `/grpc.reflection.${version}.ServerReflection/ServerReflectionInfo`,
       messages: questions.map((messageRequest) => toBinary(ServerReflectionRequestSchema, create(ServerReflectionRequestSchema, { messageRequest }))),
       messagesMax: questions.length,
-      responseBytesMax: 2 * descriptorBytesMax,
+      responseBytesMax: answerBytesMax,
     });
     if (outcome.kind === "failed") return fail({ ...outcome, outcome: "failed" });
     const { status } = outcome;
@@ -59,15 +61,18 @@ async function readVersion(
       const taken = readAnswer(message, questions[index], destination.target, service);
       if (!taken.ok) return taken;
       for (const encoded of taken.value) {
-        const file = decode(encoded);
-        if (!file) return refused("SCHEMA", `reflection of ${destination.target} sent a file that cannot be read`);
-        if (files.has(file.name)) continue;
-        files.set(file.name, file);
-        bytes += encoded.length;
+        const read = decode(encoded);
+        if (!read) return refused("SCHEMA", `reflection of ${destination.target} sent a file that cannot be read`);
+        if (files.has(read.file.name)) continue;
+        files.set(read.file.name, read.file);
+        bytes += read.bytes;
       }
     }
     if (bytes > descriptorBytesMax || files.size > descriptorFilesMax) {
-      return refused("LIMIT.DESCRIPTORS", `${service} needs more than ${descriptorFilesMax} files or ${descriptorBytesMax} bytes of descriptors`);
+      return refused(
+        "LIMIT.DESCRIPTORS",
+        `${service} needs more than ${descriptorFilesMax} files or ${descriptorBytesMax} bytes of descriptors without comments`,
+      );
     }
     const missing = new Set([...files.values()].flatMap((file) => file.dependency).filter((name) => !files.has(name) && !wellKnownFiles.has(name)));
     if (missing.size === 0) return ok({ files: [...files.values()], bytes, version });
@@ -90,9 +95,9 @@ function readAnswer(message: Buffer, question: Question | undefined, target: str
   }
 }
 
-function decode(encoded: Uint8Array): FileDescriptorProto | undefined {
+function decode(encoded: Uint8Array): ReturnType<typeof readDescriptorFile> | undefined {
   try {
-    return fromBinary(FileDescriptorProtoSchema, encoded);
+    return readDescriptorFile(encoded);
   } catch {
     return undefined;
   }

@@ -1,14 +1,15 @@
 import { create, toBinary } from "@bufbuild/protobuf";
-import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
+import { FileDescriptorProtoSchema, FileDescriptorSetSchema, SourceCodeInfo_LocationSchema, SourceCodeInfoSchema } from "@bufbuild/protobuf/wkt";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { startWarehouse, type Warehouse } from "../../../examples/siblings/warehouse-server.ts";
 import { warehouseFile } from "../../../examples/siblings/warehouse-types.ts";
 import type { JsonObject } from "../../../src/base/json.ts";
 import { failure } from "../../../src/domain/failure.ts";
 import { grpcCall } from "../../../src/steps/grpc-call.ts";
-import { wellKnownFiles } from "../../../src/steps/grpc-client/service-types.ts";
+import { readDescriptorFile, typesOfSet, wellKnownFiles } from "../../../src/steps/grpc-client/service-types.ts";
 import type { GrpcEgress } from "../../../src/steps/grpc-egress.ts";
 import type { StepCall, StepOutcome } from "../../../src/steps/step-handler.ts";
+import { goodKey, startTestServer } from "../../rpc/server-fixture.ts";
 import { attemptOf, failureIn, localGrpc, problemsOf, resultIn, secretsOf, servicesOf, testNow } from "../step-call.ts";
 import { certificate, privateKey } from "./certificate.ts";
 
@@ -176,6 +177,45 @@ describe("types", () => {
     const before = warehouse.seen.length;
     expect(await failedAs(run(config))).toBe(expected);
     expect(warehouse.seen.length).toBe(before);
+  });
+});
+
+describe("another implementation", () => {
+  test("answers as well: our own server, with its errors, their details and the delay they ask for", async () => {
+    const server = await startTestServer();
+    const config = { target: `127.0.0.1:${server.port}`, service: "test.echo.v1.EchoService" };
+    const metadata = { authorization: `Bearer ${goodKey}` };
+    const echoed = await run({ ...config, method: "Echo", metadata, request: { text: "hi", free_data: { a: [1, null] }, big_number: "-9007199254740993" } });
+    expect(resultIn(echoed)).toMatchObject({ text: "hi" });
+    const counted = await run({ ...config, method: "Count", metadata, request: { text: "n" }, max_messages: 10 });
+    expect((resultIn(counted) as { number: number }[]).map(({ number }) => number)).toEqual([1, 2, 3]);
+    const broken = failureIn(await run({ ...config, method: "FailStream", metadata, request: {}, max_messages: 5 }));
+    expect(broken).toMatchObject({
+      retryAfterMs: 1_500,
+      failure: { name: "GRPC.UNAVAILABLE", details: { details: [{ type: "google.rpc.ErrorInfo" }, {}, {}] } },
+    });
+    expect(await failedAs(run({ ...config, method: "Echo", request: {} }))).toBe("GRPC.UNAUTHENTICATED unknown");
+    await server.stop();
+  });
+});
+
+describe("descriptors", () => {
+  test("are read without their comments, and refused when they are too large without", () => {
+    const file = warehouseFile();
+    const comment = create(SourceCodeInfo_LocationSchema, { path: [6, 0], leadingComments: "x".repeat(600_000) });
+    const commented = { ...file, sourceCodeInfo: create(SourceCodeInfoSchema, { location: [comment] }) };
+    const read = readDescriptorFile(toBinary(FileDescriptorProtoSchema, commented));
+    expect(read.file.sourceCodeInfo).toBeUndefined();
+    expect(read.bytes).toBe(toBinary(FileDescriptorProtoSchema, file).length);
+    const set = (files: (typeof file)[]) => toBinary(FileDescriptorSetSchema, create(FileDescriptorSetSchema, { file: files }));
+    expect(typesOfSet(set([commented, ...wellKnownFiles.values()]), "shop.v1.Warehouse")).toMatchObject({ ok: true });
+    const circle = { ...file, dependency: [...file.dependency, "shop/v1/warehouse.proto"] };
+    expect(typesOfSet(set([circle]), "shop.v1.Warehouse")).toMatchObject({ fault: { name: "SCHEMA" } });
+    const many = Array.from({ length: 301 }, (_, index) => ({ ...file, name: `f${index}.proto` }));
+    expect(typesOfSet(set(many), "shop.v1.Warehouse")).toMatchObject({ fault: { name: "LIMIT.DESCRIPTORS" } });
+    const large = { ...file, dependency: Array.from({ length: 60_000 }, (_, index) => `import${index}.proto`) };
+    expect(typesOfSet(set([large]), "shop.v1.Warehouse")).toMatchObject({ ok: false });
+    expect(typesOfSet(set([file]), "shop.v1.Warehouse")).toMatchObject({ ok: true });
   });
 });
 
