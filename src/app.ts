@@ -65,6 +65,7 @@ import { revisionRpcs } from "./rpc/revision-rpcs.ts";
 import { sagaRpcs } from "./rpc/saga-service.ts";
 import { secretRpcs } from "./rpc/secret-service.ts";
 import { healthHttpRoutes } from "./rpc/server/health-routes.ts";
+import { createJsonRoutes } from "./rpc/server/json-routes.ts";
 import { startServer } from "./rpc/server/start-server.ts";
 import { startRpcs } from "./rpc/start-rpcs.ts";
 import { taskRpcs } from "./rpc/task-service.ts";
@@ -481,6 +482,7 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
       if (config.reflection !== "off") reflectionRoutes({ services: shown, descriptorSet })(router);
     },
     http: [...healthHttpRoutes({ readiness, isStarted: () => true, version: { version, node: process.version } }), metricsRoute(metrics)],
+    connectFallback: createJsonRoutes(services, log),
     onCall: ({ method, code, durationMs }) => instruments.rpcSeconds.of(method, code).record(durationMs / 1000),
     log,
     clock,

@@ -66,3 +66,13 @@ export function writeReply(response: NodeResponse, reply: HttpReply, withBody: b
 function isGone(response: NodeResponse): boolean {
   return "stream" in response ? !response.stream || response.stream.destroyed : response.destroyed;
 }
+
+/** The headers of a request, without the pseudo ones of HTTP/2. */
+export function webHeaders(request: NodeRequest): Headers {
+  const headers = new Headers();
+  for (const [name, value] of Object.entries(request.headers)) {
+    if (name.startsWith(":") || value === undefined) continue;
+    for (const line of Array.isArray(value) ? value : [value]) headers.append(name, line);
+  }
+  return headers;
+}

@@ -55,14 +55,14 @@ export interface RpcHandler {
 export interface DispatchRequest {
   /** The caller's headers; the credential and the deadline are taken from them. */
   readonly headers: Headers;
-  /** The request message as JSON text. */
-  readonly json: Uint8Array;
+  /** The request message as JSON text; a function is asked once the caller is known to be allowed. */
+  readonly json: Uint8Array | (() => Promise<Uint8Array>);
   readonly call: Call;
   /** Aborts when the caller is gone. */
   readonly signal: AbortSignal;
 }
 
-type Incoming = IncomingCall | { readonly url: string } | { readonly json: Uint8Array };
+type Incoming = IncomingCall | { readonly url: string } | Pick<DispatchRequest, "json">;
 const incomingKey = createContextKey<Incoming | undefined>(undefined, { description: "incoming request" });
 
 export function createRpcHandler(options: RpcHandlerOptions): RpcHandler {
@@ -126,7 +126,10 @@ async function gate(context: HandlerContext, options: RpcHandlerOptions): Promis
 }
 
 async function read(context: HandlerContext, incoming: Incoming): Promise<Message> {
-  if ("json" in incoming) return decodeMessage(context.method.input, incoming.json, true);
+  if ("json" in incoming) {
+    const { json } = incoming;
+    return decodeMessage(context.method.input, typeof json === "function" ? await json() : json, true);
+  }
   if ("url" in incoming) return readQueryMessage(context.method, incoming.url);
   return readMessage(context.method, incoming, context.signal);
 }

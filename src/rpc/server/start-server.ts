@@ -14,7 +14,7 @@ import { drainingError } from "../interceptors/deadline.ts";
 import { toConnectError } from "../interceptors/errors.ts";
 import type { PolicyTable } from "../interceptors/policy.ts";
 import { respellGrpcMessage } from "./grpc-message.ts";
-import { errorReply, type HttpRequest, type HttpRoute, type NodeRequest, type NodeResponse, writeReply } from "./http-routes.ts";
+import { errorReply, type HttpRequest, type HttpRoute, type NodeRequest, type NodeResponse, webHeaders, writeReply } from "./http-routes.ts";
 import { openListener } from "./listener.ts";
 import { createRpcHandler, type RpcHandler } from "./rpc-handler.ts";
 import type { Sessions } from "./sessions.ts";
@@ -178,15 +178,6 @@ function headerBytes(request: NodeRequest): number {
   let bytes = 0;
   for (const text of request.rawHeaders) bytes += text.length;
   return bytes;
-}
-
-function webHeaders(request: NodeRequest): Headers {
-  const headers = new Headers();
-  for (const [name, value] of Object.entries(request.headers)) {
-    if (name.startsWith(":") || value === undefined) continue;
-    for (const line of Array.isArray(value) ? value : [value]) headers.append(name, line);
-  }
-  return headers;
 }
 
 /** Node keeps the first of several authorization lines; who sends two that differ is not to be guessed at. */
