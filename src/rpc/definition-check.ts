@@ -21,8 +21,9 @@ export function checkDefinition(definition: WorkflowDefinition, stepTypes: StepT
   return checkDefinitionJson(definitionToJson(definition), stepTypes, path);
 }
 
-export function checkDefinitionJson(source: JsonObject, stepTypes: StepTypes, path: string): CheckedDefinition {
-  const parsed = parseDefinition(source, stepTypes, path);
+/** `parametersSchema` is that of a template: what `params` may be in it. */
+export function checkDefinitionJson(source: JsonObject, stepTypes: StepTypes, path: string, parametersSchema?: JsonObject): CheckedDefinition {
+  const parsed = parseDefinition(source, stepTypes, path, parametersSchema);
   if (!parsed.ok) throw violationsError(parsed.fault.violations);
   return { source, warnings: parsed.value.warnings.map((warning) => issueOf(warning, path, source)) };
 }

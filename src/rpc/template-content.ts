@@ -74,9 +74,9 @@ export async function prepareOnBase(
   };
   const resolved = resolveTemplate(content, base, self, path);
   if (!resolved.ok) throw violationsError(resolved.fault);
-  const { definition } = resolved.value;
+  const { definition, parametersSchema } = resolved.value;
   if (base) checkShape(definition, `${path}.definition`);
-  const { warnings } = checkDefinitionJson(definition, await parts.stepTypesOf(caller.tenantId), `${path}.definition`);
+  const { warnings } = checkDefinitionJson(definition, await parts.stepTypesOf(caller.tenantId), `${path}.definition`, parametersSchema);
   return { content, resolved: resolved.value, newBase: base !== undefined, warnings };
 }
 

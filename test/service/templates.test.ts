@@ -119,6 +119,11 @@ describe("a template", () => {
     const broken = template(newName("tpl"), { definition: { steps: [logStep("a", "{{nobody}}"), logStep("a")] } });
     const refused = await refusal(templates().createTemplate({ template: broken }));
     expect(refused.fields).toEqual(expect.arrayContaining(["template.definition.steps[0].log.message", "template.definition.steps[1].name"]));
+    const unknown = template(newName("tpl"), { definition: { steps: [logStep("a", "{{params.nobody}}")] } });
+    expect(await refusal(templates().createTemplate({ template: unknown }))).toMatchObject({
+      reason: "EXPRESSION_TYPE",
+      fields: ["template.definition.steps[0].log.message"],
+    });
     expect(await refusal(templates().createTemplate({ template: template(newName("tpl"), { parameters_schema: { type: "thing" } }) }))).toMatchObject({
       reason: "SCHEMA_INVALID",
       fields: ["template.parameters_schema"],

@@ -69,9 +69,9 @@ describe.each(files)("%s", (file) => {
   });
 
   it("has a definition that the contract accepts before parameters are filled in, so that it can be exported and copied", () => {
-    const { definition } = documentOf(file);
+    const { definition, parametersSchema } = documentOf(file);
     expect(contractViolations(definition)).toEqual([]);
-    const parsed = parseDefinition(definition, stepTypes);
+    const parsed = parseDefinition(definition, stepTypes, "definition", parametersSchema);
     expect(parsed.ok ? [] : parsed.fault.violations).toEqual([]);
   });
 
