@@ -63,6 +63,8 @@ export class CommandDesk {
         const status = await inbox.look(posted);
         const now = clock.monotonic();
         if (status?.answer) return readAnswer(status.answer);
+        // Its driver died and this replica drives it now: with no peer left nobody else would call for a look.
+        if (status?.isDriven) void this.look();
         if (!status?.isDriven) {
           releasedAt ??= now;
           if (!status?.isTaken || now - releasedAt >= lateMs) return { kind: "again" };

@@ -18,7 +18,7 @@ import { type ExecutionReference, getExecution } from "./sql/get-execution.ts";
 import { hasOpenExecutions } from "./sql/has-open-executions.ts";
 import { lastSequence } from "./sql/last-sequence.ts";
 import { type EventRow, listEvents } from "./sql/list-events.ts";
-import { listExecutions } from "./sql/list-executions.ts";
+import { type ExecutionOrder, type ExecutionPosition, listExecutions } from "./sql/list-executions.ts";
 import { isStorable } from "./storable.ts";
 
 /** Ids in text form; all that is given must hold. */
@@ -31,15 +31,17 @@ export interface ExecutionFilter extends Omit<ExecutionConditions, "workflowUuid
 export interface ListExecutionsOptions {
   /** At least 1; the caller has bounded it. */
   readonly pageSize: number;
-  /** `nextAfterId` of the page before. */
+  /** `nextAfterId` of the page before, in the same order. */
   readonly afterId?: string;
+  /** Newest first unless told. */
+  readonly order?: ExecutionOrder;
   readonly filter?: ExecutionFilter;
 }
 
 export interface ExecutionRepository {
   /** By `exe_…`, or `key:<execution_key>` for the newest run with that key. */
   getExecution(caller: Caller, reference: string): Promise<ExecutionRecord | undefined>;
-  /** Newest first, without payloads. @throws AppError DEADLINE_EXCEEDED after 5 s */
+  /** Without payloads. @throws AppError DEADLINE_EXCEEDED after 5 s */
   listExecutions(caller: Caller, options: ListExecutionsOptions): Promise<Page<ExecutionRecord>>;
   /** All that match. @throws AppError DEADLINE_EXCEEDED after 5 s */
   countExecutions(caller: Caller, filter: ExecutionFilter): Promise<number>;
@@ -58,6 +60,19 @@ export interface ExecutionRepository {
   hasOpenExecutions(caller: Caller, workflowId: string): Promise<boolean>;
 }
 
+const newestFirst: ExecutionOrder = { field: "create_time", descending: true };
+
+/** Where a page ends: the id, behind its time where the order is not that of ids. */
+function positionText({ field }: ExecutionOrder, { id, startedAt, endedAt }: ExecutionRecord): string {
+  return field === "create_time" ? id : `${(field === "start_time" ? startedAt : endedAt) ?? ""} ${id}`;
+}
+
+function positionOf(text: string): ExecutionPosition | undefined {
+  const [id = "", at = ""] = text.split(" ").toReversed();
+  const uuid = parseId("execution", id);
+  return uuid === undefined ? undefined : { at: at === "" ? null : Number(at), uuid };
+}
+
 export function createExecutionRepository(database: Pick<Database, "pool">): ExecutionRepository {
   const { pool } = database;
   return {
@@ -68,13 +83,15 @@ export function createExecutionRepository(database: Pick<Database, "pool">): Exe
       return row && toExecution(row);
     },
 
-    async listExecutions(caller, { pageSize, afterId, filter = {} }) {
+    async listExecutions(caller, { pageSize, afterId, order = newestFirst, filter = {} }) {
       const conditions = conditionsOf(filter);
-      const afterUuid = afterId === undefined ? undefined : parseId("execution", afterId);
-      if (!conditions || (afterId !== undefined && !afterUuid)) return { items: [], nextAfterId: undefined };
-      const parameters = { conditions, afterUuid, limit: pageSize + 1 };
+      const after = afterId === undefined ? undefined : positionOf(afterId);
+      if (!conditions || (afterId !== undefined && !after)) return { items: [], nextAfterId: undefined };
+      const parameters = { conditions, order, after, limit: pageSize + 1 };
       const rows = await guarded(() => readListing(pool, (client) => listExecutions(client, caller.tenantId, parameters)));
-      return pageOf(rows, pageSize, toExecution);
+      const page = pageOf(rows, pageSize, toExecution);
+      const last = page.items.at(-1);
+      return page.nextAfterId === undefined || !last ? page : { ...page, nextAfterId: positionText(order, last) };
     },
 
     async countExecutions(caller, filter) {

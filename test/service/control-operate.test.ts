@@ -264,6 +264,41 @@ describe("reading", () => {
     expect(await refusal(clients.workflows.listExecutions({ orderBy: "colour" }))).toMatchObject({ reason: "ORDER_BY_INVALID" });
   });
 
+  test("executions are listed in each order, page by page; what has not begun or ended comes behind what has", async () => {
+    const { clients } = service;
+    const workflow = await createWorkflow(clients, [logStep("a")]);
+    const slow = await createWorkflow(clients, [delayStep("sleep", "3600s")]);
+    const start = async (name: string, more: { startDelay?: ReturnType<typeof seconds>; wait?: ReturnType<typeof seconds> } = {}): Promise<string> =>
+      (await clients.workflows.startExecution({ workflow: name, correlationId: "corr-orders", ...more })).execution?.id ?? "";
+    const late = await start(workflow, { startDelay: seconds(3600) });
+    const first = await start(workflow, { wait: seconds(10) });
+    const sleeping = await start(slow);
+    const last = await start(workflow, { wait: seconds(10) });
+    const listed = async (orderBy: string, pageSize: number): Promise<string[]> => {
+      const ids: string[] = [];
+      let pageToken = "";
+      do {
+        const page = await clients.workflows.listExecutions({ filter: 'correlation_id = "corr-orders"', orderBy, pageSize, pageToken });
+        ids.push(...page.executions.map(({ id }) => id));
+        pageToken = page.nextPageToken;
+      } while (pageToken !== "");
+      return ids;
+    };
+    const orders: Record<string, string[]> = {
+      create_time: [late, first, sleeping, last],
+      start_time: [first, sleeping, last, late],
+      end_time: [first, last, ...[late, sleeping].sort()],
+    };
+    for (const [field, ids] of Object.entries(orders)) {
+      for (const pageSize of [1, 3, 50]) {
+        expect(await listed(field, pageSize), field).toEqual(ids);
+        expect(await listed(`${field} desc`, pageSize), field).toEqual(ids.toReversed());
+      }
+    }
+    const { nextPageToken: pageToken } = await clients.workflows.listExecutions({ orderBy: "end_time", pageSize: 1 });
+    expect(await refusal(clients.workflows.listExecutions({ orderBy: "start_time", pageSize: 1, pageToken }))).toMatchObject({ reason: "PAGE_TOKEN_MISMATCH" });
+  });
+
   test("attempts of a step tell each try, its undo included; steps can be filtered", async () => {
     const { clients, ledger } = service;
     ledger.script("/a1", [503, 503, 200]);
