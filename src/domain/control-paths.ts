@@ -49,6 +49,21 @@ export function placesAround(definition: Definition, path: string): Place[] {
   }
 }
 
+/** The branches of parallels that a step is part of, by path of the block. */
+export function branchesAround(definition: Definition, path: string): ReadonlyMap<string, string> {
+  const branches = new Map<string, string>();
+  let inner = stepNameOf(path);
+  for (const place of placesAround(definition, path)) {
+    const block = definition.stepsByName.get(stepNameOf(place.path));
+    if (place.as === "part" && block?.block?.kind === "parallel") {
+      const branch = block.sequences.find(({ steps }) => steps.some(({ name }) => name === inner));
+      if (branch) branches.set(place.path, branch.name);
+    }
+    inner = stepNameOf(place.path);
+  }
+  return branches;
+}
+
 /** Name of the top-level step that a path belongs to. */
 export function rootNameOf(definition: Definition, path: string): string {
   return stepNameOf(placesAround(definition, path).at(-1)?.path ?? path);

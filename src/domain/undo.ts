@@ -3,13 +3,15 @@
  *
  * Undo list: every step with a declared undo whose action succeeded or may have had an effect (unknown, or still
  * dispatched when the saga turned); a step that surely had no effect only if it asks for it. Order: reverse of completion,
- * where an unknown outcome counts as completed at the turn. The next undo waits for the previous one, and the undo of an
+ * where an unknown outcome counts as completed at the turn. The next undo waits for the previous one, except that branches of a
+ * parallel are undone side by side, each in reverse (`undo_order` SEQUENTIAL undoes them one by one, too), and the undo of an
  * action that was never heard of waits until that cannot be at work any more, unless its participant has a barrier.
  *
  * A failed undo is repeated with capped backoff until its budget is spent; then the saga is stuck: a visible state that
  * still tries slowly (unless told to halt) and leaves by itself when the undo succeeds.
  */
 import { type Command, type InFlight, type OperationKind, operationKey } from "./command.ts";
+import { branchesAround } from "./control-paths.ts";
 import type { Definition, Step } from "./definition.ts";
 import type { EventPayloads, NewEvent } from "./events.ts";
 import type { ExecutionState, StepRun } from "./execution-state.ts";
@@ -66,29 +68,41 @@ export function openUndos(definition: Definition, state: ExecutionState): UndoSt
 
 export function decideUndo(input: { definition: Definition; state: ExecutionState; inFlight: InFlight; now: number }): Command[] {
   const { definition, state, inFlight, now } = input;
-  const { commands, open } = nextUndo(undoList(definition, state), inFlight, now, definition.undoOrder === "parallel");
+  const { commands, open } = nextUndo(definition, undoList(definition, state), inFlight, now);
   if (open) return commands.length > 0 || state.saga === "stuck" ? commands : stuckUndo(definition, state, inFlight, now);
   const turn = state.turn ?? { reason: "step_failed" as const, failure: state.failure, stepPath: undefined };
   return [{ kind: "record", event: decideEnd({ definition, state, now, turn, undone: true }) }];
 }
 
-/** The undos of a list that are due now (one after the other, or all at once), and whether any is still open. */
+/**
+ * The undos of a list that are due now, and whether any is still open. Each waits for those before it in the list, but branches of
+ * one parallel do not wait for each other, unless the definition wants them one after the other, or all at once.
+ */
 export function nextUndo(
+  definition: Definition,
   list: readonly UndoStep[],
   inFlight: InFlight,
   now: number,
-  allAtOnce: boolean,
 ): { readonly commands: Command[]; readonly open: boolean } {
+  const { undoOrder } = definition;
   const commands: Command[] = [];
-  let open = false;
+  const before: string[] = [];
   for (const { step, run } of list) {
     if (isUndone(run)) continue;
-    open = true;
-    const next = needsOutput(step, run) ? undefined : undoCommand(step, run, inFlight, now);
+    const waits = before.some((path) => undoOrder === "sequential" || (undoOrder === "reverse" && !areBeside(definition, path, run.path)));
+    before.push(run.path);
+    const next = waits || needsOutput(step, run) ? undefined : undoCommand(step, run, inFlight, now);
     if (next) commands.push(next);
-    if (!allAtOnce) break;
+    if (undoOrder === "sequential") break;
   }
-  return { commands, open };
+  return { commands, open: before.length > 0 };
+}
+
+/** They stand in different branches of the same parallel. */
+function areBeside(definition: Definition, one: string, other: string): boolean {
+  const branches = branchesAround(definition, one);
+  if (branches.size === 0) return false;
+  return [...branchesAround(definition, other)].some(([block, branch]) => branches.has(block) && branches.get(block) !== branch);
 }
 
 /** An undo that takes the action's result, and there is none: only a person can tell what is to be undone. */

@@ -26,6 +26,9 @@ const forEach = (name: string, items: string, steps: JsonObject[], more: JsonObj
 });
 const run = (steps: JsonObject[], script: Script = {}, more: Simulation = {}, input: JsonObject = {}): Simulated =>
   simulate(compile({ steps }), { script, created: { input }, ...more });
+/** Undone one after the other, branches too, so that there is one legal order. */
+const runOneByOne = (steps: JsonObject[], script: Script = {}): Simulated =>
+  simulate(compile({ steps, compensation_policy: { undo_order: "UNDO_ORDER_SEQUENTIAL" } }), { script, created: { input: {} } });
 const called = ({ calls }: Simulated): string[] => calls.map(({ operation, path }) => (operation === "action" ? path : `undo ${path}`));
 const resultOf = ({ state }: Simulated, path: string): unknown => state.steps.get(path)?.result;
 const violations = (steps: JsonObject[]): string[] => {
@@ -52,9 +55,28 @@ describe("parallel", () => {
       c: [succeeds("C", 2)],
       d: [succeeds("D", 5_000)],
     });
-    expect(called(simulated)).toEqual(["before", "a", "c", "b", "d", "undo d", "undo c", "undo a", "undo before"]);
+    // Branches are undone side by side, each in reverse (that of d waits, because d was never heard of); then what came before.
+    expect(called(simulated)).toEqual(["before", "a", "c", "b", "d", "undo a", "undo d", "undo c", "undo before"]);
     expect(simulated.state.steps.get("d")).toMatchObject({ action: "unknown", undo: { status: "succeeded" } });
     expect(simulated.state).toMatchObject({ status: "compensated", failedStep: "b" });
+  });
+
+  it("is undone branch beside branch, unless its definition wants one undo after the other", () => {
+    const steps = [parallel("both", { left: [call("a"), call("b")], right: [call("c"), call("d")] }), call("no")];
+    const script = {
+      no: [fails()],
+      "undo a": [succeeds("ok", 40)],
+      "undo b": [succeeds("ok", 100)],
+      "undo c": [succeeds("ok", 40)],
+      "undo d": [succeeds("ok", 10)],
+    };
+    const beside = run(steps, script);
+    const sentAt = (simulated: Simulated): Record<string, number> => {
+      const undos = simulated.calls.filter(({ operation }) => operation === "compensate");
+      return Object.fromEntries(undos.map(({ path, sentAt }) => [path, sentAt - (undos[0]?.sentAt ?? 0)]));
+    };
+    expect(sentAt(beside)).toEqual({ d: 0, b: 0, c: 10, a: 100 });
+    expect(sentAt(runOneByOne(steps, script))).toEqual({ d: 0, b: 10, c: 110, a: 150 });
   });
 
   it("ANY ends with the fastest branch; losers are canceled and what they had done is undone before the next step", () => {
@@ -230,7 +252,7 @@ describe("blocks nested three deep", () => {
   });
 
   it.each(effects)("fail at %s and undo what happened, last first", (failing) => {
-    const simulated = run(nested, { [failing]: [fails()] });
+    const simulated = runOneByOne(nested, { [failing]: [fails()] });
     expect(simulated.state).toMatchObject({ status: failing === "first" ? "failed" : "compensated", failedStep: failing });
     const happened = simulated.ledger.filter(({ type, stepPath }) => type === "step_succeeded" && effects.includes(stepPath)).map(({ stepPath }) => stepPath);
     const canceled = simulated.ledger

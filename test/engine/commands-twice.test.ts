@@ -28,7 +28,7 @@ it.each(commands)(
   "$command.kind",
   async ({ command, event, refused }) => {
     const committed = Promise.withResolvers<void>();
-  const over = Promise.withResolvers<void>();
+    const over = Promise.withResolvers<void>();
     const driver = await world.openEngine("driver", {
       afterAppend: async ({ events }) => {
         if (!events.some(({ type }) => type === event)) return;
@@ -47,7 +47,7 @@ it.each(commands)(
     await committed.promise;
     await driver.kill();
     const answer = await asked.finally(() => over.resolve());
-  expect(["done", ...(refused === undefined ? [] : [refused])]).toContain(answer);
+    expect(["done", ...(refused === undefined ? [] : [refused])]).toContain(answer);
     const ledger = await world.ledgerOf(executionId);
     expect(ledger.filter(({ type }) => type === event)).toHaveLength(1);
     expect(ledger.map(({ sequence }) => sequence)).toEqual(ledger.map((_, index) => index + 1));

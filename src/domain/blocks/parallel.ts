@@ -62,7 +62,7 @@ function clearLosers(walk: BlockWalk, losers: readonly Sequence[], prefix: strin
   const belongs = regionOf(losers, prefix);
   if (cancelRegion(walk, belongs, "another branch was faster")) return true;
   const list = undoList(walk.revision.definition, walk.state).filter(({ run }) => belongs(run.path));
-  const undo = nextUndo(list, walk.inFlight, walk.now, false);
+  const undo = nextUndo(walk.revision.definition, list, walk.inFlight, walk.now);
   walk.commands.push(...undo.commands);
   return undo.open;
 }
