@@ -45,7 +45,7 @@ export function taskRpcs(parts: RpcParts): ServiceImpl<typeof TaskService> {
         );
         context.signal.throwIfAborted();
       }
-      return create(PollTasksResponseSchema, { tasks: handOver(parts, caller.tenantId, tasks) });
+      return create(PollTasksResponseSchema, { tasks: await handOver(parts, ask, tasks) });
     },
 
     async *streamTasks(request, context) {

@@ -43,8 +43,9 @@ export async function* streamTasks(
       const hint = room > 0 ? wait.look() : undefined;
       const tasks = room > 0 ? await parts.taskBoard.take(ask, Math.min(room, batchMax)) : [];
       if (tasks.length > 0) {
-        for (const { id } of tasks) stream.add(id);
-        yield create(StreamTasksResponseSchema, { item: { case: "tasks", value: create(TaskBatchSchema, { tasks: handOver(parts, tenantId, tasks) }) } });
+        const handed = await handOver(parts, ask, tasks);
+        for (const { id } of handed) stream.add(id);
+        yield create(StreamTasksResponseSchema, { item: { case: "tasks", value: create(TaskBatchSchema, { tasks: handed }) } });
         continue;
       }
       const now = parts.clock.monotonic();

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { EndReason, ExecutionState, StepState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import { Operation } from "#gen/pyairtable/workflow/v1/task_pb.js";
-import { logStep } from "./support/definitions.ts";
+import { createWorkflow, logStep } from "./support/definitions.ts";
 import { begin, ended, ms, seconds, stepsOf, useServer } from "./support/fixture.ts";
 import { complete, failed, jsonOf, Outcome, recorded, saidOf, success, take, workerStep } from "./support/tasks.ts";
 import { addTenant } from "./support/tenants.ts";
@@ -96,6 +96,33 @@ describe("a worker_task", () => {
     if (second) expect(await complete(clients, second, success("second"))).toBe("ALREADY");
     expect((await ended(clients, id)).state).toBe(ExecutionState.COMPLETED);
     expect(jsonOf((await stepsOf(clients, id)).get("render")?.result)).toBe("after all");
+  });
+
+  test("whose worker was slow past its time is tried again, and the slow one's success still counts", async () => {
+    const { clients } = service;
+    const { id } = await begin(clients, [workerStep("render", "late", { timeouts: { heartbeat: "0.2s" } })]);
+    const [slow] = await take(clients, "late", 1, "slow");
+    const [other] = await take(clients, "late", 1, "other");
+    expect(other).toMatchObject({ attempt: 2 });
+    if (!slow || !other) throw new Error("no task");
+    expect(await complete(clients, slow, failed("too late"))).toBe("VALIDATION_FAILED");
+    expect(await complete(clients, slow, failed("too_late"))).toBe("STALE_TOKEN");
+    expect(await complete(clients, slow, success("late, but done"))).toBe("CONTINUE");
+    expect(await complete(clients, other, success("second"))).toBe("ALREADY");
+    expect((await ended(clients, id)).state).toBe(ExecutionState.COMPLETED);
+    expect(jsonOf((await stepsOf(clients, id)).get("render")?.result)).toBe("late, but done");
+  });
+
+  test("that does not fit into one message with others comes in the next one", async () => {
+    const { clients } = service;
+    const quarter = "{{trigger.data.text}}";
+    const workflow = await createWorkflow(clients, [workerStep("render", "big", {}, { a: quarter, b: quarter, c: quarter, d: quarter })]);
+    for (let count = 0; count < 5; count++) await clients.workflows.startExecution({ workflow, input: { text: "x".repeat(250_000) } });
+    const ask = { worker: { workerId: "w", taskQueues: ["big"] }, maxTasks: 5 };
+    await expect.poll(async () => (await clients.tasks.listTaskQueues({})).taskQueues.find(({ name }) => name === "big")?.backlog).toBe(5n);
+    const counts: number[] = [];
+    for (let round = 0; round < 3; round++) counts.push((await clients.tasks.pollTasks(ask)).tasks.length);
+    expect(counts).toEqual([3, 2, 0]);
   });
 
   test("with an error that is not retried ends its execution", async () => {
