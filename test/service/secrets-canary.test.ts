@@ -14,7 +14,7 @@ import { Mask } from "../../src/base/mask.ts";
 import { createMigratedDatabase, type TestDatabase } from "../support/postgres.ts";
 import { type Clients, connect, postJson } from "./support/connect-client.ts";
 import { definition, newName, quickRetry } from "./support/definitions.ts";
-import { type EchoServer, startEchoServer } from "./support/echo-server.ts";
+import { type EchoServer, startEchoServer, startGrpcEcho } from "./support/echo-server.ts";
 import { ended, seconds } from "./support/fixture.ts";
 import { type Server, startServer } from "./support/server.ts";
 import { collect } from "./support/watching.ts";
@@ -36,6 +36,7 @@ const token = `token-${randomBytes(12).toString("base64url")}`;
 const everySecret = [...Object.values(canaries), unused, token];
 
 let echo: EchoServer;
+let grpcEcho: Awaited<ReturnType<typeof startGrpcEcho>>;
 let collector: HttpServer;
 const exported: Buffer[] = [];
 let database: TestDatabase;
@@ -46,6 +47,7 @@ const shown: string[] = [];
 
 beforeAll(async () => {
   echo = await startEchoServer(token);
+  grpcEcho = await startGrpcEcho();
   collector = createServer(async (request, response) => {
     for await (const chunk of request) exported.push(chunk as Buffer);
     response.end();
@@ -54,7 +56,7 @@ beforeAll(async () => {
   database = await createMigratedDatabase();
   const otlp = `http://127.0.0.1:${(collector.address() as AddressInfo).port}`;
   const env = { PAWF_LOG_LEVEL: "debug", OTEL_EXPORTER_OTLP_ENDPOINT: otlp, OTEL_EXPORTER_OTLP_COMPRESSION: "none" };
-  server = await startServer({ databaseUrl: database.databaseUrl, egressAllow: [echo.address], env });
+  server = await startServer({ databaseUrl: database.databaseUrl, egressAllow: [echo.address, grpcEcho.address], env });
   clients = connect(server);
   for (const [name, value] of Object.entries(canaries))
     keep(await clients.secrets.setSecret({ name, value, description: `the ${name} secret`, requestId: name }));
@@ -63,6 +65,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await server?.stop();
   await echo?.close();
+  await grpcEcho?.close();
   collector?.close();
   await database?.drop();
 });
@@ -125,7 +128,9 @@ test("steps that fail, are repeated, caught and undone", async () => {
   const caught = { on_error: { action: "ON_ERROR_ACTION_CONTINUE" } };
   // One alone: more of them would open the breaker of this destination.
   await runAndRead(named({ bearer: schemes("/503")["bearer"] as JsonObject }, caught));
-  await runAndRead(named(schemes("/422"), caught));
+  const grpc = { grpc_call: { target: `dns:///${grpcEcho.address}`, plaintext: true, service: "a.B", method: "C", bearer: ref("bearer") } };
+  await runAndRead(named({ ...schemes("/422"), grpc }, caught));
+  expect(grpcEcho.seen).toContain(`Bearer ${canaries.bearer}`);
   await runAndRead([{ name: "first", ...schemes("/200")["basic"], ...undo }, ...named({ bearer: schemes("/402")["bearer"] as JsonObject })]);
 });
 

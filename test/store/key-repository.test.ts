@@ -1,5 +1,9 @@
-import { createHmac } from "node:crypto";
+import { createHmac, randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { formatId } from "../../src/base/ids.ts";
+import { readConfig } from "../../src/config.ts";
+import { ensureFirstKey } from "../../src/first-key.ts";
+import type { PolicyTable } from "../../src/rpc/interceptors/policy.ts";
 import { createKeyRepository, type KeyRepository } from "../../src/store/key-repository.ts";
 import { callerOf, openStore, risingIds, type TestStore } from "./open-store.ts";
 
@@ -71,4 +75,17 @@ it("lists and revokes keys of the caller's tenant only, and keeps the first mome
   expect(revoked?.revokedAt).toBeGreaterThanOrEqual(mine.createdAt);
   expect(await keys.revokeKey(acme, mine.id)).toEqual(revoked);
   expect(await keys.findKey(mine.id)).toMatchObject({ revokedAt: revoked?.revokedAt });
+});
+
+it("the server's first key gets the scopes that a newer release asks for, and keeps those it has", async () => {
+  const keyId = formatId("key", randomUUID());
+  const adminKey = `pawf_${keyId.slice(4)}_${"A".repeat(43)}`;
+  const config = readConfig({ DATABASE_URL: "postgres://u@h/d", PAWF_MASTER_KEY: "0123456789abcdef", PAWF_ADMIN_KEY: adminKey }, false);
+  const release = (...scopes: string[]) => new Map(scopes.map((scope) => [scope, { scopes: [scope] }])) as unknown as PolicyTable;
+  const start = (policies: PolicyTable) => ensureFirstKey(config, false, keys, Buffer.from("pepper"), policies);
+  const scopesNow = async () => (await keys.findKey(keyId))?.scopes;
+  await start(release("workflows:read"));
+  expect(await scopesNow()).toEqual(["monitoring:read", "tenants:admin", "workflows:read"]);
+  expect(await start(release("secrets:write"))).toBe(adminKey);
+  expect(await scopesNow()).toEqual(["monitoring:read", "secrets:write", "tenants:admin", "workflows:read"]);
 });

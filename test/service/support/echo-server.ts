@@ -1,5 +1,6 @@
 /** A service that repeats everything it is told, in every form, in header, body and error; and a token endpoint beside it. */
 import { createServer } from "node:http";
+import { createServer as createHttp2Server } from "node:http2";
 import type { AddressInfo } from "node:net";
 
 export interface EchoServer {
@@ -45,6 +46,30 @@ export async function startEchoServer(token: string): Promise<EchoServer> {
     seen,
     close: () => {
       server.closeAllConnections();
+      return new Promise((resolve) => server.close(() => resolve()));
+    },
+  };
+}
+
+/** Answers every gRPC call, reflection too, with a refusal that repeats its credentials. */
+export async function startGrpcEcho(): Promise<Pick<EchoServer, "address" | "seen" | "close">> {
+  const seen: string[] = [];
+  const sessions = new Set<{ destroy(): void }>();
+  const server = createHttp2Server();
+  server.on("session", (session) => void sessions.add(session));
+  server.on("stream", (stream, headers) => {
+    const authorization = String(headers["authorization"] ?? "");
+    seen.push(authorization);
+    stream.on("error", () => undefined).resume();
+    const message = encodeURIComponent(`${"x".repeat(450)} ${authorization} ${authorization}`);
+    stream.respond({ ":status": 200, "content-type": "application/grpc", "grpc-status": "7", "grpc-message": message }, { endStream: true });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    address: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    seen,
+    close: () => {
+      for (const session of sessions) session.destroy();
       return new Promise((resolve) => server.close(() => resolve()));
     },
   };
