@@ -9,14 +9,16 @@ import { type Failure, failure } from "../domain/failure.ts";
 import { failedWith, integerField, objectField, textField } from "./config-fields.ts";
 import { destinationOf } from "./egress/describe-target.ts";
 import { parseGrpcTarget } from "./grpc-client/grpc-target.ts";
-import type { GrpcStatus } from "./grpc-egress.ts";
+import type { DescriptorSource, GrpcStatus } from "./grpc-egress.ts";
 import { metadataOf, metadataProblem } from "./grpc-metadata.ts";
 import { askParticipant } from "./grpc-participant.ts";
-import { type Report, reportLater } from "./http-request-check.ts";
-import type { StepCall, StepHandler, StepOutcome } from "./step-handler.ts";
+import type { Report } from "./http-request-check.ts";
+import type { StepCall, StepHandler, StepOutcome, StepServices } from "./step-handler.ts";
 
 const messagesMax = 1_000;
 const messageCharactersMax = 2_000;
+/** An uploaded descriptor set, comments included. */
+const descriptorFileBytesMax = 4 * 1024 * 1024;
 
 /** With `plain_codes` a service promises that these leave no effect. */
 const plainCodes = new Set(["ABORTED", "FAILED_PRECONDITION", "INVALID_ARGUMENT"]);
@@ -24,7 +26,7 @@ const plainCodes = new Set(["ABORTED", "FAILED_PRECONDITION", "INVALID_ARGUMENT"
 export const grpcCall: StepHandler = {
   type: "grpc_call",
   nature: "effect",
-  fields: { target: { as: "template" }, request: { as: "template" }, metadata: { as: "template" } },
+  fields: { target: { as: "template" }, request: { as: "template" }, metadata: { as: "template" }, descriptor_blob_id: { as: "template" } },
   secretRefs: ["bearer"],
   startToCloseMs: 30_000,
   startToCloseMsMax: 15 * 60_000,
@@ -57,16 +59,43 @@ export const grpcCall: StepHandler = {
       signal: call.signal,
     };
     if (isParticipant) return askParticipant(call, services, destination, sibling["saga-token"] ?? "");
+    const descriptors = await findDescriptors(call, services);
+    if (!descriptors.ok) return failedWith(descriptors.fault);
     const outcome = await services.grpc.call({
       ...destination,
       service: service ?? "",
       method: method ?? "",
       request: objectField(config, "request") ?? {},
       messagesMax: integerField(config, "max_messages") ?? 1,
+      ...(descriptors.value ? { descriptors: descriptors.value } : {}),
     });
     return outcome.kind === "refused" ? readStatus(call, `${service}/${method}`, outcome.status) : outcome;
   },
 };
+
+/** The uploaded descriptor set, found now and read when its types are not at hand. */
+async function findDescriptors(call: StepCall, { files }: StepServices): Promise<Result<DescriptorSource | undefined, Failure>> {
+  const id = textField(call.config, "descriptor_blob_id");
+  if (id === undefined) return ok(undefined);
+  const found = await files.find(call.tenantId, id);
+  if (!found.ok) return found;
+  const { sizeBytes, sha256 } = found.value;
+  if (sizeBytes > descriptorFileBytesMax) {
+    return fail(failure("LIMIT.DESCRIPTORS", `the descriptor set has ${sizeBytes} bytes, the limit is ${descriptorFileBytesMax}; build it without comments`));
+  }
+  return ok({
+    key: `${id} ${sha256}`,
+    async read() {
+      const pieces: Uint8Array[] = [];
+      try {
+        for await (const piece of files.read(call.tenantId, id)) pieces.push(piece);
+        return ok(Buffer.concat(pieces));
+      } catch {
+        return fail(failure("NETWORK", `file ${id} could not be read; nothing was sent`));
+      }
+    },
+  });
+}
 
 async function readBearer(call: StepCall): Promise<Result<Record<string, string>, Failure>> {
   const slot = textField(objectField(call.config, "bearer") ?? {}, "slot");
@@ -115,5 +144,7 @@ function checkGrpcCall(config: JsonObject, report: Report): void {
   if (objectField(config, "bearer") && Object.hasOwn(objectField(config, "metadata") ?? {}, "authorization")) {
     report("metadata.authorization", "VALIDATION_FAILED", "stands beside bearer; give one credential");
   }
-  if (textField(config, "descriptor_blob_id") !== undefined) reportLater(report, "descriptor_blob_id", "an uploaded descriptor set");
+  if (config["participant"] === true && textField(config, "descriptor_blob_id") !== undefined) {
+    report("descriptor_blob_id", "VALIDATION_FAILED", "is not needed for a participant, whose types are known; leave it out");
+  }
 }

@@ -3,6 +3,7 @@
  * capped, one total deadline. `call` speaks JSON, `exchange` the bytes of messages that a caller encodes itself.
  */
 import type { Json } from "../base/json.ts";
+import type { Result } from "../base/result.ts";
 import type { Failure } from "../domain/failure.ts";
 
 export interface GrpcEgress {
@@ -44,8 +45,14 @@ export interface GrpcCall extends GrpcDestination {
   readonly request: Json;
   /** Messages collected from a server stream; what comes after them is cancelled. */
   readonly messagesMax: number;
-  /** A serialized FileDescriptorSet [server reflection]. */
-  readonly descriptors?: Uint8Array;
+  /** Where the types stand [server reflection]. */
+  readonly descriptors?: DescriptorSource;
+}
+
+/** A serialized google.protobuf.FileDescriptorSet. Equal keys of a tenant mean equal bytes; it is read when its types are not at hand. */
+export interface DescriptorSource {
+  readonly key: string;
+  read(): Promise<Result<Uint8Array, Failure>>;
 }
 
 /** A status the other side gave, or a proxy before it. */

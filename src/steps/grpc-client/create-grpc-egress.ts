@@ -94,10 +94,14 @@ export function createGrpcEgress(options: GrpcEgressOptions): ClosableGrpcEgress
   }
 
   async function typesOf(call: GrpcCall, stale = false): Promise<Result<ServiceTypes, GrpcFailed> | undefined> {
-    if (call.descriptors) {
-      if (stale) return undefined;
-      const given = typesOfSet(call.descriptors, call.service);
-      return given.ok ? given : fail(failedBefore(given.fault));
+    const { descriptors } = call;
+    if (descriptors) {
+      if (stale) return undefined; // what was uploaded does not change
+      return types.get(JSON.stringify([call.tenantId, "file", descriptors.key, call.service]), async () => {
+        const bytes = await descriptors.read();
+        const given = bytes.ok ? typesOfSet(bytes.value, call.service) : bytes;
+        return given.ok ? ok({ types: given.value, bytes: bytes.ok ? bytes.value.length : 0 }) : fail(failedBefore(given.fault));
+      });
     }
     const key = JSON.stringify([call.tenantId, call.target, call.plaintext, call.service]);
     const read = async (): Promise<Result<{ types: ServiceTypes; bytes: number }, GrpcFailed>> => {

@@ -10,6 +10,7 @@ import { readDescriptorFile, typesOfSet, wellKnownFiles } from "../../../src/ste
 import type { GrpcEgress } from "../../../src/steps/grpc-egress.ts";
 import type { StepCall, StepOutcome } from "../../../src/steps/step-handler.ts";
 import { goodKey, startTestServer } from "../../rpc/server-fixture.ts";
+import { memoryFiles } from "../memory-files.ts";
 import { attemptOf, failureIn, localGrpc, problemsOf, resultIn, secretsOf, servicesOf, testNow } from "../step-call.ts";
 import { certificate, privateKey } from "./certificate.ts";
 
@@ -138,15 +139,33 @@ describe("types", () => {
     expect(closed.seen).toEqual([]);
   });
 
-  test("come from a descriptor set, which asks the server nothing", async () => {
+  test("come from an uploaded descriptor set, which asks the server nothing and is read once", async () => {
     const closed = await start({ reflection: "off" });
+    const files = memoryFiles();
+    let reads = 0;
+    const counted = {
+      ...files,
+      read: (tenantId: string, id: string) => {
+        reads++;
+        return files.read(tenantId, id);
+      },
+    };
     const file = [...wellKnownFiles.values(), warehouseFile()];
-    const call = { tenantId: "a", target: targetOf(closed), plaintext: true, metadata: { "idempotency-key": "k" }, timeoutMs: 10_000 };
-    const descriptors = toBinary(FileDescriptorSetSchema, create(FileDescriptorSetSchema, { file }));
-    const rest = { service: "shop.v1.Warehouse", method: "Reserve", request: { sku: "s" }, messagesMax: 1, signal: new AbortController().signal };
-    expect(await grpc.call({ ...call, ...rest, descriptors })).toMatchObject({ kind: "succeeded", result: { sku: "s" } });
-    expect(await grpc.call({ ...call, ...rest, descriptors: Buffer.from("garbage") })).toMatchObject({ outcome: "failed", failure: { name: "SCHEMA" } });
-    expect(await grpc.call({ ...call, ...rest, service: "shop.v1.Other", descriptors })).toMatchObject({ failure: { name: "GRPC.UNIMPLEMENTED" } });
+    const set = files.put("tenant-a", "shop.binpb", toBinary(FileDescriptorSetSchema, create(FileDescriptorSetSchema, { file })));
+    const call = (config: JsonObject) => {
+      const base = { target: targetOf(closed), plaintext: true, service: "shop.v1.Warehouse", method: "Reserve", request: { sku: "s" } };
+      const attempt = attemptOf(grpcCall, { ...base, descriptor_blob_id: "{{id}}", ...config }, { id: set.id }, { idempotencyKey: `key-${++keys}` });
+      return Promise.resolve(grpcCall.run(attempt, servicesOf(undefined, grpc, counted)));
+    };
+    expect(resultIn(await call({}))).toMatchObject({ sku: "s" });
+    expect(resultIn(await call({}))).toMatchObject({ sku: "s" });
+    expect(reads).toBe(1);
+    expect(await failedAs(call({ service: "shop.v1.Other" }))).toBe("GRPC.UNIMPLEMENTED failed");
+    expect(await failedAs(call({ request: { nothing: 1 } }))).toBe("SCHEMA failed");
+    expect(await failedAs(call({ descriptor_blob_id: files.put("tenant-a", "bad", Buffer.from("garbage")).id }))).toBe("SCHEMA failed");
+    expect(await failedAs(call({ descriptor_blob_id: files.put("tenant-a", "large", Buffer.alloc(4 * 1024 * 1024 + 1)).id }))).toBe("LIMIT.DESCRIPTORS failed");
+    expect(await failedAs(call({ descriptor_blob_id: files.put("tenant-b", "theirs", Buffer.from("")).id }))).toBe("FILE.NOT_FOUND failed");
+    expect(closed.seen).toHaveLength(2);
   });
 
   test("are read anew when a call does not fit, because the sibling may have been upgraded", async () => {
@@ -253,7 +272,11 @@ describe("what is refused at save", () => {
     ["too many messages", { max_messages: 1_001 }, ["max_messages: LIMIT_EXCEEDED"]],
     ["no method", { method: "" }, ["service: VALIDATION_FAILED"]],
     ["a method beside participant", { participant: true }, ["service: VALIDATION_FAILED", "method: VALIDATION_FAILED"]],
-    ["a descriptor set, for now", { descriptor_blob_id: "blb_1" }, ["descriptor_blob_id: VALIDATION_FAILED"]],
+    [
+      "a descriptor set for a participant",
+      { participant: true, service: "", method: "", descriptor_blob_id: "blb_1" },
+      ["descriptor_blob_id: VALIDATION_FAILED"],
+    ],
   ])("%s", (_, config, expected) => {
     expect(problemsOf(grpcCall, { ...base, ...config })).toEqual(expected);
   });
