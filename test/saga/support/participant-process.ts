@@ -33,7 +33,8 @@ const results = new Map<string, JsonValue>();
 /** Effects that stand: saga/step. */
 const standing = new Set<string>();
 const undone = new Set<string>();
-/** Answers to come, by "step op" or "saga step op"; taken from the front. A number is an HTTP or gRPC code, "lost" acts and breaks off. */
+/** Answers to come, by "step op" or "saga step op"; taken from the front. A number is an HTTP or gRPC code, "lost" acts and breaks off,
+ * "hold" never answers, "acted" acts and never answers. */
 const scripts = new Map<string, JsonValue[]>();
 let prepared: PreparedState[] = [];
 
@@ -77,6 +78,10 @@ async function serveTask(task: Task | undefined, headers: Headers): Promise<Task
     actionOutput: plain(task.actionOutput),
   });
   const answer = scripted(saga, step, op);
+  if (answer === "hold" || answer === "acted") {
+    if (answer === "acted") carryOut(saga, step, op, key, generation);
+    await new Promise(() => undefined);
+  }
   if (answer === "lost") {
     carryOut(saga, step, op, key, generation);
     throw new ConnectError("lost", Code.Unavailable);
@@ -126,6 +131,7 @@ async function serveHttp(request: IncomingMessage, response: ServerResponse): Pr
   const key = headers["idempotency-key"] ?? "";
   calls.push({ saga, step, op, key, attempt: Number(headers["saga-attempt"]), headers, mayNotHaveRun: false, generation: 0, input: body, actionOutput: null });
   const next = scripted(saga, step, op);
+  if (next === "hold" || next === "acted") return void (next === "acted" && carryOut(saga, step, op, key, 0));
   if (next === "lost") {
     carryOut(saga, step, op, key, 0);
     return void response.destroy();
