@@ -1,5 +1,6 @@
 /** Every template that ships is made into a workflow and run by the real service against real HTTP servers. */
 import { once } from "node:events";
+import { readdir } from "node:fs/promises";
 import { createServer, type Server as HttpServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { fromJson, type JsonObject, toJson } from "@bufbuild/protobuf";
@@ -89,6 +90,14 @@ async function start(workflow: string, input: JsonObject = {}): Promise<Ended> {
 async function effectsOf(executionId: string): Promise<string[]> {
   return (await siblings.effectsOf(executionId)).map((effect) => `${effect.operation} ${effect.action}`);
 }
+
+it("lists what ships, each published and in a well-known category", async () => {
+  const files = (await readdir(new URL("../../templates/", import.meta.url))).map((file) => file.replace(".json", ""));
+  const { templates } = await clients.templates.listTemplates({ filter: "built_in = true", orderBy: "name", pageSize: 1000 });
+  expect(templates.map(({ name }) => name)).toEqual(files.sort());
+  expect(templates.every(({ latestVersion, builtIn }) => latestVersion >= 1 && builtIn)).toBe(true);
+  expect(new Set(templates.map(({ category }) => category))).toEqual(new Set(["integration", "file-processing", "sync", "automation", "notification"]));
+});
 
 describe("http-request", () => {
   it("gets what the run's path names", async () => {
