@@ -21,6 +21,7 @@ import type { TemplateRecord, TemplateVersionRecord } from "../store/template-ro
 import type { RevisionRecord, WorkflowRecord } from "../store/workflow-row.ts";
 import { checkDefinitionJson } from "./definition-check.ts";
 import { statusOf } from "./error-status.ts";
+import { inTurns, wholeItemsMax } from "./in-turns.ts";
 import { callerOf } from "./interceptors/call.ts";
 import { listPage } from "./page.ts";
 import type { RpcParts } from "./parts.ts";
@@ -32,8 +33,6 @@ import { countFitting } from "./wire/fit.ts";
 import { valueFromJson } from "./wire/value.ts";
 import { workflowNotFound } from "./workflow-rpcs.ts";
 
-/** Workflows that are merged and written at a time: a hundred of them must not keep others waiting. */
-const parallelMax = 4;
 /** An update by somebody else between reading and writing is met this often. */
 const roundsMax = 3;
 
@@ -51,7 +50,7 @@ export function templateUpgradeRpcs(parts: RpcParts): Pick<ServiceImpl<typeof Te
       const filter = { templateId: target.template.id };
       const wish = { pageSize, pageToken, shape: [target.template.id, target.version.version] };
       const page = await listPage(parts, caller, "PreviewTemplateUpgrade", wish, async (page) => {
-        const { items, nextAfterId } = await parts.workflows.listWorkflows(caller, { ...page, filter });
+        const { items, nextAfterId } = await parts.workflows.listWorkflows(caller, { ...page, pageSize: Math.min(page.pageSize, wholeItemsMax), filter });
         const upgrades = await inTurns(
           items.map(({ id }) => id),
           preview,
@@ -216,17 +215,6 @@ function unresolved({ conflicts, missingParameters }: Upgrade): AppError {
     "UPGRADE_CONFLICT",
     `template and workflow changed the same parts: ${places.slice(0, 500)}; bring them together with UpdateWorkflow first`,
   );
-}
-
-/** Answers in the order of `items`; a few are worked on at a time. */
-async function inTurns<Item, Answer>(items: readonly Item[], work: (item: Item) => Promise<Answer>): Promise<Answer[]> {
-  const answers: Answer[] = [];
-  let next = 0;
-  const worker = async (): Promise<void> => {
-    for (let index = next++; index < items.length; index = next++) answers[index] = await work(items[index] as Item);
-  };
-  await Promise.all(Array.from({ length: parallelMax }, worker));
-  return answers;
 }
 
 /** Definitions that do not fit into one message are left out; GetWorkflow has them, or a preview of fewer. */

@@ -6,6 +6,7 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import { WorkflowDefinitionSchema } from "#gen/pyairtable/workflow/v1/definition_pb.js";
 import { InferredTypeSchema } from "#gen/pyairtable/workflow/v1/definition_report_pb.js";
 import { View } from "#gen/pyairtable/workflow/v1/view_pb.js";
+import { type Workflow, WorkflowSchema } from "#gen/pyairtable/workflow/v1/workflow_pb.js";
 import {
   CreateWorkflowResponseSchema,
   DeleteWorkflowResponseSchema,
@@ -16,6 +17,7 @@ import {
   ValidateDefinitionResponseSchema,
   type WorkflowService,
 } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
+import type { Caller } from "../base/caller.ts";
 import { AppError } from "../base/errors.ts";
 import { canonicalJson, type JsonObject } from "../base/json.ts";
 import type { Definition } from "../domain/definition.ts";
@@ -25,15 +27,17 @@ import { parseDefinition } from "../domain/parse-definition.ts";
 import { unreachableSteps } from "../domain/unreachable-steps.ts";
 import { nameTaken } from "../store/new-revision.ts";
 import { workflowOrders } from "../store/sql/list-workflows.ts";
+import type { WorkflowRecord } from "../store/workflow-row.ts";
 import { checkDefinition, issueOf } from "./definition-check.ts";
+import { inTurns, wholeItemsMax } from "./in-turns.ts";
 import { callerOf } from "./interceptors/call.ts";
 import { findRuleFaults } from "./interceptors/validation.ts";
-import { refuseNotYet } from "./not-yet.ts";
 import { listPage } from "./page.ts";
 import type { RpcParts } from "./parts.ts";
 import { findChildFaults, pinChildren } from "./pin-children.ts";
 import { checkSecretBindings, findBindingFaults } from "./secret-bindings.ts";
 import { definitionToJson } from "./wire/definition.ts";
+import { countFitting } from "./wire/fit.ts";
 import { workflowFilterOf } from "./wire/list-filters.ts";
 import { orderByOf } from "./wire/order-by.ts";
 import { sagaPlanOf } from "./wire/saga-plan.ts";
@@ -52,17 +56,23 @@ export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
   const validator = createValidator();
   return {
     async listWorkflows(request, context) {
-      refuseNotYet({ "view FULL": request.view === View.FULL });
       const caller = callerOf(context);
       const filter = workflowFilterOf(request.filter);
       const order = orderByOf(request.orderBy, workflowOrders, { field: "create_time", descending: true });
       const { pageSize, pageToken, showDeleted } = request;
       const wish = { pageSize, pageToken, shape: [request.filter, showDeleted, order.field, order.descending] };
-      const { items, nextPageToken } = await listPage(parts, caller, "ListWorkflows", wish, (page) =>
-        workflows.listWorkflows(caller, { ...page, filter, showDeleted, order }),
-      );
+      const { items, nextPageToken } = await listPage(parts, caller, "ListWorkflows", wish, async (page) => {
+        const isWhole = request.view === View.FULL;
+        const pageSize = isWhole ? Math.min(page.pageSize, wholeItemsMax) : page.pageSize;
+        const found = await workflows.listWorkflows(caller, { ...page, pageSize, filter, showDeleted, order });
+        if (!isWhole) return { ...found, items: found.items.map((item) => workflowToMessage(item, "basic")) };
+        const whole = await inTurns(found.items, (item) => fullMessage(workflows, caller, item));
+        const fitting = countFitting(WorkflowSchema, whole);
+        const last = found.items[fitting - 1];
+        return { items: whole.slice(0, fitting), nextAfterId: fitting < whole.length && last ? workflows.positionAfter(order, last) : found.nextAfterId };
+      });
       const totalSize = request.includeTotalSize ? { totalSize: BigInt(await workflows.countWorkflows(caller, { filter, showDeleted })) } : {};
-      return create(ListWorkflowsResponseSchema, { workflows: items.map((item) => workflowToMessage(item, "basic")), nextPageToken, ...totalSize });
+      return create(ListWorkflowsResponseSchema, { workflows: [...items], nextPageToken, ...totalSize });
     },
 
     async getWorkflow(request, context) {
@@ -157,6 +167,12 @@ export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
       return create(GetWorkflowRevisionResponseSchema, { revision: revisionToMessage(revision, workflow.activeRevision, "full") });
     },
   };
+}
+
+/** With the active revision, or the latest one where none is active. */
+async function fullMessage(workflows: RpcParts["workflows"], caller: Caller, workflow: WorkflowRecord): Promise<Workflow> {
+  const revision = await workflows.getRevision(caller, workflow.id, workflow.activeRevision || workflow.latestRevision);
+  return workflowToMessage(workflow, "full", revision);
 }
 
 /** What is known of a definition that parses. */

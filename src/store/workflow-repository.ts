@@ -71,6 +71,8 @@ export interface WorkflowRepository extends WorkflowChanges {
   getWorkflow(caller: Caller, reference: string, options?: { readonly showDeleted?: boolean }): Promise<WorkflowRecord | undefined>;
   /** Newest first. @throws AppError DEADLINE_EXCEEDED after 5 s */
   listWorkflows(caller: Caller, options: ListWorkflowsOptions): Promise<Page<WorkflowRecord>>;
+  /** `afterId` of a page that begins behind this workflow. */
+  positionAfter(order: ListWorkflowsParameters["order"], workflow: WorkflowRecord): string;
   /** How many `listWorkflows` would list. @throws AppError DEADLINE_EXCEEDED after 5 s */
   countWorkflows(caller: Caller, options: Pick<ListWorkflowsOptions, "filter" | "showDeleted">): Promise<number>;
   /** `revision` 0 is the active one. */
@@ -142,6 +144,8 @@ export function createWorkflowRepository(
       const page = pageOf(rows, pageSize, toWorkflow);
       return page.nextAfterId === undefined ? page : { ...page, nextAfterId: positionText(order.field, page.items.at(-1) as WorkflowRecord) };
     },
+
+    positionAfter: (order, workflow) => positionText(order.field, workflow),
 
     async countWorkflows(caller, { filter = {}, showDeleted = false }) {
       const conditions = conditionsOf(filter, showDeleted);

@@ -1,5 +1,5 @@
 /** TestWorkflow over the wire: fixtures instead of effects, a virtual clock, and the trace that a real run would leave. */
-import { fromJson, type JsonValue } from "@bufbuild/protobuf";
+import { fromJson, type JsonValue, toJson } from "@bufbuild/protobuf";
 import { timestampFromMs, ValueSchema } from "@bufbuild/protobuf/wkt";
 import { describe, expect, it } from "vitest";
 import { EndReason, ExecutionState, StepState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
@@ -82,6 +82,29 @@ describe("TestWorkflow", () => {
     const retried = await api().testWorkflow({ subject, fixtures: { ...fixtures, "first.undo": { attempts: [bad("HTTP.503"), ok("undone")] } } });
     expect(retried.execution).toMatchObject({ state: ExecutionState.COMPENSATED });
     expect(retried.events.map(({ type }) => type)).toContain("compensation_retry_scheduled");
+  });
+
+  it("gives steps that wait for events, children, workers and files what their fixtures say", async () => {
+    const child = await createWorkflow(fixture.clients, [logStep("a")]);
+    const wait = { name: "wait", wait_for_event: { any_of: [{ event_type: "paid" }], timeout: "3600s" } };
+    const steps = [
+      wait,
+      { name: "sub", sub_workflow: { workflow: child } },
+      { name: "work", worker_task: { task_type: "t" } },
+      { name: "file", file_process: { source: { text: "a" }, validate: {} } },
+    ];
+    const outputs = { all: "{{steps.wait.result.data}} {{steps.sub.result}} {{steps.work.result}}" };
+    const fixtures = {
+      wait: { attempts: [ok({ data: 7 })] },
+      sub: { attempts: [ok("child")] },
+      work: { attempts: [ok("done")] },
+      file: { attempts: [ok({})] },
+    };
+    const test = await api().testWorkflow({ subject: { case: "definition", value: definition(steps, { outputs }) }, fixtures });
+    expect(test).toMatchObject({ execution: { state: ExecutionState.COMPLETED }, unreachedSteps: [] });
+    expect(test.execution?.output && toJson(ValueSchema, test.execution.output)).toEqual({ all: "7 child done" });
+    const silent = await api().testWorkflow({ subject: { case: "definition", value: definition([wait]) } });
+    expect(silent.execution).toMatchObject({ state: ExecutionState.FAILED, failure: { name: "TIMEOUT.EVENT" } });
   });
 
   it("asks for fixtures that are missing and refuses those of no step", async () => {

@@ -194,6 +194,25 @@ test("pages hold every workflow once, and their tokens cannot be bent", async ()
   }
 });
 
+test("a FULL listing brings definitions, in pages that fit into a message", async () => {
+  const { workflows } = clients;
+  const large = "x".repeat(700_000);
+  const labels = { whole: "yes" };
+  for (let count = 0; count < 6; count++) {
+    const steps = [{ name: "a", set_variables: { variables: { large } } }];
+    await workflows.createWorkflow({ workflow: { name: newName("whole"), labels, definition: definition(steps) } });
+  }
+  const seen: string[] = [];
+  let pageToken = "";
+  do {
+    const page = await workflows.listWorkflows({ filter: 'labels.whole = "yes"', orderBy: "name", view: View.FULL, pageToken });
+    expect(page.workflows.every(({ definition }) => definition?.steps[0]?.name === "a")).toBe(true);
+    seen.push(...page.workflows.map(({ name }) => name));
+    pageToken = page.nextPageToken;
+  } while (pageToken !== "");
+  expect([seen.length, new Set(seen).size]).toEqual([6, 6]);
+});
+
 test("a workflow is found by its whole name", async () => {
   const name = await createWorkflow(clients, [logStep("a")]);
   await createWorkflow(clients, [logStep("a")]);

@@ -1,0 +1,16 @@
+/** Work on many items of one request, a few at a time: a hundred of them must not keep other callers waiting. */
+const parallelMax = 4;
+
+/** Items of a page that are read whole (definitions up to 1 MiB each), whatever page size was asked for. */
+export const wholeItemsMax = 50;
+
+/** Answers in the order of `items`. */
+export async function inTurns<Item, Answer>(items: readonly Item[], work: (item: Item) => Promise<Answer>): Promise<Answer[]> {
+  const answers: Answer[] = [];
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    for (let index = next++; index < items.length; index = next++) answers[index] = await work(items[index] as Item);
+  };
+  await Promise.all(Array.from({ length: parallelMax }, worker));
+  return answers;
+}
