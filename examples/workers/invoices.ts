@@ -4,7 +4,7 @@
  *
  *   node examples/workers/invoices.ts --url http://127.0.0.1:50051 --queue invoices
  *
- * The API key comes from PAWF_API_KEY. It prints one line `{"ready":true}` and ends on SIGTERM, SIGINT or when its standard input
+ * The API key comes from PAWF_API_KEY. It prints one line `{"ready":true}`, one for each task that it begins, and ends on SIGTERM, SIGINT or when its standard input
  * closes: it finishes what it has, reports it, and goes.
  */
 import { setTimeout as sleep } from "node:timers/promises";
@@ -45,6 +45,7 @@ const worker = startWorker({
     "invoice.render": async (task, { signal, progress, log }) => {
       const number = String(task.input?.["number"] ?? "");
       if (number === "") throw new TaskFailure("invoice_without_number", { message: "give input.number" });
+      process.stdout.write(`${JSON.stringify({ began: task.id })}\n`);
       log(`rendering ${number}`);
       for (const percent of [0, 50]) {
         progress(percent, "pages");

@@ -10,6 +10,8 @@ export interface WorkerProcess {
   readonly exited: Promise<number | null>;
   /** What it wrote to its log. */
   readonly lines: readonly string[];
+  /** Resolves when it has begun so many tasks. */
+  began(count: number): Promise<void>;
   kill(signal: NodeJS.Signals): void;
 }
 
@@ -38,9 +40,20 @@ export async function startWorkerProcess({ url, apiKey }: Target, { queue, noteb
       resolve(code);
     });
   });
+  const output = createInterface({ input: child.stdout });
+  let begun = 0;
+  const waiters = new Set<() => void>();
   await new Promise<void>((resolve, reject) => {
-    createInterface({ input: child.stdout }).once("line", () => resolve());
+    output.once("line", () => resolve());
     void exited.then((code) => reject(new Error(`the worker ended with ${code}: ${lines.join("\n")}`)));
   });
-  return { exited, lines, kill: (signal) => void child.kill(signal) };
+  output.on("line", (line) => {
+    if (line.includes('"began"')) begun += 1;
+    for (const tell of waiters) tell();
+  });
+  const began = async (count: number): Promise<void> => {
+    while (begun < count) await new Promise<void>((resolve) => waiters.add(resolve));
+    waiters.clear();
+  };
+  return { exited, lines, began, kill: (signal) => void child.kill(signal) };
 }
