@@ -76,9 +76,10 @@ async function sql(text: string, values: unknown[]): Promise<void> {
 
 /** An API key made by hand, as a later AccessService would. */
 async function keyOf(tenantId: string, scopes: string[]): Promise<string> {
-  const [, , secret] = service.server.apiKey.split("_") as [string, string, string];
+  // pawf_<26 characters>_<secret>, which may hold an underscore itself.
+  const [ownId, secret] = [service.server.apiKey.slice(5, 31), service.server.apiKey.slice(32)];
   const id = systemIds.next("key");
-  const own = parseId("key", `key_${service.server.apiKey.split("_")[1]}`);
+  const own = parseId("key", `key_${ownId}`);
   await sql("insert into tenants (id) values ($1) on conflict do nothing", [tenantId]);
   await sql("insert into api_keys (id, tenant_id, name, secret_hash, scopes) select $1, $2, 'test', secret_hash, $3 from api_keys where id = $4", [
     parseId("key", id),
