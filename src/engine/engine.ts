@@ -54,7 +54,7 @@ export class Engine {
   #loop: Promise<void> | undefined;
   #lookedAt = 0;
   /** Executions that a claim under way may have made this replica's, before they are driven. */
-  readonly #claiming = new Map<string, number>();
+  readonly #claiming = new Map<string, Claiming>();
   /** An answer was lost: this replica may own executions that it does not drive. */
   #mayHaveOrphans = false;
   #lookedForOrphansAt = 0;
@@ -141,23 +141,26 @@ export class Engine {
     const give = (run: ExecutionRun): Given["promise"] => giveTo(run, command);
     for (let attempt = 1; ; attempt++) {
       const run = this.#runs.get(keyOf(tenantId, executionId));
+      let isHere = run !== undefined;
       try {
         const answer = run
           ? { promise: give(run) }
           : await this.#take(tenantId, executionId, attempt > 1 || command.kind === "retry" || command.kind === "compensate", give);
+        isHere ||= answer !== undefined;
         if (answer) return await answer.promise;
         const ended = await this.#askEnded(tenantId, executionId, command);
         if (ended) return ended;
       } catch (error) {
         if (!(error instanceof AppError) || error.reason !== "STORAGE_UNAVAILABLE" || attempt >= controlAttemptsMax) throw error;
       }
-      const elsewhere = run ? undefined : await this.#options.desk?.ask(tenantId, executionId, command);
+      const elsewhere = isHere ? undefined : await this.#options.desk?.ask(tenantId, executionId, command);
       if (elsewhere?.kind === "done") return elsewhere.answer;
       if (elsewhere?.kind === "refused") throw elsewhere.error;
       if (attempt >= controlAttemptsMax) {
         throw new AppError("STORAGE_UNAVAILABLE", "another replica drives this execution; try again", { retryAfterMs: 500 });
       }
-      await clock.sleep(controlPauseMs);
+      // What was let go of here a moment ago can be claimed again at once.
+      await clock.sleep(isHere ? 1 : controlPauseMs);
     }
   }
 
@@ -174,7 +177,11 @@ export class Engine {
    */
   async #take(tenantId: string, executionId: string, ended: boolean, give: (run: ExecutionRun) => Given["promise"]): Promise<Given | undefined> {
     if (!this.#options.leases.held) return undefined;
-    this.#claiming.set(executionId, (this.#claiming.get(executionId) ?? 0) + 1);
+    const underWay = this.#claiming.get(executionId);
+    if (underWay) return await this.#join(underWay, give);
+    const over = Promise.withResolvers<void>();
+    const claiming: Claiming = { joined: [], over: over.promise };
+    this.#claiming.set(executionId, claiming);
     try {
       const claimed = await this.#options.store.claimOne(tenantId, executionId, ended).catch((error: unknown) => {
         this.#mayHaveOrphans = true;
@@ -185,12 +192,12 @@ export class Engine {
       await this.#resume(tenantId, [claimed], (run) => {
         given = { promise: give(run) };
         given.promise.catch(() => undefined);
+        for (const join of claiming.joined) join(run);
       });
       return given;
     } finally {
-      const others = (this.#claiming.get(executionId) ?? 1) - 1;
-      if (others > 0) this.#claiming.set(executionId, others);
-      else this.#claiming.delete(executionId);
+      this.#claiming.delete(executionId);
+      over.resolve();
     }
   }
 
@@ -226,6 +233,20 @@ export class Engine {
       }
       if (pauseMs > 0) await this.#pause(pauseMs);
     }
+  }
+
+  /**
+   * A command that comes while its execution is being claimed here is given to the run that follows, before that is driven:
+   * else each of many would lose against the claim of the one before it. Undefined when that claim was in vain.
+   */
+  async #join(claiming: Claiming, give: (run: ExecutionRun) => Given["promise"]): Promise<Given | undefined> {
+    let given: Given | undefined;
+    claiming.joined.push((run) => {
+      given = { promise: give(run) };
+      given.promise.catch(() => undefined);
+    });
+    await claiming.over;
+    return given;
   }
 
   /**
@@ -335,6 +356,12 @@ export class Engine {
 
 function giveTo(run: ExecutionRun, command: ControlCommand): Given["promise"] {
   return run.control((state, revision, now) => applyCommand({ state, revision, now }, command), command.kind === "look");
+}
+
+/** A claim of one execution under way, and the commands that wait for its run. */
+interface Claiming {
+  readonly joined: ((run: ExecutionRun) => void)[];
+  readonly over: Promise<void>;
 }
 
 /** A promise that is not to be awaited by the function that hands it over. */

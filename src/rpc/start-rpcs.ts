@@ -1,4 +1,5 @@
 /** WorkflowService: the three ways to start an execution. */
+import { createHash } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
@@ -68,15 +69,38 @@ export function startRpcs(parts: RpcParts): StartRpcs {
     },
 
     async batchStartExecutions(request, context) {
-      refuseNotYet({ request_id: request.requestId !== "", validate_only: request.validateOnly });
+      refuseNotYet({ validate_only: request.validateOnly });
       const caller = callerOf(context);
-      const results = await Promise.all(request.requests.map((start) => startOne(parts, caller, start)));
+      const batchId = request.requestId || requestIdOf(context.requestHeader.get("idempotency-key"));
+      const results = await Promise.all(request.requests.map((start, index) => startOne(parts, caller, withOwnId(start, batchId, index))));
+      if (batchId !== undefined) refusePassing(results);
       return create(BatchStartExecutionsResponseSchema, { results });
     },
   };
 }
 
 /** One of a batch: its refusal is its own result and leaves the others alone. */
+/**
+ * A start of a batch that is to be repeatable has an id of its own, made from that of the batch: a process that dies between the
+ * starts and the batch's answer leaves nothing that a repeat would start again.
+ */
+function withOwnId(start: StartExecutionRequest, batchId: string | undefined, index: number): StartExecutionRequest {
+  if (batchId === undefined || start.requestId !== "") return start;
+  const requestId = createHash("sha256").update(`${batchId}\n${index}`).digest("base64url").slice(0, limits.requestIdCharactersMax);
+  return { ...start, requestId };
+}
+
+/** The answer of a repeatable batch is kept, so what only passes must not be in it: the repeat finds what was started. */
+function refusePassing(results: readonly BatchStartResult[]): void {
+  const passing = results.find(({ result }) => result.case === "error" && passingCodes.has(result.value.code));
+  if (passing?.result.case !== "error") return;
+  throw new AppError("STORAGE_UNAVAILABLE", `not everything could be started: ${passing.result.value.message}; send the same batch again`, {
+    retryAfterMs: 1_000,
+  });
+}
+/** RESOURCE_EXHAUSTED, ABORTED and UNAVAILABLE of google.rpc.Code. */
+const passingCodes: ReadonlySet<number> = new Set([8, 10, 14]);
+
 async function startOne(parts: RpcParts, caller: Caller, request: StartExecutionRequest): Promise<BatchStartResult> {
   try {
     const started = await parts.starter.start(caller, startRequestOf(request, null));

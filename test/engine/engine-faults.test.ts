@@ -87,3 +87,23 @@ it("a replica that stops waits for what is in flight although more is due, and l
   expect(world.sent.map(({ stepPath }) => stepPath)).toEqual(["a", "b"]);
   expect(await world.rowOf(executionId)).toMatchObject({ owner: null, state: "waiting" });
 });
+
+it("twenty commands at once on a parked execution need a claim or two, and all are carried out", async () => {
+  let claims = 0;
+  const one = await world.openEngine("one", {
+    store: (real) => ({
+      ...real,
+      claimOne(...wish) {
+        claims++;
+        return real.claimOne(...wish);
+      },
+    }),
+  });
+  const executionId = await one.start({ steps: [{ name: "wait", delay: { duration: "3600s" } }] });
+  await expect.poll(async () => (await world.rowOf(executionId)).owner).toBe(null);
+  const set = (n: number) => one.engine.control(acme, executionId, { kind: "update_variables", actor: "key_1", reason: "", variables: { [`v${n}`]: n } });
+  await Promise.all(Array.from({ length: 20 }, (_, n) => set(n)));
+  const ledger = await world.ledgerOf(executionId);
+  expect(ledger.filter(({ type }) => type === "variables_set")).toHaveLength(20);
+  expect(claims).toBeLessThan(6);
+});

@@ -198,6 +198,34 @@ describe("BatchStartExecutions", () => {
     expect(new Set(ids).size).toBe(500);
     expect(ids).toHaveLength(500);
   });
+
+  test("a batch with a request_id starts everything once, answers a repeat as before, and refuses another payload", async () => {
+    const { workflows } = service.clients;
+    const workflow = await createWorkflow(service.clients, [logStep("a")]);
+    const requestId = crypto.randomUUID();
+    const requests = [{ workflow, correlationId: "whole-batch" }, { workflow, correlationId: "whole-batch" }, { workflow: "no-such-workflow" }];
+    const twins = await Promise.all([1, 2].map(() => workflows.batchStartExecutions({ requestId, requests })));
+    const idsOf = ({ results }: (typeof twins)[number]): (string | undefined)[] =>
+      results.map(({ result }) => (result.case === "execution" ? result.value.id : result.case));
+    expect(new Set(idsOf(twins[0] as never)).size).toBe(3);
+    expect(idsOf(twins[1] as never)).toEqual(idsOf(twins[0] as never));
+    let replayed: string | null = null;
+    const again = await workflows.batchStartExecutions({ requestId, requests }, { onHeader: (header) => (replayed = header.get("idempotent-replayed")) });
+    expect([idsOf(again), replayed]).toEqual([idsOf(twins[0] as never), "true"]);
+    expect(await countOf("whole-batch")).toBe(2);
+    expect(await refusal(workflows.batchStartExecutions({ requestId, requests: requests.slice(1) }))).toMatchObject({ reason: "REQUEST_ID_REUSED" });
+
+    // The process died after the starts and before it kept the batch's answer: the repeat finds them.
+    const { Client } = await import("pg");
+    const database = new Client(service.database.connection);
+    await database.connect();
+    await database.query("delete from idempotency_keys where request_id = $1", [requestId]);
+    await database.end();
+    const repeated = await workflows.batchStartExecutions({ requestId, requests });
+    expect(idsOf(repeated)).toEqual(idsOf(twins[0] as never));
+    expect(repeated.results.slice(0, 2).map(({ existing }) => existing)).toEqual([true, true]);
+    expect(await countOf("whole-batch")).toBe(2);
+  });
 });
 
 describe("correlation", () => {

@@ -90,6 +90,21 @@ describe("a replica whose process died", () => {
     expect(await frozen.lease.renew(frozen.fence.epoch)).toBeUndefined();
   });
 
+  it("is forgotten a day later by the next process that comes, unless it still lives or owns something", async () => {
+    await using dead = await openReplica(place);
+    await using living = await openReplica(place);
+    await using peer = await openReplica(place);
+    await killLeaseOf(dead);
+    await peer.lease.takeOverDead();
+    const aged = [dead, living].map(({ lease }) => lease.replicaId);
+    const known = async (): Promise<string[]> => (await place.pool.query("select id from replicas where id = any($1)", [aged])).rows.map(({ id }) => id);
+    await using _ = await openReplica(place);
+    expect((await known()).sort()).toEqual([...aged].sort());
+    await place.pool.query("update replicas set start_time = now() - interval '2 days' where id = any($1)", [aged]);
+    await using __ = await openReplica(place);
+    expect(await known()).toEqual([living.lease.replicaId]);
+  });
+
   it("is taken over once when many peers try at the same time", async () => {
     await using dead = await openReplica(place);
     const all = await drives(dead, 20);

@@ -4,7 +4,7 @@
  * succeed later. The header `idempotency-key` stands for `request_id` where the message names none.
  *
  * Not for the rpcs that start executions: there the id is a unique index of the execution's own row, which also holds
- * across a crash between the work and its answer.
+ * across a crash between the work and its answer. (A batch of them keeps its answer here, and its items their ids there.)
  */
 import { createHash, createHmac } from "node:crypto";
 import { type DescMethod, fromBinary, type Message, type MessageShape, toBinary, toJson } from "@bufbuild/protobuf";
@@ -28,7 +28,7 @@ export interface RequestIdOptions {
 }
 
 /** They keep their request ids themselves. */
-const ownIds: ReadonlySet<string> = new Set(["StartExecution", "StartExecutionAndWatch", "BatchStartExecutions", "RerunExecution", "StartSaga"]);
+const ownIds: ReadonlySet<string> = new Set(["StartExecution", "StartExecutionAndWatch", "RerunExecution", "StartSaga"]);
 const renewMs = 2_000;
 /** How often a twin looks for the answer it waits for. */
 const lookMs = 50;

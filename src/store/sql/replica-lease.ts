@@ -28,6 +28,7 @@ export async function registerReplica(client: ClientBase, replicaId: string, pre
       [replicaId, presenceKey, leaseMs, address],
     );
     await freeExecutions(client, replicaId);
+    await forgetReplicas(client, replicaId);
     return answerOf(rows[0]) as LeaseAnswer;
   });
 }
@@ -115,6 +116,18 @@ export async function takeOver(client: ClientBase, dead: DeadReplica): Promise<n
 /** FOR UPDATE, because an update of columns outside the key does not wait for the flushes, which hold the row FOR KEY SHARE. */
 async function waitForFlushes(client: ClientBase, replicaId: string): Promise<void> {
   await client.query("select from replicas where id = $1 for update", [replicaId]);
+}
+
+/**
+ * Every process has a row of its own, so those of dead ones are cleared away by the next that comes: what has been taken over,
+ * holds no presence lock, owns nothing and is a day old, which is far longer than any statement of its process can be under way.
+ */
+async function forgetReplicas(client: ClientBase, replicaId: string): Promise<void> {
+  await client.query(
+    `delete from replicas r where r.id <> $1 and r.expire_time = '-infinity' and r.start_time < clock_timestamp() - interval '1 day'
+       and pg_try_advisory_xact_lock(r.presence_key) and not exists (select 1 from workflow_executions e where e.owner = r.id)`,
+    [replicaId],
+  );
 }
 
 async function freeExecutions(client: ClientBase, replicaId: string): Promise<number> {
