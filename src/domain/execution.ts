@@ -122,8 +122,8 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
       // Of an attempt that is reported from outside the timers know how long it may run.
       run.attemptUntil = event.payload.deadlineAt === undefined || event.payload.reported ? undefined : silentUntil(event.at, event.payload.deadlineAt);
       run.report = event.payload.reported && waitFor(event.payload.reported, event.attempt, event.at, event.payload.deadlineAt);
-      // Nobody has taken it yet.
       run.childId = run.report?.childId ?? run.childId;
+      // Nobody has taken it yet, or another execution is at it.
       run.status = run.report?.from === "queue" ? "queued" : run.report?.from === "child" ? "waiting" : "running";
       run.begun = true;
       run.action = "dispatched";

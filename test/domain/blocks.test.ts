@@ -5,7 +5,8 @@ import { cancelExecution } from "../../src/domain/control.ts";
 import { foldExecution } from "../../src/domain/execution.ts";
 import { parseDefinition } from "../../src/domain/parse-definition.ts";
 import { stepHandlers } from "../../src/steps/registry.ts";
-import { compile, fails, identity, type Script, type Simulated, type Simulation, simulate, simulationStartAt, succeeds } from "./simulate.ts";
+import { childEnd, eventFor } from "./outside.ts";
+import { compile, fails, identity, type Order, type Script, type Simulated, type Simulation, simulate, simulationStartAt, succeeds } from "./simulate.ts";
 
 const undo = { compensation: { step: { call: { body: "{{ original.input.body }}" } } } };
 const call = (name: string, more: JsonObject = undo, body: JsonObject[string] = name): JsonObject => ({
@@ -27,8 +28,8 @@ const forEach = (name: string, items: string, steps: JsonObject[], more: JsonObj
 const run = (steps: JsonObject[], script: Script = {}, more: Simulation = {}, input: JsonObject = {}): Simulated =>
   simulate(compile({ steps }), { script, created: { input }, ...more });
 /** Undone one after the other, branches too, so that there is one legal order. */
-const runOneByOne = (steps: JsonObject[], script: Script = {}): Simulated =>
-  simulate(compile({ steps, compensation_policy: { undo_order: "UNDO_ORDER_SEQUENTIAL" } }), { script, created: { input: {} } });
+const runOneByOne = (steps: JsonObject[], script: Script = {}, more: Simulation = {}): Simulated =>
+  simulate(compile({ steps, compensation_policy: { undo_order: "UNDO_ORDER_SEQUENTIAL" } }), { script, created: { input: {} }, ...more });
 const called = ({ calls }: Simulated): string[] => calls.map(({ operation, path }) => (operation === "action" ? path : `undo ${path}`));
 const resultOf = ({ state }: Simulated, path: string): unknown => state.steps.get(path)?.result;
 const violations = (steps: JsonObject[]): string[] => {
@@ -215,18 +216,26 @@ describe("what a block's steps see", () => {
   });
 });
 
-/** Every block inside every other, three deep, with an effect before, in and after each. */
+const waits = (name: string, key: string): JsonObject => ({
+  name,
+  wait_for_event: { any_of: [{ event_type: "go", correlation_key: key }], timeout: "60s" },
+});
+const child = (name: string): JsonObject => ({ name, sub_workflow: { workflow: "other", revision: 1 } });
+
+/** Every block inside every other, three deep, with an effect before, in and after each, with waits for events and children. */
 const nested: JsonObject[] = [
   call("first"),
   parallel("p", {
     left: [
       call("l1"),
+      waits("w1", "l"),
       forEach("rounds", "[1, 2]", [
         call("i1"),
+        child("sub"),
         {
           name: "choice",
           conditional: {
-            cases: [{ name: "even", when: "item == 2", steps: [call("e1"), parallel("inner", { x: [call("x1")], y: [call("y1")] })] }],
+            cases: [{ name: "even", when: "item == 2", steps: [call("e1"), parallel("inner", { x: [call("x1"), child("deep")], y: [call("y1")] })] }],
             else_steps: [call("o1")],
           },
         },
@@ -236,23 +245,37 @@ const nested: JsonObject[] = [
     ],
     right: [
       call("r1"),
-      { name: "pick", conditional: { cases: [{ name: "yes", when: "true", steps: [forEach("small", "['a', 'b']", [call("s1")], { max_parallel: 2 })] }] } },
+      {
+        name: "pick",
+        conditional: {
+          cases: [{ name: "yes", when: "true", steps: [forEach("small", "['a', 'b']", [call("s1"), waits("w2", "{{item}}")], { max_parallel: 2 })] }],
+        },
+      },
     ],
   }),
   call("last"),
 ];
 
 describe("blocks nested three deep", () => {
-  const whole = run(nested);
-  const effects = whole.calls.map(({ path }) => path);
+  const keys: Record<string, string> = { w1: "l", "small[0]/w2": "a", "small[1]/w2": "b" };
+  const children = ["rounds[0]/sub", "rounds[1]/sub", "rounds[1]/deep"];
+  /** What comes from outside, but for the step that shall fail. */
+  const outside = (failing = ""): Order[] => [
+    ...Object.entries(keys).flatMap(([path, key]) => (path === failing ? [] : [eventFor(path, "go", key)])),
+    ...children.flatMap((path) => [childEnd(path, "action", path === failing), childEnd(path, "compensate")]),
+  ];
+  const whole = run(nested, {}, { orders: outside() });
+  const calls = whole.calls.map(({ path }) => path);
+  const effects = [...calls, ...children];
 
   it("run to their end", () => {
     expect(whole.state.status).toBe("completed");
-    expect(effects).toHaveLength(15);
+    expect(calls).toHaveLength(15);
+    expect(whole.ledger.filter(({ type }) => type === "event_received")).toHaveLength(3);
   });
 
-  it.each(effects)("fail at %s and undo what happened, last first", (failing) => {
-    const simulated = runOneByOne(nested, { [failing]: [fails()] });
+  it.each([...effects, ...Object.keys(keys)])("fail at %s and undo what happened, last first", (failing) => {
+    const simulated = runOneByOne(nested, { [failing]: [fails()] }, { orders: outside(failing) });
     expect(simulated.state).toMatchObject({ status: failing === "first" ? "failed" : "compensated", failedStep: failing });
     const happened = simulated.ledger.filter(({ type, stepPath }) => type === "step_succeeded" && effects.includes(stepPath)).map(({ stepPath }) => stepPath);
     const canceled = simulated.ledger
@@ -264,9 +287,9 @@ describe("blocks nested three deep", () => {
     expect(new Set(undone)).toEqual(new Set([...happened, ...canceled]));
   });
 
-  it("go on from a ledger cut after any event and end as before", () => {
-    for (let cut = 1; cut < whole.ledger.length; cut++) {
-      const resumed = run(nested, {}, { resumeFrom: whole.ledger.slice(0, cut) });
+  it("go on from a ledger cut wherever a crash can cut it, and end as before", () => {
+    for (const cut of whole.groups.slice(0, -1)) {
+      const resumed = run(nested, {}, { orders: outside(), resumeFrom: whole.ledger.slice(0, cut) });
       expect(resumed.state.status, `cut after ${cut}`).toBe("completed");
       expect(foldExecution(identity, resumed.ledger).steps.get("p")?.result).toEqual(resultOf(whole, "p"));
     }

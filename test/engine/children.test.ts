@@ -13,7 +13,8 @@ beforeEach(async () => {
 });
 afterEach(() => world[Symbol.asyncDispose]());
 
-const undo = { compensation: { step: { call: {} } } };
+/** Copes with an undo while the action may still run, so that no test has to wait for a deadline. */
+const undo = { compensation: { step: { call: {} }, barrier: true } };
 const call = (name: string, more: JsonObject = undo): JsonObject => ({ name, call: {}, retry_policy: { maximum_attempts: 1 }, ...more });
 const cancel = { kind: "cancel" as const, actor: "key_1", reason: "enough" };
 const uuidOf = (executionId: string): string => parseId("execution", executionId) ?? "";
