@@ -104,6 +104,6 @@ export function leaveSaga({ state, now }: CommandContext, request: LeaveRequest)
       metadata,
     });
   }
-  const payload = { reason: reason === "" ? "it left the saga" : reason };
+  const payload = { reason: reason === "" ? "it left the saga" : reason, surely: true };
   return [{ type: "step_skipped", at: now, stepPath: path, attempt: run?.attempt ?? 0, payload }];
 }

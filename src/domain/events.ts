@@ -162,7 +162,12 @@ export interface EventPayloads {
     readonly mayRunUntil?: number;
   };
   /** `result` is what expressions see; null unless an operator gave one. */
-  step_skipped: { readonly reason: string; readonly result?: Json };
+  step_skipped: {
+    readonly reason: string;
+    readonly result?: Json;
+    /** The word of whoever carries it out that it has done nothing. */
+    readonly surely?: boolean;
+  };
   step_canceled: { readonly reason: string; readonly outcome?: Outcome; readonly mayRunUntil?: number };
   /** A timer or an event is awaited; the execution may leave memory. */
   step_waiting: {

@@ -198,7 +198,7 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
       break;
     case "step_skipped":
       // What may have had an effect before it was left out still has to be undone.
-      finish(state, run, event, "skipped", mayHaveRun(run) ? "unknown" : "skipped", event.at);
+      finish(state, run, event, "skipped", mayHaveRun(run) && !event.payload.surely ? "unknown" : "skipped", event.at);
       run.result = event.payload.result ?? null;
       run.failure = undefined;
       break;

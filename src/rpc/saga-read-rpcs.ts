@@ -20,6 +20,7 @@ import type { Caller } from "../base/caller.ts";
 import { checkFollowed } from "../engine/match-execution.ts";
 import { type WatchItem, watchExecution } from "../engine/watch.ts";
 import { type ManyItem, watchMany } from "../engine/watch-many.ts";
+import { positionText } from "../store/execution-repository.ts";
 import type { ExecutionRecord } from "../store/execution-row.ts";
 import { callerOf } from "./interceptors/call.ts";
 import { refuseNotYet } from "./not-yet.ts";
@@ -45,17 +46,21 @@ export function sagaReadRpcs(parts: RpcParts): SagaReadRpcs {
     },
 
     async listSagas(request, context) {
-      const order = orderByOf(request.orderBy, ["create_time", "end_time", "expire_time"], newestFirst);
-      refuseNotYet({ [`order_by "${request.orderBy}"`]: order.field !== "create_time" || !order.descending });
+      const asked = orderByOf(request.orderBy, ["create_time", "end_time", "expire_time"], newestFirst);
+      refuseNotYet({ [`order_by "${request.orderBy}"`]: asked.field === "expire_time" });
+      const order = { ...asked, field: asked.field === "end_time" ? asked.field : ("create_time" as const) };
       const caller = callerOf(context);
       const filter = sagaFilterOf(request.filter);
       const { pageSize, pageToken, view } = request;
-      const wish = { pageSize, pageToken, shape: [request.filter, view] };
+      const wish = { pageSize, pageToken, shape: [request.filter, view, order.field, order.descending] };
       const { items, nextPageToken } = await listPage(parts, caller, "ListSagas", wish, async (page) => {
-        const read = await parts.executions.listExecutions(caller, { ...page, filter });
+        const read = await parts.executions.listExecutions(caller, { ...page, filter, order });
         const sagas = await Promise.all(read.items.map((record) => listed(parts, caller, record, view)));
         const fitting = sagas.slice(0, countFitting(SagaSchema, sagas));
-        return { items: fitting, nextAfterId: fitting.length < sagas.length ? fitting.at(-1)?.id : read.nextAfterId };
+        return {
+          items: fitting,
+          nextAfterId: fitting.length < sagas.length ? positionText(order, read.items[fitting.length - 1] as ExecutionRecord) : read.nextAfterId,
+        };
       });
       const total = request.includeTotalSize ? { totalSize: BigInt(await parts.executions.countExecutions(caller, filter)) } : {};
       return create(ListSagasResponseSchema, { sagas: [...items], nextPageToken, ...total });

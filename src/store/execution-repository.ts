@@ -63,7 +63,7 @@ export interface ExecutionRepository {
 const newestFirst: ExecutionOrder = { field: "create_time", descending: true };
 
 /** Where a page ends: the id, behind its time where the order is not that of ids. */
-function positionText({ field }: ExecutionOrder, { id, startedAt, endedAt }: ExecutionRecord): string {
+export function positionText({ field }: ExecutionOrder, { id, startedAt, endedAt }: ExecutionRecord): string {
   return field === "create_time" ? id : `${(field === "start_time" ? startedAt : endedAt) ?? ""} ${id}`;
 }
 

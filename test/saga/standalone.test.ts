@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { EndReason, OperationState, SagaState, StepState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import { CompensationKind } from "#gen/pyairtable/workflow/v1/policy_pb.js";
 import type { Saga } from "#gen/pyairtable/workflow/v1/saga_pb.js";
+import { View } from "#gen/pyairtable/workflow/v1/view_pb.js";
 import { ended, useServer } from "../service/support/fixture.ts";
 import { refusal } from "../service/support/refusal.ts";
 import { httpStep, sagaOf } from "./support/steps.ts";
@@ -66,6 +67,15 @@ describe("a standalone saga", () => {
       expect(totalSize).toBe(1n);
     }
     expect((await clients.sagas.listSagas({ filter: "stuck = true" })).sagas).toEqual([]);
+    const ids: string[] = [];
+    for (let pageToken = ""; ; ) {
+      const page = await clients.sagas.listSagas({ orderBy: "end_time", pageSize: 1, pageToken, view: View.FULL });
+      ids.push(...page.sagas.map(({ id }) => id));
+      if (page.nextPageToken === "") break;
+      pageToken = page.nextPageToken;
+    }
+    expect(ids.at(-1)).toBe(saga.id);
+    expect(new Set(ids).size).toBe(ids.length);
   });
 
   it("is refused with the place of what is wrong, and nothing is stored", async () => {

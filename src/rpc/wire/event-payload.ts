@@ -73,7 +73,7 @@ export function eventPayload({ type, payload }: NewEvent): EventPayloadMessage {
         value: { ...retry(payload), reported: payload.reported, mayRunUntilTime: timestampOf(payload.mayRunUntil) },
       };
     case "step_skipped":
-      return { case: "stepSkipped", value: { reason: payload.reason, result: valueFromJson(payload.result) } };
+      return { case: "stepSkipped", value: { reason: payload.reason, result: valueFromJson(payload.result), surely: payload.surely } };
     case "step_canceled":
       return {
         case: "stepCanceled",

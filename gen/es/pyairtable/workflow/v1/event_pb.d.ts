@@ -1126,6 +1126,13 @@ export declare type StepSkipped = Message<"pyairtable.workflow.v1.StepSkipped"> 
    * @generated from field: google.protobuf.Value result = 2;
    */
   result?: Value | undefined;
+
+  /**
+   * The word of whoever carries it out that it has done nothing.
+   *
+   * @generated from field: optional bool surely = 3;
+   */
+  surely?: boolean | undefined;
 };
 
 /**
