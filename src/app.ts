@@ -78,6 +78,8 @@ import { OAuthTokens } from "./steps/auth/oauth-tokens.ts";
 import { createHttpEgress } from "./steps/egress/http-egress.ts";
 import { createSavedStepTypes } from "./steps/egress/saved-step-types.ts";
 import { createGrpcEgress } from "./steps/grpc-client/create-grpc-egress.ts";
+import { createNotificationQuota } from "./steps/notify/notification-quota.ts";
+import { createSmtpMailer, noMail } from "./steps/notify/smtp-mailer.ts";
 import { stepHandlers } from "./steps/registry.ts";
 import { selfDriven } from "./steps/self-driven.ts";
 import { createSiblings } from "./steps/siblings.ts";
@@ -211,6 +213,9 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
   onStop(() => egress.close());
   const grpcEgress = createGrpcEgress({ rulesOf: egress.rulesOf, log, clock });
   onStop(async () => grpcEgress.close());
+  const mailer = config.smtp && createSmtpMailer(config.smtp);
+  const mail = mailer ?? noMail;
+  onStop(async () => mailer?.close());
   const stepTypes: StepTypes = new Map([...stepHandlers, ...blockTypes.map((type) => [type.type, type] as const)]);
   const stepTypesOf = createSavedStepTypes(stepTypes, egress.rulesOf);
 
@@ -298,6 +303,8 @@ async function build({ config, log, version, clock, metrics, tracer }: Parts, on
     grpc: grpcEgress,
     tokens: new OAuthTokens(egress, clock),
     files: createStepFiles(files),
+    mail,
+    quota: createNotificationQuota(clock),
     clock,
     log,
   };

@@ -35,6 +35,8 @@ export interface Config {
   /** Longest time that ended executions are kept, in days; undefined: what definitions say, or the defaults. */
   /** Where finished files are put; undefined: into PostgreSQL. */
   readonly s3: S3Config | undefined;
+  /** Where e-mails go out; undefined: nowhere. */
+  readonly smtp: SmtpConfig | undefined;
   readonly retentionDays: number | undefined;
   /** What is exported over OpenTelemetry; undefined: nothing, and its SDK is not loaded. */
   readonly telemetry: TelemetryConfig | undefined;
@@ -49,6 +51,12 @@ export interface TelemetryConfig {
 }
 
 const samplers = ["parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio", "always_on", "always_off", "traceidratio"] as const;
+
+export interface SmtpConfig {
+  readonly url: string;
+  readonly from: string;
+  readonly tls: "required" | "off";
+}
 
 export interface S3Config {
   readonly endpoint: string;
@@ -87,6 +95,11 @@ export const settings: Readonly<Record<string, Setting>> = {
   PAWF_S3_REGION: { describe: "region that requests are signed for [us-east-1]" },
   PAWF_S3_ACCESS_KEY_ID: { describe: "access key" },
   PAWF_S3_SECRET_ACCESS_KEY: { describe: "its secret" },
+  PAWF_SMTP_URL: {
+    describe: "smtp://[user:password@]host[:587] (STARTTLS) or smtps://[user:password@]host[:465] for notifications by e-mail [none: e-mail fails]",
+  },
+  PAWF_SMTP_FROM: { describe: "address that e-mails come from; belongs to PAWF_SMTP_URL" },
+  PAWF_SMTP_TLS: { describe: "required or off; off sends without encryption, for a server on the same machine [required]" },
   PAWF_READY_JSON: { describe: "1 prints one JSON line on standard output when the server answers [0]" },
   PAWF_ALLOW_UNSAFE_DATABASE: { describe: "1 serves although the database's settings would lose acknowledged work [0]" },
   PAWF_RETENTION_DAYS: {
@@ -150,6 +163,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     readyJson: choice("PAWF_READY_JSON", ["0", "1"], "0") === "1",
     allowUnsafeDatabase: choice("PAWF_ALLOW_UNSAFE_DATABASE", ["0", "1"], "0") === "1",
     s3: readS3(text, faults),
+    smtp: readSmtp(text, choice, faults),
     retentionDays: text("PAWF_RETENTION_DAYS") === undefined ? undefined : number("PAWF_RETENTION_DAYS", 30, 1, 3_660),
     telemetry: readTelemetry(text, choice, number),
   };
@@ -230,3 +244,18 @@ function readS3(text: (name: string) => string | undefined, faults: string[]): S
 }
 
 const s3Names = ["PAWF_S3_ENDPOINT", "PAWF_S3_BUCKET", "PAWF_S3_ACCESS_KEY_ID", "PAWF_S3_SECRET_ACCESS_KEY"];
+
+function readSmtp(
+  text: (name: string) => string | undefined,
+  choice: <Choice extends string>(name: string, choices: readonly Choice[], otherwise: Choice) => Choice,
+  faults: string[],
+): SmtpConfig | undefined {
+  const [url, from] = [text("PAWF_SMTP_URL"), text("PAWF_SMTP_FROM")];
+  const tls = choice("PAWF_SMTP_TLS", ["required", "off"], "required");
+  if (!url && !from) return undefined;
+  if (!url || !from) faults.push(`${url ? "PAWF_SMTP_FROM" : "PAWF_SMTP_URL"} must be given too, or neither of the two`);
+  // The address is not repeated in a fault: it may hold a password.
+  else if (!URL.canParse(url) || !/^smtps?:$/.test(new URL(url).protocol)) faults.push("PAWF_SMTP_URL must be smtp://host or smtps://host");
+  if (from && !/^[^\s@<>"]+@[^\s@<>"]+$/.test(from)) faults.push("PAWF_SMTP_FROM must be one e-mail address");
+  return url && from ? { url, from, tls } : undefined;
+}

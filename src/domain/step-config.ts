@@ -56,8 +56,14 @@ function compileRule(value: Json, rule: FieldRule, walk: Walk, path: string): Te
   }
   const template = compileTemplateField(value, at, walk.report);
   if (template && rule.as === "template") return template;
+  if (template && rule.as === "html") return escaped(template);
   if (template) walk.deferred.set(path, template);
   return { kind: "constant", value };
+}
+
+function escaped(template: Template): Template {
+  if (template.kind === "expression") return { kind: "text", parts: [template], escape: "html" };
+  return template.kind === "text" ? { ...template, escape: "html" } : template;
 }
 
 function foldConstant(template: Extract<Template, { kind: "list" | "object" }>, value: Json): Template {

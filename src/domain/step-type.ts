@@ -18,9 +18,10 @@ export type StepNature = "pure" | "effect" | "wait" | "block";
 export interface FieldRule {
   /**
    * `template`: strings in it may hold `{{ … }}`, rendered before the step runs · `expression`: is one CEL expression,
-   * evaluated by the handler · `deferred_template`: as `template`, but rendered by the handler (once per element).
+   * evaluated by the handler · `deferred_template`: as `template`, but rendered by the handler (once per element)
+   * · `html`: as `template`, with every value escaped.
    */
-  readonly as: "template" | "expression" | "deferred_template";
+  readonly as: "template" | "expression" | "deferred_template" | "html";
   /** Variables this field sees beside the usual ones (`input`, `it`, `result`, `error` …). */
   readonly adds?: readonly string[];
   /** Kinds of value that an `expression` may have; one that surely has another is refused at save. */

@@ -93,6 +93,8 @@ class DryRun {
       grpc: { call: refuse, exchange: refuse },
       tokens: { get: refuse },
       files: { find: refuse, read: refuse, save: refuse },
+      mail: { send: refuse },
+      quota: { take: refuse },
     };
     const services: StepServices = { ...silent, clock, log: silentLog };
     this.#environment = { handlers: environment.handlers, services, now, monotonic: environment.monotonic, random: () => 0 };

@@ -90,8 +90,43 @@ export interface StepServices {
   readonly grpc: GrpcEgress;
   readonly tokens: TokenSource;
   readonly files: StepFiles;
+  readonly mail: MailSender;
+  readonly quota: NotificationQuota;
   readonly clock: Clock;
   readonly log: Log;
+}
+
+/** One e-mail, every part of it made by us. Addresses are checked, texts have no control characters where a header could begin. */
+export interface MailMessage {
+  readonly to: readonly string[];
+  readonly cc: readonly string[];
+  readonly bcc: readonly string[];
+  readonly replyTo: string | undefined;
+  readonly subject: string;
+  readonly text: string | undefined;
+  readonly html: string | undefined;
+  readonly attachments: readonly { readonly name: string; readonly mediaType: string; readonly content: () => AsyncIterable<Uint8Array> }[];
+  /** Constant over attempts: receivers that keep message ids see a repeat. */
+  readonly idempotencyKey: string;
+  readonly correlationId: string;
+}
+
+/** The operator's SMTP server. */
+export interface MailSender {
+  /** The message id that it was sent under, or SMTP.<code> (SMTP.NOT_CONFIGURED without a server), NETWORK. */
+  send(message: MailMessage, signal: AbortSignal): Promise<Result<{ readonly messageId: string }, MailFault>>;
+}
+
+export interface MailFault {
+  readonly failure: Failure;
+  /** `failed`: the server took nothing; `unknown`: it may have. */
+  readonly outcome: "failed" | "unknown";
+}
+
+/** How many notifications a tenant and each of its recipients get in an hour. */
+export interface NotificationQuota {
+  /** Takes one for each recipient, or none: LIMIT.NOTIFICATIONS names which bound was met. */
+  take(tenantId: string, recipients: readonly string[]): Result<undefined, Failure>;
 }
 
 /** A stored file as steps see it. */

@@ -22,7 +22,7 @@ import { handlers, replyTo, type Script, stepTypes, unclear } from "./simulated-
 
 export { compile, fails, type Script, succeeds, unclear } from "./simulated-steps.ts";
 
-import { memoryFiles } from "../steps/memory-files.ts";
+import { offlineServices } from "../steps/offline-services.ts";
 
 /** When every simulated run begins: 2026-03-01T12:00:00Z. */
 export const simulationStartAt = Date.UTC(2026, 2, 1, 12);
@@ -113,7 +113,7 @@ class Simulator {
     const tokens = { get: http.request };
     this.#environment = {
       handlers,
-      services: { http, grpc, tokens, files: memoryFiles(), clock, log: silentLog },
+      services: { http, grpc, tokens, ...offlineServices(), clock, log: silentLog },
       now: () => this.#now,
       monotonic: () => 0,
       random,

@@ -29,7 +29,7 @@ import type { AppendOutcome, AppendRequest, Journal } from "../../src/store/jour
 import { ReplicaLease } from "../../src/store/replica-lease.ts";
 import { createSignalRepository, type SignalRepository } from "../../src/store/signal-repository.ts";
 import { loadLedgers } from "../../src/store/sql/load-ledgers.ts";
-import { memoryFiles } from "../steps/memory-files.ts";
+import { offlineServices } from "../steps/offline-services.ts";
 import { ids, openPlace, type Place } from "../store/journal-fixture.ts";
 import { callerOf } from "../store/open-store.ts";
 
@@ -236,7 +236,7 @@ async function openEngine(
   const tokens = { get: http.request };
   const engine: Engine = new Engine({
     handlers,
-    services: { http, grpc, tokens, files: memoryFiles(), clock, log: silentLog },
+    services: { http, grpc, tokens, ...offlineServices(), clock, log: silentLog },
     journal: watched,
     publish: tell,
     now: () => leases.now() + skew.ms,

@@ -16,7 +16,7 @@ import { Starter } from "../../src/engine/start-execution.ts";
 import { stepHandlers } from "../../src/steps/registry.ts";
 import type { StepHandler } from "../../src/steps/step-handler.ts";
 import type { Journal } from "../../src/store/journal.ts";
-import { memoryFiles } from "../steps/memory-files.ts";
+import { offlineServices } from "../steps/offline-services.ts";
 import type { VirtualDatabase } from "./database.ts";
 import type { Faults } from "./faults.ts";
 import { Link } from "./link.ts";
@@ -122,7 +122,7 @@ export function createReplica(process: VirtualProcess, replicaId: string, ground
       http: { request: unreachable },
       grpc: { call: unreachable, exchange: unreachable },
       tokens: { get: unreachable },
-      files: memoryFiles(),
+      ...offlineServices(),
       clock,
       log,
     },

@@ -99,11 +99,11 @@ test("best_effort does not turn a cancelled run into a success", async () => {
   expect(failureIn(await notify("/ok", { best_effort: true }, {}, { signal: stop })).failure.name).toBe("CANCELED");
 });
 
-test("refuses at save what it cannot do yet, by name", () => {
+test("refuses at save what cannot be sent, by field", () => {
   expect(problemsOf(notification, {})).toEqual(["webhook: VALIDATION_FAILED"]);
-  expect(problemsOf(notification, { email: { to: ["a@b.c"] } })).toEqual(["email: VALIDATION_FAILED"]);
-  expect(problemsOf(notification, { slack: { text: "x" } })).toEqual(["slack: VALIDATION_FAILED"]);
-  expect(problemsOf(notification, { teams: { text: "x" } })).toEqual(["teams: VALIDATION_FAILED"]);
+  expect(problemsOf(notification, { email: { to: ["a@b.c"] } })).toEqual(["email.subject: VALIDATION_FAILED", "email.text: VALIDATION_FAILED"]);
+  expect(problemsOf(notification, { slack: { webhook_url: { slot: "s" } } })).toEqual(["slack.text: VALIDATION_FAILED"]);
+  expect(problemsOf(notification, { teams: { webhook_url: { slot: "s" } } })).toEqual(["teams.text: VALIDATION_FAILED"]);
   const webhook = { url: "https://example.com/", signing_secret: { slot: "s" }, headers: { Host: "x" } };
   expect(problemsOf(notification, { webhook })).toEqual(["webhook.headers.Host: VALIDATION_FAILED"]);
 });

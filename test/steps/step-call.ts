@@ -13,8 +13,8 @@ import { OAuthTokens } from "../../src/steps/auth/oauth-tokens.ts";
 import { createHttpEgress } from "../../src/steps/egress/http-egress.ts";
 import { createGrpcEgress } from "../../src/steps/grpc-client/create-grpc-egress.ts";
 import type { GrpcEgress } from "../../src/steps/grpc-egress.ts";
-import type { AttemptSecrets, HttpEgress, StepCall, StepFiles, StepHandler, StepOutcome, StepServices } from "../../src/steps/step-handler.ts";
-import { memoryFiles } from "./memory-files.ts";
+import type { AttemptSecrets, HttpEgress, StepCall, StepHandler, StepOutcome, StepServices } from "../../src/steps/step-handler.ts";
+import { offlineServices } from "./offline-services.ts";
 
 /** 2026-03-01T12:00:00Z */
 export const testNow = Date.UTC(2026, 2, 1, 12);
@@ -84,8 +84,8 @@ const noGrpc: GrpcEgress = {
   exchange: async () => ({ kind: "failed", outcome: "failed", failure: failure("LIMIT.EGRESS", "this test opens no connections") }),
 };
 
-export function servicesOf(http: HttpEgress = noHttp, grpc: GrpcEgress = noGrpc, files: StepFiles = memoryFiles()): StepServices {
-  return { http, grpc, tokens: new OAuthTokens(http, systemClock), files, clock: systemClock, log: silentLog };
+export function servicesOf(http: HttpEgress = noHttp, grpc: GrpcEgress = noGrpc, others: Partial<StepServices> = {}): StepServices {
+  return { http, grpc, tokens: new OAuthTokens(http, systemClock), ...offlineServices(), clock: systemClock, log: silentLog, ...others };
 }
 
 /** A gRPC client that may reach this machine only. Close it with `using`. */

@@ -65,7 +65,7 @@ export class Evaluation {
       case "expression":
         return this.evaluate(template);
       case "text":
-        return this.#join(template.parts);
+        return this.#join(template.parts, template.escape === "html" ? escapeHtml : undefined);
       case "list":
         return template.items.map((item) => this.render(item));
       case "object":
@@ -78,17 +78,24 @@ export class Evaluation {
     return expression.evaluate({ scope: this.#scope, locals: [], budget: this.#budget, context: this.#context });
   }
 
-  #join(parts: readonly (string | Expression)[]): string {
+  #join(parts: readonly (string | Expression)[], show: (text: string) => string = asItIs): string {
     let bytes = 0;
     let text = "";
     for (const part of parts) {
-      const shown = typeof part === "string" ? part : textOf(this.evaluate(part));
+      const shown = typeof part === "string" ? part : show(textOf(this.evaluate(part)));
       bytes += Buffer.byteLength(shown);
       if (bytes > limits.templateTextBytesMax) throw new LimitProblem(`makes a text of more than ${limits.templateTextBytesMax} bytes`);
       text += shown;
     }
     return text;
   }
+}
+
+const asItIs = (text: string): string => text;
+const entities: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
+
+function escapeHtml(text: string): string {
+  return text.replace(/[&<>"']/g, (character) => entities[character] as string);
 }
 
 /** A plain path needs no evaluation; the same reading as `compile-node.ts` does, and the same messages. */

@@ -45,7 +45,8 @@ export interface Expression {
 export type Template =
   | { readonly kind: "constant"; readonly value: Json }
   | Expression
-  | { readonly kind: "text"; readonly parts: readonly (string | Expression)[] }
+  /** `escape`: values, but not the author's own text, are written so that HTML shows them as they are. */
+  | { readonly kind: "text"; readonly parts: readonly (string | Expression)[]; readonly escape?: "html" }
   | { readonly kind: "list"; readonly items: readonly Template[] }
   | { readonly kind: "object"; readonly entries: readonly (readonly [string, Template])[] };
 

@@ -155,7 +155,7 @@ describe("types", () => {
     const call = (config: JsonObject) => {
       const base = { target: targetOf(closed), plaintext: true, service: "shop.v1.Warehouse", method: "Reserve", request: { sku: "s" } };
       const attempt = attemptOf(grpcCall, { ...base, descriptor_blob_id: "{{id}}", ...config }, { id: set.id }, { idempotencyKey: `key-${++keys}` });
-      return Promise.resolve(grpcCall.run(attempt, servicesOf(undefined, grpc, counted)));
+      return Promise.resolve(grpcCall.run(attempt, servicesOf(undefined, grpc, { files: counted })));
     };
     expect(resultIn(await call({}))).toMatchObject({ sku: "s" });
     expect(resultIn(await call({}))).toMatchObject({ sku: "s" });

@@ -1,0 +1,178 @@
+import { randomBytes } from "node:crypto";
+import { simpleParser } from "mailparser";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { JsonObject } from "../../src/base/json.ts";
+import { notification } from "../../src/steps/notification.ts";
+import { createNotificationQuota } from "../../src/steps/notify/notification-quota.ts";
+import { createSmtpMailer, noMail } from "../../src/steps/notify/smtp-mailer.ts";
+import type { StepOutcome, StepServices } from "../../src/steps/step-handler.ts";
+import { memoryFiles } from "./memory-files.ts";
+import { type ReceivedMail, selfSigned, startSmtp, type TestSmtp } from "./smtp-server.ts";
+import { attemptOf, failureIn, problemsOf, resultIn, servicesOf } from "./step-call.ts";
+
+let smtp: TestSmtp;
+let mail: ReturnType<typeof createSmtpMailer>;
+const files = memoryFiles();
+beforeAll(async () => {
+  smtp = await startSmtp();
+  mail = createSmtpMailer({ url: `smtp://127.0.0.1:${smtp.port}`, from: "service@example.com", tls: "off" });
+});
+afterAll(async () => {
+  mail?.close();
+  await smtp?.[Symbol.asyncDispose]();
+});
+
+const letter = { to: ["ada@example.com"], subject: "Order {{order.id}}", text: "Dear {{name}}" };
+const scope = { order: { id: 7 }, name: "Ada <b>& co</b>", address: "ada@example.com" };
+
+function send(email: JsonObject, more: Partial<StepServices> = {}, others: JsonObject = {}, inScope: JsonObject = scope): Promise<StepOutcome> {
+  return Promise.resolve(notification.run(attemptOf(notification, { email, ...others }, inScope), servicesOf(undefined, undefined, { mail, files, ...more })));
+}
+
+const last = (): ReceivedMail => smtp.received.at(-1) as ReceivedMail;
+
+test("an e-mail arrives as it was written: recipients, subject, text, HTML with escaped values, attachments byte by byte", async () => {
+  const bytes = randomBytes(100_000);
+  const file = files.put("tenant-a", "räport.bin", bytes, "application/x-report");
+  const outcome = await send({
+    ...letter,
+    to: ["{{address}}", "bob@example.com"],
+    cc: ["carol@example.com"],
+    bcc: ["hidden@example.com"],
+    reply_to: "answers@example.com",
+    subject: "Bestellung {{order.id}} – bestätigt",
+    html: "<p>Dear {{name}}</p>{{order}}",
+    attachment_blob_ids: [file.id],
+  });
+  expect(resultIn(outcome)).toMatchObject({ channel: "email", delivered: true, recipients: 4 });
+  expect(last()).toMatchObject({ from: "service@example.com", to: ["ada@example.com", "bob@example.com", "carol@example.com", "hidden@example.com"] });
+  const read = await simpleParser(last().raw);
+  expect(read.subject).toBe("Bestellung 7 – bestätigt");
+  expect(read.text?.trim()).toBe("Dear Ada <b>& co</b>");
+  expect(read.html).toBe("<p>Dear Ada &lt;b&gt;&amp; co&lt;/b&gt;</p>{&quot;id&quot;:7}");
+  expect(read.attachments.map(({ filename, contentType, content }) => [filename, contentType, content.equals(bytes)])).toEqual([
+    ["räport.bin", "application/x-report", true],
+  ]);
+  expect(read.headers.get("x-correlation-id")).toBe("corr-1");
+  expect(last().raw.toString()).not.toContain("hidden@example.com");
+  expect(read.messageId).toBe((resultIn(outcome) as JsonObject)["message_id"]);
+});
+
+test("every attempt carries the same message id", async () => {
+  const ids = [await send(letter), await send(letter)].map((outcome) => (resultIn(outcome) as JsonObject)["message_id"]);
+  expect(ids[0]).toBe(ids[1]);
+});
+
+describe("hostile values", () => {
+  const hostile = [
+    "b@x.io\r\nBcc: e@x.io",
+    "b@x.io\nBcc: e@x.io",
+    "a@x.io, b@x.io",
+    "a@x.io;b@x.io",
+    "Ada <ada@x.io>",
+    "<ada@x.io>",
+    "group:a@x.io;",
+    '"a b"@x.io',
+    "a@[127.0.0.1]",
+    "a@localhost",
+    "a@x..io",
+    "a\u0007@x.io",
+    "a@x.io\u2028b",
+    "",
+    `${"a".repeat(65)}@x.io`,
+    "ａ@x.io",
+  ];
+  test.each(hostile)("the recipient %j is refused at save and at run, and nothing is sent", async (address) => {
+    const before = smtp.received.length;
+    expect(problemsOf(notification, { email: { ...letter, to: [address] } })).toEqual(["email.to[0]: VALIDATION_FAILED"]);
+    for (const field of ["to", "cc", "bcc"]) {
+      const { failure } = failureIn(await send({ ...letter, [field]: ["{{evil}}"] }, {}, {}, { ...scope, evil: address }));
+      expect(failure.name).toBe("SCHEMA");
+      expect(failure.message).toContain(`email.${field}[0]`);
+    }
+    if (address !== "") expect(failureIn(await send({ ...letter, reply_to: "{{evil}}" }, {}, {}, { ...scope, evil: address })).failure.name).toBe("SCHEMA");
+    expect(smtp.received).toHaveLength(before);
+  });
+
+  test("a list or an object is not one address", async () => {
+    for (const evil of [["a@x.io", "b@x.io"], { address: "a@x.io" }, 7, null]) {
+      expect(failureIn(await send({ ...letter, to: ["{{evil}}"] }, {}, {}, { ...scope, evil })).failure.name).toBe("SCHEMA");
+    }
+  });
+
+  test.each(["a\r\nBcc: e@x.io", "a\nb", "a\u0007", "x".repeat(256)])("the subject %j is refused", async (subject) => {
+    expect(problemsOf(notification, { email: { ...letter, subject } })).toEqual(["email.subject: VALIDATION_FAILED"]);
+    expect(failureIn(await send({ ...letter, subject: "{{evil}}" }, {}, {}, { ...scope, evil: subject })).failure.name).toBe("SCHEMA");
+  });
+
+  test("attachments are ids of the tenant's own files, never paths or addresses", async () => {
+    const foreign = files.put("rival", "a", Buffer.from("secret"));
+    for (const id of ["/etc/passwd", "file:///etc/passwd", "http://127.0.0.1/", foreign.id]) {
+      expect(failureIn(await send({ ...letter, attachment_blob_ids: [id] })).failure.name).toBe("FILE.NOT_FOUND");
+    }
+    const big = files.put("tenant-a", "big", Buffer.alloc(15 * 1024 * 1024 + 1));
+    expect(failureIn(await send({ ...letter, attachment_blob_ids: [big.id] })).failure.name).toBe("LIMIT.BODY");
+  });
+
+  test("a text of dots and header-like lines stays the text", async () => {
+    const text = "Subject: other\r\n\r\n.\r\n.\r\nRCPT TO:<e@x.io>\r\n..\r\nend";
+    await send({ ...letter, text });
+    expect((await simpleParser(last().raw)).text?.replaceAll("\r\n", "\n").trim()).toBe(text.replaceAll("\r\n", "\n"));
+    expect(last().to).toEqual(["ada@example.com"]);
+  });
+});
+
+describe("the server", () => {
+  test("that refuses for now is SMTP.450, tried again by default; for good SMTP.550", async () => {
+    for (const code of [450, 550]) {
+      smtp.refuseWith = code;
+      expect(failureIn(await send(letter))).toMatchObject({ outcome: "failed", failure: { name: `SMTP.${code}` } });
+    }
+    expect(resultIn(await send(letter, {}, { best_effort: true }))).toMatchObject({ channel: "email", delivered: false, error: { name: "SMTP.550" } });
+    smtp.refuseWith = undefined;
+  });
+
+  test("that is away is NETWORK; none configured says so", async () => {
+    const away = createSmtpMailer({ url: "smtp://127.0.0.1:9", from: "a@example.com", tls: "off" });
+    expect(failureIn(await send(letter, { mail: away }))).toMatchObject({ outcome: "failed", failure: { name: "NETWORK" } });
+    away.close();
+    expect(failureIn(await send(letter, { mail: noMail })).failure.name).toBe("SMTP.NOT_CONFIGURED");
+  });
+
+  test("is only spoken to under TLS unless told otherwise, and its certificate is checked", async (context) => {
+    const plain = createSmtpMailer({ url: `smtp://127.0.0.1:${smtp.port}`, from: "a@example.com", tls: "required" });
+    const before = smtp.received.length;
+    expect(failureIn(await send(letter, { mail: plain })).failure.name).toMatch(/^(NETWORK|SMTP\.\d+)$/);
+    expect(smtp.received).toHaveLength(before);
+    plain.close();
+    const certificate = selfSigned();
+    if (!certificate) return context.skip("no openssl here to make a certificate");
+    await using secure = await startSmtp({ tls: certificate, login: ["user", "p@ss:word"] });
+    const stranger = createSmtpMailer({
+      url: `smtp://user:${encodeURIComponent("p@ss:word")}@127.0.0.1:${secure.port}`,
+      from: "a@example.com",
+      tls: "required",
+    });
+    expect(failureIn(await send(letter, { mail: stranger })).failure.name).toBe("NETWORK");
+    expect(secure.received).toHaveLength(0);
+    stranger.close();
+    certificate.remove();
+  });
+});
+
+test("a recipient and a tenant get so many notifications in an hour, and one message counts for all its recipients or for none", async () => {
+  let now = 0;
+  const quota = createNotificationQuota({ monotonic: () => now }, { perRecipient: 2, perTenant: 5 });
+  const to = (...addresses: string[]) => send({ ...letter, to: addresses }, { quota });
+  expect((await to("ada@example.com")).kind).toBe("succeeded");
+  expect((await to("ADA@example.com", "bob@example.com")).kind).toBe("succeeded");
+  expect(failureIn(await to("carol@example.com", "ada@example.com")).failure).toMatchObject({
+    name: "LIMIT.NOTIFICATIONS",
+    message: expect.stringContaining("recipient 2"),
+  });
+  expect((await to("carol@example.com", "bob@example.com")).kind).toBe("succeeded");
+  expect(failureIn(await to("dora@example.com")).failure.message).toContain("this tenant");
+  expect(quota.take("tenant-b", ["ada@example.com"]).ok).toBe(true);
+  now += 3_600_000;
+  expect((await to("ada@example.com")).kind).toBe("succeeded");
+});
