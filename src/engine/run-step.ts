@@ -83,13 +83,19 @@ export function prepareAttempt(
     operation,
     config: isJsonObject(config.value) ? config.value : {},
     idempotencyKey: key.value,
-    deadlineAt: environment.now() + timeouts.startToCloseMs,
+    deadlineAt: deadlineOf(environment.now(), timeouts, operation === "action" ? run?.firstStartedAt : undefined, operation),
     scope,
     handler,
     passage: passage.value,
     revision,
     ...(operation === "action" ? {} : { original: originalOf(run) }),
   });
+}
+
+/** An attempt of an action lasts no longer than all of them together may. An undo is tried on slowly when its budget is spent. */
+function deadlineOf(now: number, { startToCloseMs, scheduleToCloseMs }: Step["timeouts"], firstStartedAt: number | undefined, operation: string): number {
+  const budgetEndsAt = operation === "action" && scheduleToCloseMs !== undefined ? (firstStartedAt ?? now) + scheduleToCloseMs : Number.POSITIVE_INFINITY;
+  return Math.min(now + startToCloseMs, budgetEndsAt);
 }
 
 /** Where the call goes, and the breaker that watches it: by its destination unless the definition names something else. */

@@ -124,3 +124,16 @@ describe("a saga that is stuck", () => {
     expect(simulated.state.status).toBe("stuck");
   });
 });
+
+describe("schedule_to_close", () => {
+  it("ends an attempt that would outlast what all attempts together may take", () => {
+    const timeouts = { start_to_close: "10s", schedule_to_close: "3s" };
+    const retry = { maximum_attempts: 5, initial_interval: "1s", backoff_coefficient: 1, jitter: 0 };
+    const endOf = (replies: readonly Reply[]): number | undefined => {
+      const failed = run(step({ timeouts, retry_policy: retry, ...undo({ barrier: true }) }), replies).ledger.find(({ type }) => type === "step_failed");
+      return failed && failed.at - simulationStartAt;
+    };
+    expect(endOf([slow])).toBe(3_000);
+    expect(endOf([unclear("HTTP.503"), slow])).toBe(3_000);
+  });
+});
