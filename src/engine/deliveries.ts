@@ -21,6 +21,9 @@ export interface DeliveriesOptions {
 /** Executions told at the same time: each may have to be claimed and read. */
 const tellingMax = 16;
 const sweepEveryMs = 1_000;
+/** An execution that changes hands, or a database that is away for a moment, is asked again before it is left to a sweep. */
+const attemptsMax = 3;
+const againMs = 300;
 
 /** What becomes of a message to an execution: `failed` ones are tried again by a sweep. */
 type Told = "told" | "failed";
@@ -108,15 +111,21 @@ export class Deliveries {
 
   /** Refusals by the execution's state are answers: nothing is to be told any more. */
   async #control(tenantId: string, executionId: string, command: ControlCommand): Promise<Told> {
-    const { control, log } = this.#options;
+    const { control, clock, log } = this.#options;
+    const { signal } = this.#stopping;
     const caller = { tenantId, actor: "engine", scopes: new Set<string>(), correlationId: "", requestId: "" };
-    try {
-      await control(caller, executionId, command);
-      return "told";
-    } catch (error) {
-      if (error instanceof AppError && (error.code === "NOT_FOUND" || error.code === "FAILED_PRECONDITION")) return "told";
-      log.warn({ executionId, command: command.kind, error: messageOf(error) }, "an execution could not be told; it is tried again");
-      return "failed";
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await control(caller, executionId, command);
+        return "told";
+      } catch (error) {
+        if (error instanceof AppError && (error.code === "NOT_FOUND" || error.code === "FAILED_PRECONDITION")) return "told";
+        if (attempt >= attemptsMax || signal.aborted) {
+          log.warn({ executionId, command: command.kind, error: messageOf(error) }, "an execution could not be told; a sweep tries again");
+          return "failed";
+        }
+        await clock.sleep(againMs, signal).catch(() => undefined);
+      }
     }
   }
 
