@@ -1,0 +1,43 @@
+/** Sets everything in motion that goes on by itself, once calls can be answered. */
+import { Periodic } from "../engine/periodic.ts";
+import { sendNotices } from "../engine/saga-notices.ts";
+import { SecretUpkeep } from "../engine/secret-upkeep.ts";
+import { createEngineStore } from "../store/engine-store.ts";
+import { createSagaNoticeStore } from "../store/saga-notice-store.ts";
+import { rewrapKeys } from "../store/wrapped-keys.ts";
+import type { EngineRoom } from "./engine-room.ts";
+import type { Ground } from "./ground.ts";
+import { engineCaller, type Site } from "./site.ts";
+
+export function startWork({ log, clock, onStop }: Site, ground: Ground, room: EngineRoom): void {
+  const { database, masterKeys, files, secrets } = ground;
+  const { leases, deliveries, handlers, stepServices, engine, taskClock, retention, usageRollup, gate, sweeps } = room;
+  engine.start();
+  gate.start();
+  onStop(() => gate.stop());
+  sweeps.start();
+  onStop(() => sweeps.stop());
+  deliveries.start();
+  taskClock.start();
+  onStop(() => taskClock.stop());
+  retention.start();
+  onStop(() => retention.stop());
+  usageRollup.start();
+  onStop(() => usageRollup.stop());
+  const upkeep = new SecretUpkeep({ purge: secrets.purge, rewrap: () => rewrapKeys(database.pool, masterKeys), clock, log });
+  upkeep.start();
+  onStop(() => upkeep.stop());
+  const notices = { store: createSagaNoticeStore(database.pool), ledgers: createEngineStore(database.pool, () => leases.fence), callerOf: engineCaller };
+  const sagaNotices = new Periodic({
+    name: "the notices of sagas",
+    work: () => sendNotices({ ...notices, engine, handlers, services: stepServices, secrets, now: () => leases.now() }),
+    intervalMs: 1_000,
+    clock,
+    log,
+  });
+  sagaNotices.start();
+  onStop(() => sagaNotices.stop());
+  const filePurge = new Periodic({ name: "the purge of files", work: files.purge, intervalMs: 60_000, clock, log });
+  filePurge.start();
+  onStop(() => filePurge.stop());
+}
