@@ -118,9 +118,9 @@ export class Engine {
     if (journal.backlogRows > limits.backlogStartsMax) {
       throw new AppError("OVERLOADED", "this replica has more work than it can write; try again later", { retryAfterMs: 1_000 });
     }
-    // The id is chosen by whoever starts it: a child may be started again while it is driven here.
+    // A child's id is chosen by its parent, who may ask again while the first start is being written, or fails.
     if (this.#runs.has(keyOf(tenantId, execution.executionId))) {
-      return { outcome: { kind: "exists" }, state: emptyExecution({ executionId: execution.executionId, tenantId }) };
+      throw new AppError("STORAGE_UNAVAILABLE", "this execution is being started; look whether it was", { retryAfterMs: 500 });
     }
     const run = new ExecutionRun(this.#environment, revision, emptyExecution({ executionId: execution.executionId, tenantId }));
     const begun = run.begin(execution.start, [execution.created, ...(execution.enlisted ?? [])], execution.copied);

@@ -158,6 +158,24 @@ describe("a crash", () => {
     expect(await childrenOf(parent)).toEqual([executionId]);
   });
 
+  it("of the start alone, under the same engine: whether it was written is looked at, never guessed", async () => {
+    const starting = gate<AppendRequest>();
+    let starts = 0;
+    const beforeAppend = (request: AppendRequest): Promise<void> => {
+      if (!isChildStart(request) || ++starts > 1) return Promise.resolve();
+      return starting.pass(request).then(() => Promise.reject(new Error("the append is lost")));
+    };
+    const one = await world.openEngine("one", { beforeAppend });
+    const parent = await one.start({ steps: [child("sub", workflow([{ name: "a", log: {} }]))] });
+    const { executionId } = await starting.reached;
+    one.engine.forgetAll();
+    await until(world.place, "(select owner is null from workflow_executions where id = $1)", [uuidOf(parent)]);
+    await until(world.place, "(select owner is not null from workflow_executions where id = $1)", [uuidOf(parent)]);
+    starting.open();
+    expect(await endOf(parent)).toMatchObject({ state: "completed" });
+    expect(await childrenOf(parent)).toEqual([executionId]);
+  });
+
   it("after the child ended and before its parent was told: another replica tells it", async () => {
     const over = gate<AppendRequest>();
     const one = await world.openEngine("one", { afterAppend: (request) => (endsChild(request) ? over.pass(request) : Promise.resolve()) });
