@@ -7,9 +7,11 @@
  *
  * A new kind: one member of the union, one case below, its rule in a `control*.ts` beside this file.
  */
+
 import { AppError } from "../base/errors.ts";
 import type { Json, JsonObject } from "../base/json.ts";
 import { Answered } from "./answered.ts";
+import type { CommandContext } from "./command-context.ts";
 import { type CancelRequest, type ControlRequest, cancelExecution, terminalError, terminateExecution } from "./control.ts";
 import { compensateExecution } from "./control-compensate.ts";
 import { type EnlistRequest, enlistStep, type LeaveRequest, leaveSaga } from "./control-enlist.ts";
@@ -20,9 +22,7 @@ import { type RetryRequest, retryExecution } from "./control-retry.ts";
 import { type AbortRequest, abortSaga, completeSaga, extendSaga, submitSaga } from "./control-saga.ts";
 import { completeStep, failStep, type StepRequest, skipStep } from "./control-step.ts";
 import { updateVariables } from "./control-variables.ts";
-import type { CompiledRevision } from "./definition.ts";
 import type { NewEvent } from "./events.ts";
-import type { ExecutionState } from "./execution-state.ts";
 import type { Failure } from "./failure.ts";
 import type { ReportRequest } from "./reported-outcome.ts";
 import { isTerminal } from "./states.ts";
@@ -57,13 +57,6 @@ export type ControlCommand =
 export { Answered } from "./answered.ts";
 
 /** What the command is applied to: a state that all earlier events led to, and the revision it runs. */
-export interface CommandContext {
-  readonly state: ExecutionState;
-  readonly revision: CompiledRevision;
-  /** Milliseconds since the epoch. */
-  readonly now: number;
-}
-
 /** The events that a command makes (none when it changes nothing), with an answer where it has one, or why it is refused in this state. */
 export function applyCommand(context: CommandContext, command: ControlCommand): readonly NewEvent[] | Answered | AppError {
   const { state, revision, now } = context;

@@ -4,8 +4,8 @@
  */
 import { AppError } from "../base/errors.ts";
 import type { Json } from "../base/json.ts";
+import type { CommandContext } from "./command-context.ts";
 import { type ControlRequest, operatorEvent, stateMetadata, terminalError } from "./control.ts";
-import type { CommandContext } from "./control-command.ts";
 import { stepAt } from "./control-paths.ts";
 import { retryExecution } from "./control-retry.ts";
 import { completeStep } from "./control-step.ts";

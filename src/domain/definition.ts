@@ -3,9 +3,9 @@
  * compiled. Made only by `parseDefinition`; the JSON its author wrote is what is stored.
  */
 import type { JsonObject } from "../base/json.ts";
+import type { BreakerPolicy } from "./circuit-breaker.ts";
 import type { Expression, Template } from "./expressions/expression.ts";
-import type { StepBreaker } from "./parse-breaker.ts";
-import type { ReportedFrom } from "./reported.ts";
+import type { ReportedFrom } from "./report-terms.ts";
 import type { SecretSlots } from "./secret-slots.ts";
 import type { CompensationKind } from "./states.ts";
 import type { StepNature } from "./step-type.ts";
@@ -144,6 +144,11 @@ export interface Catch {
   readonly errors: readonly string[];
   readonly when: Expression | undefined;
   readonly steps: readonly Step[];
+}
+
+export interface StepBreaker extends BreakerPolicy {
+  /** What shares a breaker; undefined: the destination of the call. */
+  readonly key: Template | undefined;
 }
 
 export interface RetryPolicy {

@@ -9,7 +9,7 @@
  */
 import type { Json, JsonObject } from "../base/json.ts";
 import type { Failure } from "./failure.ts";
-import type { ReportTerms } from "./reported.ts";
+import type { ReportTerms } from "./report-terms.ts";
 import type { EndReason, ExecutionStatus, SagaStatus, TerminalExecutionStatus } from "./states.ts";
 
 export type Outcome = "failed" | "unknown";

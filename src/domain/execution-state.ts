@@ -2,7 +2,7 @@
 import type { Json, JsonObject } from "../base/json.ts";
 import type { AwaitedEvent, EventPayloads } from "./events.ts";
 import type { Failure } from "./failure.ts";
-import type { ReportWait } from "./reported.ts";
+import type { ReportWait } from "./report-terms.ts";
 import type { EndReason, ExecutionStatus, OperationStatus, SagaStatus, StepStatus } from "./states.ts";
 
 export interface ExecutionIdentity {

@@ -1,5 +1,5 @@
 /** What a task waits for: a worker that takes it, or the one that has it. Read off the queues; the ledger does not know. */
-import type { Blocker } from "./explain.ts";
+import type { Blocker } from "./blocker.ts";
 
 export interface TaskFact {
   readonly path: string;

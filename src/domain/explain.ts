@@ -2,7 +2,9 @@
  * Why an execution does not move, or why it ended as it did: what it waits for, read off the folded state. Free of I/O; what
  * the state cannot know (which replica drives it) is handed in.
  */
+
 import { isJsonObject } from "../base/json.ts";
+import type { Blocker } from "./blocker.ts";
 import { openChildren } from "./children.ts";
 import type { Definition, Step } from "./definition.ts";
 import type { ExecutionState, StepRun } from "./execution-state.ts";
@@ -10,33 +12,6 @@ import { type TaskFact, taskBlockers } from "./explain-tasks.ts";
 import type { Failure } from "./failure.ts";
 import { patienceOf } from "./patience.ts";
 import { type ExecutionStatus, isTerminal } from "./states.ts";
-
-export type BlockerCause =
-  | { readonly kind: "event"; readonly eventType: string; readonly correlationKey: string }
-  | {
-      readonly kind: "retry";
-      readonly operation: "action" | "compensate";
-      /** Number of the next attempt. */
-      readonly attempt: number;
-      /** 0: no limit. */
-      readonly maximumAttempts: number;
-      readonly failure: Failure | undefined;
-    }
-  | { readonly kind: "breaker"; readonly key: string }
-  | { readonly kind: "timer"; readonly source: "delay" | "start_delay" }
-  | { readonly kind: "worker"; readonly queue: string; readonly taskType: string; readonly backlog: number; readonly workers: number }
-  | { readonly kind: "child"; readonly childId: string; readonly state: ExecutionStatus | undefined }
-  | { readonly kind: "pause"; readonly actor: string; readonly reason: string }
-  | { readonly kind: "operator"; readonly operation: "action" | "compensate"; readonly failure: Failure | undefined };
-
-export interface Blocker {
-  /** Empty: the execution itself. */
-  readonly stepPath: string;
-  readonly message: string;
-  /** When it ends by itself, in milliseconds since the epoch; undefined: never, or not known. */
-  readonly untilAt: number | undefined;
-  readonly cause: BlockerCause;
-}
 
 /** What the state does not know. */
 export interface ExplainFacts {

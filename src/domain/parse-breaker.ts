@@ -1,16 +1,11 @@
 /** The circuit breaker of a step, with its defaults filled in. */
 import { isJsonObject, type Json } from "../base/json.ts";
-import { type BreakerPolicy, breakerDefaults } from "./circuit-breaker.ts";
+import { breakerDefaults } from "./circuit-breaker.ts";
 import { compileTemplateField } from "./compile-field.ts";
-import type { Template } from "./expressions/expression.ts";
+import type { StepBreaker } from "./definition.ts";
 import { durationOf } from "./parse-policy.ts";
 import type { Report } from "./report.ts";
 import type { StepTypeSpec } from "./step-type.ts";
-
-export interface StepBreaker extends BreakerPolicy {
-  /** What shares a breaker; undefined: the destination of the call. */
-  readonly key: Template | undefined;
-}
 
 /** Undefined: no breaker watches the step, because it calls nobody or does not want one. */
 export function parseBreaker(value: Json | undefined, spec: StepTypeSpec, path: string, report: Report): StepBreaker | undefined {

@@ -5,7 +5,7 @@
 import type { ErrorReason } from "../base/errors.ts";
 import type { JsonObject } from "../base/json.ts";
 import type { Kind } from "./expressions/value.ts";
-import type { ReportedFrom } from "./reported.ts";
+import type { ReportedFrom } from "./report-terms.ts";
 import type { CompensationKind } from "./states.ts";
 
 /**

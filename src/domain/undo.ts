@@ -17,7 +17,8 @@ import type { EventPayloads, NewEvent } from "./events.ts";
 import type { ExecutionState, StepRun } from "./execution-state.ts";
 import { type Failure, failure } from "./failure.ts";
 import { patienceOf } from "./patience.ts";
-import { expiryOf, type ReportWait } from "./reported.ts";
+import type { ReportWait } from "./report-terms.ts";
+import { expiryOf } from "./reported.ts";
 import type { EndReason, TerminalExecutionStatus } from "./states.ts";
 
 interface Turn {

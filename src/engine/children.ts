@@ -18,21 +18,9 @@ import type { ExecutionState } from "../domain/execution-state.ts";
 import type { ReportedOutcome } from "../domain/reported-outcome.ts";
 import { isTerminal } from "../domain/states.ts";
 import type { AppendOutcome } from "../store/journal.ts";
+import type { ChildLink, ChildReport } from "./child-link.ts";
 import type { NewExecution } from "./engine.ts";
 import { checkInput } from "./start-execution.ts";
-
-/** What was found out about a child that ended, or could not be started. */
-export interface ChildReport extends OpenChild {
-  readonly outcome: ReportedOutcome;
-}
-
-export interface ChildLink {
-  /**
-   * Sees to the open children of a run. `calledOff`: paths whose step is not wanted any more. Answers with those that are
-   * over; throws when the database or another replica could not be asked.
-   */
-  look(state: ExecutionState, definition: Definition, open: readonly OpenChild[], calledOff: ReadonlySet<string>): Promise<readonly ChildReport[]>;
-}
 
 export interface ChildrenOptions {
   readonly find: (tenantId: string, executionIds: readonly string[]) => Promise<ReadonlyMap<string, ChildFacts>>;

@@ -10,7 +10,7 @@ import type { Definition } from "../domain/definition.ts";
 import type { ExecutionState } from "../domain/execution-state.ts";
 import { openWaits, type Signal } from "../domain/waits.ts";
 import { type SignalWish, signalPageRows } from "../store/signal-repository.ts";
-import type { ChildLink, ChildReport } from "./children.ts";
+import type { ChildLink, ChildReport } from "./child-link.ts";
 
 /** Where stored events are read. */
 export interface SignalSource {

@@ -4,7 +4,7 @@ import type { ExecutionEvent } from "../domain/events.ts";
 import type { ExecutionState } from "../domain/execution-state.ts";
 import type { OutgoingCommand } from "../domain/outgoing-command.ts";
 import type { Journal } from "../store/journal.ts";
-import type { ChildLink } from "./children.ts";
+import type { ChildLink } from "./child-link.ts";
 import type { SignalSource } from "./outside-look.ts";
 import type { StepEnvironment } from "./run-step.ts";
 import type { TaskPort } from "./run-tasks.ts";

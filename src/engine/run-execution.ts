@@ -30,7 +30,7 @@ import type { StepOutcome } from "../domain/step-outcome.ts";
 import { receiveSignal } from "../domain/waits.ts";
 import type { AppendOutcome, AppendRequest, StartRow } from "../store/journal.ts";
 import { appendRequest } from "./append-request.ts";
-import type { ChildReport } from "./children.ts";
+import type { ChildReport } from "./child-link.ts";
 import { OutsideLook } from "./outside-look.ts";
 import type { RunEnvironment } from "./run-environment.ts";
 import { type Attempt, carryOut } from "./run-step.ts";

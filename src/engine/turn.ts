@@ -14,7 +14,8 @@ import { evaluateExpression } from "../domain/expressions/evaluate-expression.ts
 import { renderTemplate } from "../domain/expressions/render-template.ts";
 import { type Failure, failure } from "../domain/failure.ts";
 import { findSchemaFault } from "../domain/json-schema.ts";
-import { expired, type ReportTerms } from "../domain/reported.ts";
+import type { ReportTerms } from "../domain/report-terms.ts";
+import { expired } from "../domain/reported.ts";
 import { scopeOf } from "../domain/scope.ts";
 import { failedEvent, settleAction, settleConfirm, settleUndo } from "../domain/settle.ts";
 import { type Attempt, carryOutNow, prepareAttempt, type StepEnvironment } from "./run-step.ts";

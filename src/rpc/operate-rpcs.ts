@@ -14,11 +14,12 @@ import {
   type WorkflowService,
 } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
 import type { Caller } from "../base/caller.ts";
+import type { Blocker } from "../domain/blocker.ts";
 import { openChildren } from "../domain/children.ts";
 import type { ControlCommand } from "../domain/control-command.ts";
 import { previewCompensation } from "../domain/control-preview.ts";
 import type { ExecutionState } from "../domain/execution-state.ts";
-import { type Blocker, explainExecution } from "../domain/explain.ts";
+import { explainExecution } from "../domain/explain.ts";
 import type { ExecutionStatus } from "../domain/states.ts";
 import { callerOf } from "./interceptors/call.ts";
 import type { RpcParts } from "./parts.ts";

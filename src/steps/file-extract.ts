@@ -10,7 +10,8 @@ import { integerField, isSet, textField, textOf } from "./config-fields.ts";
 import { readCsv } from "./csv-table.ts";
 import type { FileContent } from "./file-formats.ts";
 import { filterLines, patternProblem } from "./filter-lines.ts";
-import { type Report, reportLater } from "./http-request-check.ts";
+import { reportLater } from "./http-request-check.ts";
+import type { Report } from "./report.ts";
 import type { StepCall, StepServices } from "./step-handler.ts";
 
 const rowsDefault = 10_000;

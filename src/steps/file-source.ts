@@ -3,7 +3,8 @@ import type { JsonObject } from "../base/json.ts";
 import { failed, integerField, isSet, textField, textOf } from "./config-fields.ts";
 import { matchesStatus, statusFailure } from "./http-answer.ts";
 import { callHeaders } from "./http-headers.ts";
-import { checkUrlLiteral, type Report, reportLater } from "./http-request-check.ts";
+import { checkUrlLiteral, reportLater } from "./http-request-check.ts";
+import type { Report } from "./report.ts";
 import type { StepCall, StepOutcome, StepServices } from "./step-handler.ts";
 
 /** 10 MiB, default and for now the maximum: files are held and read in memory. */

@@ -5,7 +5,8 @@ import { findSchemaFaults, findSchemaProblem } from "../domain/json-schema.ts";
 import { integerField, isSet, listField, objectField, textField } from "./config-fields.ts";
 import { readCsv } from "./csv-table.ts";
 import type { FileContent } from "./file-formats.ts";
-import { type Report, reportLater } from "./http-request-check.ts";
+import { reportLater } from "./http-request-check.ts";
+import type { Report } from "./report.ts";
 
 /** One broken rule; `rule` is the field of the configuration that names it. */
 interface Violation {

@@ -12,7 +12,7 @@ import { parseGrpcTarget } from "./grpc-client/grpc-target.ts";
 import type { DescriptorSource, GrpcStatus } from "./grpc-egress.ts";
 import { metadataOf, metadataProblem } from "./grpc-metadata.ts";
 import { askParticipant } from "./grpc-participant.ts";
-import type { Report } from "./http-request-check.ts";
+import type { Report } from "./report.ts";
 import type { StepCall, StepHandler, StepOutcome, StepServices } from "./step-handler.ts";
 
 const messagesMax = 1_000;

@@ -8,7 +8,7 @@ import { limits } from "../base/limits.ts";
 import { fail, ok, type Result } from "../base/result.ts";
 import { type Failure, failure } from "../domain/failure.ts";
 import { integerField, isSet, objectField, textField, textOf } from "./config-fields.ts";
-import type { Report } from "./http-request-check.ts";
+import type { Report } from "./report.ts";
 import type { StepCall, StepOutcome } from "./step-handler.ts";
 
 const pagesDefault = 100;

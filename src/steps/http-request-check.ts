@@ -1,12 +1,11 @@
 /** What is refused in an `http_request` when a definition is saved, beyond the contract's own field rules. */
+
 import type { Json, JsonObject } from "../base/json.ts";
-import type { StepTypeSpec } from "../domain/step-type.ts";
 import { integerField, isSet, listField, objectField, textField } from "./config-fields.ts";
 import { statusPattern } from "./http-answer.ts";
 import { headerProblem } from "./http-headers.ts";
 import { checkPagination } from "./http-pages.ts";
-
-export type Report = Parameters<NonNullable<StepTypeSpec["check"]>>[1];
+import type { Report } from "./report.ts";
 
 export const methods = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
 export const responseBytesDefault = 1024 * 1024;

@@ -5,12 +5,7 @@
 import { sealToken } from "../domain/task-token.ts";
 import { destinationOf } from "./egress/describe-target.ts";
 import { sendable } from "./http-headers.ts";
-import type { StepCall } from "./step-handler.ts";
-
-export interface Siblings {
-  /** Headers for a call to this URL; none when it is no sibling's. */
-  headersFor(call: StepCall, url: string): Record<string, string>;
-}
+import type { Siblings } from "./step-handler.ts";
 
 export const noSiblings: Siblings = { headersFor: () => ({}) };
 

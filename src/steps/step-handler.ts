@@ -13,7 +13,6 @@ import type { StepOutcome } from "../domain/step-outcome.ts";
 import type { StepTypeSpec } from "../domain/step-type.ts";
 import type { TokenSource } from "./auth/token-source.ts";
 import type { GrpcEgress } from "./grpc-egress.ts";
-import type { Siblings } from "./siblings.ts";
 
 export type { StepOutcome } from "../domain/step-outcome.ts";
 
@@ -81,6 +80,12 @@ export interface AttemptSecrets {
   conceal(text: string): void;
   /** The text with everything resolved or concealed so far masked. To be asked before a text is cut: half a secret is not found. */
   mask(text: string): string;
+}
+
+/** The company's own services among the hosts that steps call: only they get token, tenant and baggage. */
+export interface Siblings {
+  /** Headers for a call to this URL; none when it is no sibling's. */
+  headersFor(call: StepCall, url: string): Record<string, string>;
 }
 
 export interface StepServices {

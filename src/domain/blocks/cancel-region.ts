@@ -3,7 +3,8 @@ import { closePolicyOf } from "../children.ts";
 import { operationKey } from "../command.ts";
 import type { StepRun } from "../execution-state.ts";
 import { failure } from "../failure.ts";
-import { expired, expiryOf, type ReportWait } from "../reported.ts";
+import type { ReportWait } from "../report-terms.ts";
+import { expired, expiryOf } from "../reported.ts";
 import type { BlockWalk } from "./block-walk.ts";
 
 /**

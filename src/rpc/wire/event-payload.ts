@@ -5,7 +5,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ExecutionEventSchema } from "#gen/pyairtable/workflow/v1/event_pb.js";
 import type { EventPayloads, NewEvent } from "../../domain/events.ts";
-import type { ReportTerms } from "../../domain/reported.ts";
+import type { ReportTerms } from "../../domain/report-terms.ts";
 import { endReasonWords, executionStateWords, operationStateWords, sagaStateWords } from "./enums.ts";
 import { failureToMessage } from "./failure.ts";
 import { durationOf, timestampOf } from "./time.ts";

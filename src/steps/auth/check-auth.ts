@@ -2,7 +2,8 @@
 import type { JsonObject } from "../../base/json.ts";
 import { objectField, textField } from "../config-fields.ts";
 import { headerProblem } from "../http-headers.ts";
-import { checkUrlLiteral, type Report } from "../http-request-check.ts";
+import { checkUrlLiteral } from "../http-request-check.ts";
+import type { Report } from "../report.ts";
 import { signatureHeader } from "./http-credentials.ts";
 
 /** Where SecretRefs stand in an `http_request`. */

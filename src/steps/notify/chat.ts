@@ -2,7 +2,8 @@
 import { isJsonObject, type Json, type JsonObject } from "../../base/json.ts";
 import { failed, failedWith, isSet, textField } from "../config-fields.ts";
 import { statusFailure } from "../http-answer.ts";
-import { bodyBytesMax, type Report } from "../http-request-check.ts";
+import { bodyBytesMax } from "../http-request-check.ts";
+import type { Report } from "../report.ts";
 import type { StepCall, StepOutcome, StepServices } from "../step-handler.ts";
 
 const responseBytesMax = 16 * 1024;

@@ -3,7 +3,7 @@ import type { JsonObject } from "../../base/json.ts";
 import { fail, ok, type Result } from "../../base/result.ts";
 import { type Failure, failure } from "../../domain/failure.ts";
 import { failedWith, listField, textField, textOf } from "../config-fields.ts";
-import type { Report } from "../http-request-check.ts";
+import type { Report } from "../report.ts";
 import type { MailMessage, StepCall, StepOutcome, StepServices } from "../step-handler.ts";
 import { mailAddressProblem } from "./mail-address.ts";
 

@@ -4,7 +4,8 @@ import { signWebhook } from "../auth/sign-webhook.ts";
 import { failed, failedWith, objectField, textField, textOf } from "../config-fields.ts";
 import { matchesStatus, statusFailure } from "../http-answer.ts";
 import { callHeaders, checkHeaders, sendable, withHeaders } from "../http-headers.ts";
-import { bodyBytesMax, checkHeaderLiterals, checkUrlLiteral, type Report } from "../http-request-check.ts";
+import { bodyBytesMax, checkHeaderLiterals, checkUrlLiteral } from "../http-request-check.ts";
+import type { Report } from "../report.ts";
 import type { StepCall, StepOutcome, StepServices } from "../step-handler.ts";
 
 /** What receivers answer is not used, so little of it is read. */
