@@ -146,7 +146,8 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
       }
       break;
     case "step_succeeded":
-      run.mayRunUntil = undefined;
+      // An operator's word is no report: what was never heard of may still be at work.
+      if (run.attemptUntil !== undefined || run.report || event.payload.late) run.mayRunUntil = undefined;
       run.attemptUntil = undefined;
       if (event.payload.late) {
         run.action = "succeeded";

@@ -2,9 +2,22 @@
 import { describe, expect, it } from "vitest";
 import type { JsonObject } from "../../src/base/json.ts";
 import { cancelExecution } from "../../src/domain/control.ts";
+import { completeStep } from "../../src/domain/control-step.ts";
 import { foldExecution } from "../../src/domain/execution.ts";
 import { explainExecution } from "../../src/domain/explain.ts";
-import { compile, fails, identity, type Script, type Simulated, type Simulation, simulate, simulationStartAt, succeeds, unclear } from "./simulate.ts";
+import {
+  compile,
+  fails,
+  identity,
+  type Order,
+  type Script,
+  type Simulated,
+  type Simulation,
+  simulate,
+  simulationStartAt,
+  succeeds,
+  unclear,
+} from "./simulate.ts";
 import type { Reply } from "./simulated-steps.ts";
 
 const undo = (more: JsonObject = {}): JsonObject => ({ compensation: { step: { call: {} }, ...more } });
@@ -123,6 +136,16 @@ describe("a saga that is stuck", () => {
     ]);
     expect(simulated.state.status).toBe("stuck");
   });
+});
+
+it("an operator's word is no report: the undo still waits for the attempt that was not heard of", () => {
+  const twice = { retry_policy: { maximum_attempts: 2, initial_interval: "1s", jitter: 0 } };
+  const retrying = (state: Simulated["state"]): boolean => state.steps.get("a")?.status === "retrying";
+  const complete: Order = {
+    when: retrying,
+    command: (state, revision, now) => completeStep({ state, revision, now }, { actor: "key_1", reason: "r", path: "a", result: 1 }),
+  };
+  expect(undoneAt(run(step(twice), [slow], { orders: [complete] }))).toBe(7_000);
 });
 
 describe("schedule_to_close", () => {

@@ -7,4 +7,6 @@ export const keptSeeds: readonly { readonly seed: number; readonly found: string
   { seed: 2447, found: "an execution belonged for ever to a replica that never heard of its claim" },
   { seed: 3537, found: "a saga that turned with a loser's undo exhausted was neither stuck nor going on" },
   { seed: 5020, found: "a replica that was frozen between commit and send sent an action that had been undone elsewhere" },
+  { seed: 24179, found: "after a lost answer another owner's event of the same number and type was taken for one's own" },
+  { seed: 24711, found: "an operator's word on a step that had timed out let its undo overtake the action" },
 ];

@@ -130,11 +130,15 @@ export class VirtualJournal implements Journal {
   }
 }
 
+function isSame(a: { type: string; at: number }, b: { type: string; at: number }): boolean {
+  return a.type === b.type && a.at === b.at;
+}
+
 /** As `find-committed.ts`: the append's last event stands in the ledger under its number. */
 function standsIn(database: VirtualDatabase, { executionId, events }: AppendRequest): boolean {
   const last = events.at(-1);
   const text = last && database.executions.get(executionId)?.ledger[last.sequence - 1];
-  return last !== undefined && text !== undefined && (JSON.parse(text) as { type: string }).type === last.type;
+  return last !== undefined && text !== undefined && isSame(JSON.parse(text) as typeof last, last);
 }
 
 function structuredCloneOf(request: AppendRequest): AppendRequest {
