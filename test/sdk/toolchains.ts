@@ -1,7 +1,6 @@
 /** Programs in other languages that tests need: found or installed into a folder of the project's own, else the test says why it is skipped. */
 import { execFile } from "node:child_process";
-import { existsSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
+import { mkdir, rename, rm } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -13,32 +12,55 @@ const psycopg = "psycopg[binary]==3.3.9";
 /** A command and its first arguments, or why there is none. */
 export type Tool = { readonly command: readonly string[]; readonly environment?: Record<string, string> } | { readonly missing: string };
 
-/** Runs the driver of the Python SDK in a virtual environment with its one dependency. */
-export async function pythonDriver(): Promise<Tool> {
+/** The driver of the Python SDK. */
+export function pythonDriver(): Promise<Tool> {
+  return pythonProgram("sdk/python/tests/barrier_driver.py");
+}
+
+/** Runs a program in a virtual environment with the Python SDK and its one dependency. */
+export async function pythonProgram(script: string): Promise<Tool> {
   const venv = path.join(root, ".tmp/python");
   const python = path.join(venv, "bin/python");
   try {
-    if (!existsSync(python)) await run("python3", ["-m", "venv", venv]);
-    const isThere = await run(python, ["-c", "import psycopg"]).then(
-      () => true,
-      () => false,
-    );
-    if (!isThere) await run(python, ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", psycopg], { timeout: 120_000 });
+    if (!(await hasPsycopg(python))) await makeEnvironment(venv);
   } catch (error) {
     return { missing: `Python with ${psycopg} is neither there nor can be installed (${firstLine(error)})` };
   }
   const environment = { PYTHONPATH: path.join(root, "sdk/python"), PYTHONIOENCODING: "utf-8" };
-  return { command: [python, path.join(root, "sdk/python/tests/barrier_driver.py")], environment };
+  return { command: [python, path.join(root, script)], environment };
 }
 
-/** Builds the driver of the Go SDK. */
-export async function goDriver(): Promise<Tool> {
-  const binary = path.join(root, ".tmp/barrierdriver");
+async function hasPsycopg(python: string): Promise<boolean> {
+  return await run(python, ["-c", "import psycopg"]).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Made beside its place and moved there whole: several tests may want it at once. */
+async function makeEnvironment(venv: string): Promise<void> {
+  const own = `${venv}-${process.pid}`;
+  await run("python3", ["-m", "venv", own]);
+  await run(path.join(own, "bin/python"), ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", psycopg], { timeout: 120_000 });
+  await rename(own, venv).catch(async (error: unknown) => {
+    await rm(own, { recursive: true, force: true });
+    if (!(await hasPsycopg(path.join(venv, "bin/python")))) throw error;
+  });
+}
+
+/** The driver of the Go SDK. */
+export function goDriver(): Promise<Tool> {
+  return goProgram("barrierdriver", "sdk/go/barrier", "./cmd/barrierdriver");
+}
+
+/** Builds the package `main` of the module in `folder`. */
+export async function goProgram(name: string, folder: string, main: string): Promise<Tool> {
+  const binary = path.join(root, ".tmp", name);
   try {
     await mkdir(path.dirname(binary), { recursive: true });
-    await run("go", ["build", "-o", binary, "./cmd/barrierdriver"], { cwd: path.join(root, "sdk/go/barrier"), timeout: 180_000 });
+    await run("go", ["build", "-o", binary, main], { cwd: path.join(root, folder), timeout: 180_000 });
   } catch (error) {
-    return { missing: `the Go driver cannot be built here (${firstLine(error)})` };
+    return { missing: `the Go program ${name} cannot be built here (${firstLine(error)})` };
   }
   return { command: [binary] };
 }
