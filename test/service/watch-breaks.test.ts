@@ -97,7 +97,8 @@ test("readers that leave cost nothing: 300 broken watches, then the server stops
     for (const abort of aborts) abort.abort();
     await Promise.all(watches);
   }
-  expect((await run(clients, [logStep("alive")])).endTime).toBeDefined();
+  // On a connection of its own: the other one may still have streams that the server has not seen end.
+  expect((await run(connect(server), [logStep("alive")])).endTime).toBeDefined();
 });
 
 test("SIGTERM ends a watch with UNAVAILABLE and RetryInfo, and the next server goes on from there", async () => {

@@ -106,6 +106,7 @@ describe("getExecution", () => {
       rerunOf: undefined,
       traceparent: undefined,
       lastSequence: 9,
+      openSteps: 0,
       wakeAt: at + 1,
       createdAt: at,
       startedAt: at + 2,
