@@ -92,7 +92,7 @@ class DryRun {
       http: { request: refuse },
       grpc: { call: refuse, exchange: refuse },
       tokens: { get: refuse },
-      files: { find: refuse, read: refuse, save: refuse },
+      files: { find: refuse, read: refuse, save: refuse, discard: refuse },
       mail: { send: refuse },
       quota: { take: refuse },
     };

@@ -47,6 +47,10 @@ export function createStepFiles(files: FileRepository): StepFiles {
         return fail(toFailure(error));
       }
     },
+
+    async discard(tenantId, id) {
+      await files.remove(tenantId, id).catch(() => undefined);
+    },
   };
 }
 

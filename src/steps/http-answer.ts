@@ -5,9 +5,10 @@ import { fail, ok, type Result } from "../base/result.ts";
 import { type Failure, failure } from "../domain/failure.ts";
 import { targetOf } from "./egress/describe-target.ts";
 import { parseJsonText } from "./json-text.ts";
-import type { EgressOutcome, EgressRequest, StepCall, StepOutcome } from "./step-handler.ts";
+import type { AnswerHead, EgressOutcome, EgressRequest, StepCall, StepOutcome } from "./step-handler.ts";
 
 export type Answer = Extract<EgressOutcome, { kind: "answered" }>;
+/** BLOB is not read here: `http-files.ts` stores it. */
 export type ResponseType = "AUTO" | "JSON" | "TEXT" | "NONE";
 
 /** `404`, or a class like `2xx`. */
@@ -38,7 +39,7 @@ export function statusFailure(call: StepCall, request: Pick<EgressRequest, "meth
 }
 
 /** Accepted, too early, or a twin of this request is running; unless it says itself that it failed. */
-export function isStillAtWork({ status, headers }: Answer): boolean {
+export function isStillAtWork({ status, headers }: AnswerHead): boolean {
   return (status === 202 || status === 409 || status === 425) && headers["saga-outcome"]?.trim().toLowerCase() !== "failed";
 }
 

@@ -1,6 +1,7 @@
 /** What is refused in an `http_request` when a definition is saved, beyond the contract's own field rules. */
 
 import type { Json, JsonObject } from "../base/json.ts";
+import { limits } from "../base/limits.ts";
 import { integerField, isSet, listField, objectField, textField } from "./config-fields.ts";
 import { statusPattern } from "./http-answer.ts";
 import { headerProblem } from "./http-headers.ts";
@@ -22,15 +23,20 @@ export function checkHttpRequest(config: JsonObject, report: Report): void {
       report(`success_statuses[${index}]`, "VALIDATION_FAILED", 'is neither a status like "404" nor a class like "2xx"');
   });
   const bytesMax = integerField(config, "max_response_bytes") ?? responseBytesDefault;
-  if (bytesMax < 0 || bytesMax > bodyBytesMax) report("max_response_bytes", "LIMIT_EXCEEDED", `must be at most ${bodyBytesMax}`);
+  const most = isStoredAsFile(config) ? limits.fileBytesMax : bodyBytesMax;
+  if (bytesMax < 0 || bytesMax > most) report("max_response_bytes", "LIMIT_EXCEEDED", `must be at most ${most}`);
   const redirects = integerField(config, "max_redirects") ?? 0;
   if (redirects < 0 || redirects > redirectsMax) report("max_redirects", "LIMIT_EXCEEDED", `must be at most ${redirectsMax}`);
   const header = textField(config, "idempotency_header") ?? "Idempotency-Key";
   const problem = header === "-" ? undefined : headerProblem(header, "");
   if (problem) report("idempotency_header", "VALIDATION_FAILED", problem);
-  if (config["response_type"] === "HTTP_RESPONSE_TYPE_BLOB") reportLater(report, "response_type", "storing the answer as a file (BLOB)");
-  if (isSet(config, "blob_id")) reportLater(report, "blob_id", "sending a stored file");
+  if (isStoredAsFile(config) && isSet(config, "pagination"))
+    report("response_type", "VALIDATION_FAILED", "BLOB stores one answer; pages are read, so leave out pagination or response_type");
   checkPagination(config["pagination"], report);
+}
+
+export function isStoredAsFile(config: JsonObject): boolean {
+  return config["response_type"] === "HTTP_RESPONSE_TYPE_BLOB";
 }
 
 /** A feature of the contract that this release does not have: refused by name, never silently left out. */

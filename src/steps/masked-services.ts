@@ -2,12 +2,12 @@
 import type { Json, JsonObject } from "../base/json.ts";
 import type { Log } from "../base/log.ts";
 import type { Mask } from "../base/mask.ts";
-import type { EgressOutcome, StepServices } from "./step-handler.ts";
+import type { EgressOutcome, EgressRequest, StepServices } from "./step-handler.ts";
 
 export function maskedServices(services: StepServices, mask: Mask): StepServices {
   return {
     ...services,
-    http: { request: async (request) => maskAnswer(await services.http.request(request), mask) },
+    http: { request: async (request) => maskAnswer(await services.http.request(withMaskedSink(request, mask)), mask) },
     grpc: {
       call: async (call) => masked(await services.grpc.call(call), mask),
       // Messages are encoded: their texts have lengths before them. Whoever decodes them hands on an outcome that is masked then.
@@ -29,6 +29,13 @@ function maskAnswer(outcome: EgressOutcome, mask: Mask): EgressOutcome {
   if (outcome.kind === "failed") return outcome;
   const headers = mask.json(outcome.headers as JsonObject) as Readonly<Record<string, string>>;
   return { ...outcome, headers, body: mask.bytes(outcome.body) };
+}
+
+/** What a sink learns of an answer is masked, the bytes that pass through it are not: a file that is changed is none any more. */
+function withMaskedSink(request: EgressRequest, mask: Mask): EgressRequest {
+  const { sink } = request;
+  if (!sink) return request;
+  return { ...request, sink: { ...sink, take: (head, bytes) => sink.take(masked(head, mask), bytes) } };
 }
 
 export function maskedLog(log: Log, mask: Mask): Log {

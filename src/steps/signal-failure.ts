@@ -2,7 +2,15 @@ import { type Failure, failure } from "../domain/failure.ts";
 
 /** Why an attempt was stopped. The engine aborts with a `Failure` (`TIMEOUT.START_TO_CLOSE`, `CANCELED` …) as the reason. */
 export function signalFailure(signal: AbortSignal): Failure {
-  const reason: unknown = signal.reason;
-  if (typeof reason === "object" && reason !== null && !(reason instanceof Error) && "name" in reason && "message" in reason) return reason as Failure;
-  return failure("CANCELED", "the attempt was stopped");
+  return isFailure(signal.reason) ? signal.reason : failure("CANCELED", "the attempt was stopped");
+}
+
+/** What a stream of bytes threw, as a Failure. @throws whatever is none: a mistake of ours */
+export function thrownFailure(thrown: unknown): Failure {
+  if (isFailure(thrown)) return thrown;
+  throw thrown;
+}
+
+function isFailure(thrown: unknown): thrown is Failure {
+  return typeof thrown === "object" && thrown !== null && !(thrown instanceof Error) && "name" in thrown && "message" in thrown;
 }

@@ -156,6 +156,8 @@ export interface StepFiles {
    * trouble. What `source` throws is thrown on, and nothing is kept then.
    */
   save(tenantId: string, file: { readonly name: string; readonly mediaType: string }, source: AsyncIterable<Uint8Array>): Promise<Result<StepFile, Failure>>;
+  /** Takes back a file that the attempt saved and nobody was told of. While the storage is in trouble it stays until its time is over. */
+  discard(tenantId: string, id: string): Promise<void>;
 }
 
 /** The one client through which steps reach other hosts: address guard, byte caps, total deadline. */
@@ -168,24 +170,47 @@ export interface EgressRequest {
   readonly method: string;
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body?: string | Uint8Array;
+  readonly body?: string | Uint8Array | EgressBody;
   /** How failures and logs name the target when the URL itself is a secret, such as a chat's webhook [origin and path]. */
   readonly shownAs?: string;
   /** Cap of the decoded body. */
   readonly responseBytesMax: number;
+  /** Takes the bodies of the answers that it accepts [none]. */
+  readonly sink?: AnswerSink;
   /** Redirects followed, same origin only. */
   readonly redirectsMax: number;
   readonly signal: AbortSignal;
 }
 
+/** A body that is read while it is sent: once for each time that the request goes out (redirects, a renewed token). */
+export interface EgressBody {
+  /** Sent as content-length; exactly as many bytes have to come. */
+  readonly sizeBytes: number;
+  /** Throws a Failure when the source breaks off, which then is the request's. */
+  read(): AsyncIterable<Uint8Array>;
+}
+
+/** An answer before its body. */
+export interface AnswerHead {
+  readonly status: number;
+  /** Lower-case names; several values joined by `, `. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** Takes bodies as they arrive, so that they need no memory. The outcome's `body` is empty then. Secrets in them are not masked. */
+export interface AnswerSink {
+  /** Cap of the decoded body, instead of `responseBytesMax`. */
+  readonly bytesMax: number;
+  accepts(head: AnswerHead): boolean;
+  /**
+   * Done when everything is kept; a failure is the request's. `bytes` throws a Failure when the answer breaks off, is too large or
+   * the attempt ends: what came so far is to be dropped and the failure thrown on. The request waits for that.
+   */
+  take(head: AnswerHead, bytes: AsyncIterable<Uint8Array>): Promise<Result<unknown, Failure>>;
+}
+
 export type EgressOutcome =
-  | {
-      readonly kind: "answered";
-      readonly status: number;
-      /** Lower-case names; several values joined by `, `. */
-      readonly headers: Readonly<Record<string, string>>;
-      readonly body: Buffer;
-    }
+  | (AnswerHead & { readonly kind: "answered"; readonly body: Buffer })
   | {
       readonly kind: "failed";
       readonly failure: Failure;

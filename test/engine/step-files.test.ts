@@ -57,3 +57,18 @@ it("more than a file holds is LIMIT.BODY", async () => {
   }
   expect(await files.save("acme", orders, endless())).toMatchObject({ ok: false, fault: { name: "LIMIT.BODY" } });
 });
+
+it("what is discarded is gone, and discarding what is not there is no mistake", async () => {
+  const saved = await files.save("acme", orders, pieces(Buffer.from("a,b"), 2));
+  if (!saved.ok) throw new Error(saved.fault.message);
+  await files.discard("rival", saved.value.id);
+  expect(await files.find("acme", saved.value.id)).toEqual(saved);
+  await files.discard("acme", saved.value.id);
+  expect(await files.find("acme", saved.value.id)).toMatchObject({ ok: false, fault: { name: "FILE.NOT_FOUND" } });
+  await files.discard("acme", saved.value.id);
+});
+
+it("a file may be empty", async () => {
+  const saved = await files.save("acme", orders, pieces(Buffer.alloc(0), 1));
+  expect(saved).toMatchObject({ ok: true, value: { sizeBytes: 0 } });
+});

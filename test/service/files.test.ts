@@ -1,8 +1,9 @@
 import { createHash, randomBytes } from "node:crypto";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { expect, it } from "vitest";
+import { ExecutionState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import { FileState } from "#gen/pyairtable/workflow/v1/file_pb.js";
-import { useServer } from "./support/fixture.ts";
+import { run, useServer } from "./support/fixture.ts";
 
 const fixture = useServer();
 
@@ -48,6 +49,26 @@ it("names that look like paths, empty or too large chunks and short lives are re
   await expectInvalid(files.appendFile({ fileId: file?.id ?? "", data: new Uint8Array() }), "data");
   await expectInvalid(files.appendFile({ fileId: file?.id ?? "", data: new Uint8Array(3_145_729) }), "data");
   await expectInvalid(files.completeFile({ fileId: file?.id ?? "", sha256: "beef" }), "sha256");
+});
+
+it("an http_request stores its answer as a file, and another one sends that on", async () => {
+  const csv = "id,total\n1,2.50\n".repeat(50_000);
+  fixture.ledger.script("/report", [
+    { status: 200, raw: csv, headers: { "content-type": "text/csv", "content-disposition": 'attachment; filename="../report.csv"' } },
+  ]);
+  const execution = await run(fixture.clients, [
+    { name: "report", http_request: { url: `${fixture.ledger.url}/report`, response_type: "HTTP_RESPONSE_TYPE_BLOB" } },
+    {
+      name: "upload",
+      http_request: { method: "PUT", url: `${fixture.ledger.url}/upload`, blob_id: "{{steps.report.result.blob.blob_id}}" },
+    },
+  ]);
+  expect(execution.state).toBe(ExecutionState.COMPLETED);
+  expect(fixture.ledger.callsTo("/upload")).toMatchObject([
+    { method: "PUT", body: csv, headers: { "content-type": "text/csv", "content-length": String(csv.length) } },
+  ]);
+  const { files } = await fixture.clients.files.listFiles({ filter: 'name = "report.csv"' });
+  expect(files).toMatchObject([{ mediaType: "text/csv", state: FileState.READY, sizeBytes: BigInt(csv.length) }]);
 });
 
 async function expectInvalid(call: Promise<unknown>, field: string): Promise<void> {

@@ -8,6 +8,8 @@ import type { StepFile, StepFiles } from "../../src/steps/step-handler.ts";
 export interface MemoryFiles extends StepFiles {
   put(tenantId: string, name: string, bytes: Uint8Array, mediaType?: string): StepFile;
   bytesOf(id: string): Buffer;
+  /** Of all tenants, oldest first. */
+  all(): readonly StepFile[];
 }
 
 export function memoryFiles(): MemoryFiles {
@@ -20,6 +22,7 @@ export function memoryFiles(): MemoryFiles {
       return file;
     },
     bytesOf: (id) => stored.get(id)?.bytes ?? Buffer.alloc(0),
+    all: () => [...stored.values()].map(({ file }) => file),
     async find(tenantId, id) {
       const found = stored.get(id);
       return found?.tenantId === tenantId ? ok(found.file) : fail(failure("FILE.NOT_FOUND", `file ${id} does not exist, or its time is over`));
@@ -31,6 +34,9 @@ export function memoryFiles(): MemoryFiles {
       const pieces: Uint8Array[] = [];
       for await (const piece of source) pieces.push(piece);
       return ok(files.put(tenantId, name, Buffer.concat(pieces), mediaType));
+    },
+    async discard(_, id) {
+      stored.delete(id);
     },
   };
   return files;

@@ -85,6 +85,14 @@ const behaviours: Readonly<Record<string, Behaviour>> = {
         ].flat(),
       )
       .end("ok"),
+  /** A file of that content disposition and, as the second argument, media type. */
+  file: (response, seen) =>
+    response
+      .writeHead(200, {
+        "content-type": decodeURIComponent(seen.path.split("/")[3] ?? ""),
+        ...(argument(seen) === "-" ? {} : { "content-disposition": decodeURIComponent(argument(seen)) }),
+      })
+      .end("a,b\n1,2\n"),
   redirect: (response, seen) => response.writeHead(Number(argument(seen)), { location: "/echo" }).end(),
   "redirect-to": (response, seen) => response.writeHead(307, { location: decodeURIComponent(argument(seen)) }).end(),
   "redirect-loop": (response) => response.writeHead(302, { location: "/redirect-loop" }).end(),
@@ -117,7 +125,11 @@ export async function startMisbehavingServer(): Promise<MisbehavingServer> {
 
 async function answer(request: IncomingMessage, response: ServerResponse, seen: SeenRequest[]): Promise<void> {
   const chunks: Buffer[] = [];
-  for await (const chunk of request) chunks.push(chunk as Buffer);
+  try {
+    for await (const chunk of request) chunks.push(chunk as Buffer);
+  } catch {
+    return; // the caller broke off
+  }
   const path = request.url ?? "/";
   const one = { method: request.method ?? "", path, headers: request.headers, body: Buffer.concat(chunks).toString() };
   seen.push(one);

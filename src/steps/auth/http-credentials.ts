@@ -11,6 +11,7 @@ import { fail, ok, type Result } from "../../base/result.ts";
 import { type Failure, failure } from "../../domain/failure.ts";
 import { objectField, textField } from "../config-fields.ts";
 import { withHeaders } from "../http-headers.ts";
+import { thrownFailure } from "../signal-failure.ts";
 import type { EgressRequest, StepCall } from "../step-handler.ts";
 import { readHeaderSecret, readSecret, slotOf } from "./read-secret.ts";
 
@@ -74,9 +75,14 @@ async function signature(call: StepCall, reference: JsonObject, request: EgressR
   const keys = await call.secrets.resolveAll(slotOf(reference));
   if (!keys.ok) return keys;
   if (keys.value.length === 0) return ok({});
+  const made = keys.value.map((key) => createHmac("sha256", key));
   const body = request.body ?? "";
-  const made = keys.value.map((key) => `sha256=${createHmac("sha256", key).update(body).digest("hex")}`);
-  return ok({ headers: { [signatureHeader]: made.join(",") } });
+  try {
+    for await (const piece of typeof body === "object" && "read" in body ? body.read() : [body]) for (const hmac of made) hmac.update(piece);
+  } catch (fault) {
+    return fail(thrownFailure(fault));
+  }
+  return ok({ headers: { [signatureHeader]: made.map((hmac) => `sha256=${hmac.digest("hex")}`).join(",") } });
 }
 
 async function secretHeaders(call: StepCall, references: JsonObject): Promise<Result<Readonly<Record<string, string>>, Failure>> {

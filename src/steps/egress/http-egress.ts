@@ -3,14 +3,16 @@
  * whether its effect may stand, so the client watches the one moment that matters: `onRequestStart`, called directly
  * before the first byte is written. A failure before it surely had no effect, one after it may have had one.
  */
+import { Readable } from "node:stream";
 import { Agent, type Dispatcher } from "undici";
 import type { Clock } from "../../base/clock.ts";
 import { messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { type Failure, failure } from "../../domain/failure.ts";
-import { signalFailure } from "../signal-failure.ts";
-import type { EgressOutcome, EgressRequest, HttpEgress } from "../step-handler.ts";
+import { signalFailure, thrownFailure } from "../signal-failure.ts";
+import type { AnswerSink, EgressBody, EgressOutcome, EgressRequest, HttpEgress } from "../step-handler.ts";
 import { parseAddress } from "./address.ts";
+import { type BodyStream, streamBody } from "./body-stream.ts";
 import { targetOf } from "./describe-target.ts";
 import { createEgressRules, type EgressRules, hostnameOf, type LookUp, noConnection } from "./egress-rules.ts";
 import { acceptedEncodings, type BodyCollector, collectBody } from "./response-body.ts";
@@ -156,19 +158,41 @@ function exchange(agent: Agent, log: Log, url: URL, request: EgressRequest): Pro
   let status = 0;
   let headers: Record<string, string> = {};
   let body: BodyCollector | undefined;
+  let stream: BodyStream | undefined;
+  /** Never rejects. */
+  let taken: Promise<void> | undefined;
 
   function settle(outcome: EgressOutcome): void {
     if (settled) return;
     settled = true;
     request.signal.removeEventListener("abort", onAbort);
-    resolve(outcome);
-    if (outcome.kind === "failed") controller?.abort(stopped);
+    if (outcome.kind === "failed") {
+      controller?.abort(stopped);
+      stream?.breakOff(outcome.failure);
+    }
+    if (taken === undefined) resolve(outcome);
+    else void taken.then(() => resolve(outcome));
   }
   function settleFailed(reason: Failure): void {
     settle({ kind: "failed", failure: reason, outcome: controller ? "unknown" : "failed" });
   }
   function onAbort(): void {
     settleFailed(signalFailure(request.signal));
+  }
+  function pour(sink: AnswerSink): void {
+    const opened = streamBody(headers, sink.bytesMax, () => controller?.resume());
+    if (!opened.ok) return settleFailed(opened.fault);
+    stream = opened.value;
+    taken = keep(sink, opened.value);
+  }
+  async function keep(sink: AnswerSink, { bytes }: BodyStream): Promise<void> {
+    try {
+      const kept = await sink.take({ status, headers }, bytes);
+      if (kept.ok) settle({ kind: "answered", status, headers, body: Buffer.alloc(0) });
+      else settleFailed(kept.fault);
+    } catch (thrown) {
+      settleFailed(takingFailure(thrown, log, request));
+    }
   }
 
   const handler: Dispatcher.DispatchHandler = {
@@ -180,15 +204,18 @@ function exchange(agent: Agent, log: Log, url: URL, request: EgressRequest): Pro
       if (settled || statusCode < 200) return;
       status = statusCode;
       headers = joinHeaders(rawHeaders);
+      if (request.sink?.accepts({ status, headers })) return pour(request.sink);
       const collecting = collectBody(request.method === "HEAD" ? {} : headers, request.responseBytesMax);
       if (!collecting.ok) return settleFailed(collecting.fault);
       body = collecting.value;
     },
-    onResponseData(_, chunk) {
-      const tooLarge = settled ? undefined : body?.add(chunk);
+    onResponseData(running, chunk) {
+      const tooLarge = settled ? undefined : (stream ?? body)?.add(chunk);
       if (tooLarge) settleFailed(tooLarge);
+      else if (stream?.isFull()) running.pause();
     },
     onResponseEnd() {
+      stream?.end();
       void body?.finish().then((decoded) => {
         if (decoded.ok) settle({ kind: "answered", status, headers, body: decoded.value });
         else settleFailed(decoded.fault);
@@ -208,14 +235,15 @@ function exchange(agent: Agent, log: Log, url: URL, request: EgressRequest): Pro
   }
   request.signal.addEventListener("abort", onAbort, { once: true });
   const named = Object.keys(request.headers).some((name) => name.toLowerCase() === "accept-encoding");
+  const sent = sentBody(request.body, settleFailed);
   try {
     agent.dispatch(
       {
         origin: url.origin,
         path: url.pathname + url.search,
         method: request.method as Dispatcher.HttpMethod,
-        headers: named ? { ...request.headers } : { ...request.headers, "accept-encoding": acceptedEncodings },
-        body: request.body === undefined || request.body.length === 0 ? null : Buffer.from(request.body),
+        headers: { ...request.headers, ...sent.headers, ...(named ? {} : { "accept-encoding": acceptedEncodings }) },
+        body: sent.body,
       },
       handler,
     );
@@ -223,6 +251,33 @@ function exchange(agent: Agent, log: Log, url: URL, request: EgressRequest): Pro
     settleFailed(failure("NETWORK", `${describeRequest(request)} could not be sent: ${messageOf(error)}`));
   }
   return promise;
+}
+
+/** A body as undici takes it. A stream goes under its length; what breaks it off is the request's failure. */
+function sentBody(body: EgressRequest["body"], onFault: (fault: Failure) => void): { body: Buffer | Readable | null; headers: Record<string, string> } {
+  if (typeof body !== "object" || !("read" in body)) return { body: body === undefined || body.length === 0 ? null : Buffer.from(body), headers: {} };
+  if (body.sizeBytes === 0) return { body: null, headers: {} };
+  // Its errors are met by undici; the listener is for a request that never comes to that.
+  const stream = Readable.from(readBody(body, onFault), { objectMode: false }).on("error", () => undefined);
+  return { body: stream, headers: { "content-length": String(body.sizeBytes) } };
+}
+
+async function* readBody(body: EgressBody, onFault: (fault: Failure) => void): AsyncIterable<Uint8Array> {
+  try {
+    yield* body.read();
+  } catch (thrown) {
+    onFault(thrownFailure(thrown));
+    throw stopped;
+  }
+}
+
+function takingFailure(thrown: unknown, log: Log, request: EgressRequest): Failure {
+  try {
+    return thrownFailure(thrown);
+  } catch {
+    log.error({ tenantId: request.tenantId, target: targetOf(request), error: messageOf(thrown) }, "an answer could not be kept");
+    return failure("INTERNAL", `${describeRequest(request)}: the answer could not be kept`);
+  }
 }
 
 /** Given to undici when we stop a request ourselves; nobody sees it. */

@@ -15,6 +15,8 @@ export const acceptedEncodings = "gzip, deflate, br";
 /** Bytes that encoded data may be larger than what it decodes to: block headers, checksums. */
 const encodingOverheadBytes = 64 * 1024;
 
+export type BodyEncoding = keyof typeof decoders | "identity";
+
 export interface BodyCollector {
   /** The failure if this chunk goes beyond the cap: stop reading then. */
   add(chunk: Buffer): Failure | undefined;
@@ -24,19 +26,17 @@ export interface BodyCollector {
 
 /** Starts to take in a body, or says from the answer's headers why it cannot be taken. */
 export function collectBody(headers: Readonly<Record<string, string>>, bytesMax: number): Result<BodyCollector, Failure> {
-  const encoding = (headers["content-encoding"] ?? "identity").trim().toLowerCase() || "identity";
-  const decode = encoding === "identity" ? undefined : Object.entries(decoders).find(([name]) => name === encoding)?.[1];
-  if (encoding !== "identity" && !decode) {
-    return fail(failure("LIMIT.BODY", `the answer has the content encoding "${encoding.slice(0, 60)}"; one of ${acceptedEncodings} can be read`));
-  }
-  const encodedBytesMax = decode ? bytesMax + encodingOverheadBytes : bytesMax;
-  if (Number(headers["content-length"]) > encodedBytesMax) return fail(tooLarge(bytesMax));
+  const encoding = readEncoding(headers);
+  if (!encoding.ok) return encoding;
+  const decode = encoding.value === "identity" ? undefined : decoders[encoding.value];
+  const arrivingMax = encodedBytesMax(encoding.value, bytesMax);
+  if (Number(headers["content-length"]) > arrivingMax) return fail(tooLarge(bytesMax));
   const chunks: Buffer[] = [];
   let bytes = 0;
   return ok({
     add(chunk) {
       bytes += chunk.length;
-      if (bytes > encodedBytesMax) return tooLarge(bytesMax);
+      if (bytes > arrivingMax) return tooLarge(bytesMax);
       chunks.push(chunk);
       return undefined;
     },
@@ -47,13 +47,25 @@ export function collectBody(headers: Readonly<Record<string, string>>, bytesMax:
         return ok(await decode(encoded, { maxOutputLength: bytesMax }));
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code === "ERR_BUFFER_TOO_LARGE") return fail(tooLarge(bytesMax));
-        return fail(failure("NETWORK", `the answer is not valid ${encoding} data`));
+        return fail(failure("NETWORK", `the answer is not valid ${encoding.value} data`));
       }
     },
   });
 }
 
-function tooLarge(bytesMax: number): Failure {
+/** The one encoding that has to be undone, or the failure that this cannot be done. */
+export function readEncoding(headers: Readonly<Record<string, string>>): Result<BodyEncoding, Failure> {
+  const name = (headers["content-encoding"] ?? "identity").trim().toLowerCase() || "identity";
+  if (name === "identity" || Object.hasOwn(decoders, name)) return ok(name as BodyEncoding);
+  return fail(failure("LIMIT.BODY", `the answer has the content encoding "${name.slice(0, 60)}"; one of ${acceptedEncodings} can be read`));
+}
+
+/** Bytes that may arrive so that at most `bytesMax` come out. */
+export function encodedBytesMax(encoding: BodyEncoding, bytesMax: number): number {
+  return encoding === "identity" ? bytesMax : bytesMax + encodingOverheadBytes;
+}
+
+export function tooLarge(bytesMax: number): Failure {
   return failure("LIMIT.BODY", `the answer is larger than ${bytesMax} bytes (decoded)`);
 }
 
