@@ -10,7 +10,7 @@
 import type { Json, JsonObject } from "../base/json.ts";
 import type { Failure } from "./failure.ts";
 import type { ReportTerms } from "./report-terms.ts";
-import type { EndReason, ExecutionStatus, SagaStatus, TerminalExecutionStatus } from "./states.ts";
+import type { AnomalyKind, EndReason, ExecutionStatus, SagaStatus, TerminalExecutionStatus } from "./states.ts";
 
 export type Outcome = "failed" | "unknown";
 
@@ -247,7 +247,7 @@ export interface EventPayloads {
     readonly completeWhenIdle?: boolean;
   };
   operator_acted: { readonly actor: string; readonly action: string; readonly reason?: string; readonly stepPath?: string; readonly result?: Json };
-  anomaly: { readonly kind: string; readonly message: string; readonly details?: Json };
+  anomaly: { readonly kind: AnomalyKind; readonly message: string; readonly details?: Json };
 }
 
 export type EventType = keyof EventPayloads;

@@ -22,6 +22,12 @@ export type TerminalExecutionStatus = (typeof terminalExecutionStates)[number];
 export const sagaStates = ["initializing", "running", "completing", "completed", "compensating", "compensated", "stuck", "failed"] as const;
 export type SagaStatus = (typeof sagaStates)[number];
 
+export const openSagaStates = ["initializing", "running", "completing", "compensating", "stuck"] as const satisfies readonly SagaStatus[];
+
+/** What is put on record because it ought not to happen. */
+export const anomalyKinds = ["late_success", "contradictory_report"] as const;
+export type AnomalyKind = (typeof anomalyKinds)[number];
+
 export const endReasons = ["success", "step_failed", "canceled", "aborted", "timeout", "terminated", "parent", "checkback_no", "operator"] as const;
 export type EndReason = (typeof endReasons)[number];
 

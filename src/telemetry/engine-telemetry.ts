@@ -102,6 +102,10 @@ class Drive implements DriveTelemetry {
   }
 
   #stepEvent(event: ExecutionEvent, committedAt: number): void {
+    const { sagaAnomalies, undoAttempts } = this.#options.instruments;
+    if (event.type === "anomaly") sagaAnomalies.of(event.payload.kind).add();
+    const undo = undoOutcome(event);
+    if (undo !== undefined) undoAttempts.of(undo).add();
     const operation = endings[event.type];
     const skipped = event.type === "step_skipped";
     if (operation === undefined && !skipped) return;
@@ -143,6 +147,21 @@ class Drive implements DriveTelemetry {
     const begun = operation === "action" ? Math.min(startedAt ?? at, at) : at;
     const failure = "failure" in event.payload ? event.payload.failure : undefined;
     this.#spans.ended({ path, type, attempt, operation, startedAt: begun, endedAt: at, failure });
+  }
+}
+
+/** What came of an undo's attempt; undefined: none was made, or the event speaks of something else. */
+function undoOutcome(event: ExecutionEvent): "succeeded" | "in_progress" | "failed" | undefined {
+  switch (event.type) {
+    case "compensation_succeeded":
+      return event.payload.resolved ? undefined : "succeeded";
+    case "compensation_retry_scheduled":
+      if (event.payload.putBack) return undefined;
+      return event.payload.polled ? "in_progress" : "failed";
+    case "compensation_failed":
+      return event.payload.abandoned ? undefined : "failed";
+    default:
+      return undefined;
   }
 }
 

@@ -3,6 +3,7 @@
  * alert rules may use no others. Labels are closed lists: never ids, names of tenants' things, or tenants.
  */
 import type { Counter, Histogram, Labelled, Metrics } from "../base/metrics.ts";
+import { openSagaStates } from "../domain/states.ts";
 import type { DestinationObserver } from "../engine/destinations.ts";
 import type { RetentionObserver } from "../engine/retention.ts";
 import type { JournalObserver } from "../store/batched-journal.ts";
@@ -25,6 +26,8 @@ export interface Instruments {
   readonly stepOverheadSeconds: Labelled<Histogram>;
   readonly stepRetries: Labelled<Counter>;
   readonly attemptsPostponed: Labelled<Counter>;
+  readonly undoAttempts: Labelled<Counter>;
+  readonly sagaAnomalies: Labelled<Counter>;
   readonly breakersOpened: Counter;
   readonly journalBatchSize: Histogram;
   readonly journalCommitSeconds: Histogram;
@@ -67,6 +70,8 @@ export function createInstruments(metrics: Metrics): Instruments {
     attemptsPostponed: counters("attempts_postponed_total", "Attempts put back before they were made: breaker_open, or concurrency of their destination.", [
       "reason",
     ]),
+    undoAttempts: counters("undo_attempts_total", "Attempts of undos that were answered, by outcome: succeeded, in_progress or failed.", ["outcome"]),
+    sagaAnomalies: counters("saga_anomalies_total", "What a participant said that contradicts the record: late_success or contradictory_report.", ["kind"]),
     breakersOpened: counter("breakers_opened_total", "Times that a circuit breaker of this replica opened."),
     journalBatchSize: histogram("journal_batch_size", "Events written by one journal statement.", rows),
     journalCommitSeconds: histogram("journal_commit_seconds", "One journal statement, from sending it to knowing that it is durable.", secondsShort),
@@ -132,7 +137,7 @@ export interface Gauges {
 
 export function registerGauges(metrics: Metrics, gauges: Gauges, build: { readonly version: string; readonly node: string }): void {
   const gauge = (name: string, help: string, read: () => number | Promise<number>): void => metrics.gauge({ name: `${prefix}${name}`, help }, read);
-  // Three gauges of one collection share one question.
+  // Several gauges of one collection share one question.
   let asked: Promise<Backlog> | undefined;
   const backlog = (): Promise<Backlog> => {
     asked ??= gauges.backlog().finally(() => (asked = undefined));
@@ -158,6 +163,18 @@ export function registerGauges(metrics: Metrics, gauges: Gauges, build: { readon
   gauge("queue_ready", "Due executions that no replica drives, in the whole service.", async () => (await backlog()).ready);
   gauge("queue_oldest_age_seconds", "How long the oldest of them has been due.", async () => (await backlog()).oldestAgeSeconds);
   gauge("sagas_stuck", "Sagas that wait for a human, in the whole service.", async () => (await backlog()).sagasStuck);
+  metrics.gauge(
+    {
+      name: `${prefix}sagas_active`,
+      help: "Open sagas by state, workflows' executions too, in the whole service; the oldest 10,000 of each tenant.",
+      label: "state",
+    },
+    async () => {
+      const { sagasOpen } = await backlog();
+      return new Map(openSagaStates.map((state) => [state, sagasOpen[state] ?? 0]));
+    },
+  );
+  gauge("sagas_oldest_age_seconds", "Age of the oldest open saga, in the whole service.", async () => (await backlog()).oldestSagaSeconds);
   metrics.info({ name: `${prefix}build_info`, help: "Always 1." }, build);
   metrics.observedCounter({ name: "process_cpu_seconds_total", help: "Processor time of the process, user and system." }, () => {
     const { user, system } = process.cpuUsage();

@@ -124,6 +124,9 @@ describe("a step that its caller carries out", () => {
     expect(fixture.ledger.callsTo("/d/undo-charge")).toHaveLength(1);
     const late = await sagas.reportStep({ sagaId, step: "charge", token: task?.token ?? "", result: done({ id: 3 }) });
     expect(late.decision).toBe(StepDecision.WILL_COMPENSATE);
+    const { url: service, apiKey } = fixture.server;
+    const metrics = await (await fetch(`${service}/metrics`, { headers: { authorization: `Bearer ${apiKey}` } })).text();
+    expect(metrics).toContain('pyairtable_workflow_saga_anomalies_total{kind="late_success"}');
     await ended(fixture.clients, sagaId);
     const undos = await fixture.ledger.called("/d/undo-charge", 2);
     expect(undos.map(({ key }) => key)).toEqual([`"${sagaId}/charge/compensate"`, `"${sagaId}/charge/compensate#1"`]);

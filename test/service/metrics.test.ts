@@ -4,6 +4,7 @@ import { Client } from "pg";
 import { beforeAll, describe, expect, test } from "vitest";
 import { ExecutionState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import { Metrics } from "../../src/base/metrics.ts";
+import { noBacklog } from "../../src/store/sql/read-backlog.ts";
 import { createInstruments, registerGauges } from "../../src/telemetry/instruments.ts";
 import { createWorkflow, delayStep, httpStep, logStep } from "./support/definitions.ts";
 import { begin, run, seconds, useServer } from "./support/fixture.ts";
@@ -60,17 +61,13 @@ describe("the list of metrics", () => {
     const gauges = { executionsDriven: () => 0, watchersActive: () => 0, leaseHeld: () => true, journalBacklogRows: () => 0 };
     const destinations = { breakers: () => new Map(), destinationsWaiting: () => 0 };
     const tasks = async () => ({ waiting: 0, taken: 0, oldestSeconds: 0 });
-    registerGauges(
-      metrics,
-      { ...gauges, ...destinations, tasks, backlog: async () => ({ ready: 0, oldestAgeSeconds: 0, sagasStuck: 0 }) },
-      { version: "", node: "" },
-    );
+    registerGauges(metrics, { ...gauges, ...destinations, tasks, backlog: async () => noBacklog }, { version: "", node: "" });
     const declared = (await metrics.collect()).map(({ name, kind, labels, help }) => [name, kind, labels, help]);
     const text = readFileSync(new URL("../../docs/metrics.md", import.meta.url), "utf8");
     const rows = [...text.matchAll(/^\| `(\S+)` \| (counter|gauge|histogram) \| ?(.*?) ?\| (.+) \|$/gm)];
     expect(rows.map(([, name, kind, labels, help]) => [name, kind, [...(labels ?? "").matchAll(/`(\w+)`/g)].map((label) => label[1]), help])).toEqual(declared);
     // Alerts speak of what exists.
-    for (const [, name] of text.matchAll(/`((?:sagas|queue|leases|journal|tasks)_\w+)`/g))
+    for (const [, name] of text.matchAll(/`((?:sagas?|queue|leases|journal|tasks)_\w+)`/g))
       expect(declared.map(([known]) => known)).toContain(ours(name as string));
   });
 
@@ -78,7 +75,7 @@ describe("the list of metrics", () => {
     const metrics = new Metrics();
     createInstruments(metrics);
     const labels = new Set((await metrics.collect()).flatMap((family) => family.labels));
-    expect([...labels].sort()).toEqual(["cache", "reason", "result", "rpc_method", "rpc_status_code", "state", "type"]);
+    expect([...labels].sort()).toEqual(["cache", "kind", "outcome", "reason", "result", "rpc_method", "rpc_status_code", "state", "type"]);
   });
 });
 
@@ -97,6 +94,7 @@ describe("/metrics", () => {
       { status: 200, delayMs: 120 },
     ]);
     ledger.script("/no", [402]);
+    ledger.script("/undo", [500, 200]);
     const steps = [logStep("a"), { name: "b", run_if: "false", log: { message: "" } }, httpStep("slow", at("/slow")), delayStep("c", "0.1s")];
     expect((await run(clients, steps)).state).toBe(ExecutionState.COMPLETED);
     expect((await run(clients, [httpStep("done", at("/done"), { undo: at("/undo") }), httpStep("no", at("/no"))])).state).toBe(ExecutionState.COMPENSATED);
@@ -112,6 +110,8 @@ describe("/metrics", () => {
     expect(grown(ours('steps_finished_total{type="log",state="skipped"}'))).toBe(1);
     expect(grown(ours('steps_finished_total{type="http_request",state="completed"}'))).toBe(2);
     expect(grown(ours('steps_finished_total{type="http_request",state="failed"}'))).toBe(1);
+    expect(grown(ours('undo_attempts_total{outcome="succeeded"}'))).toBe(1);
+    expect(grown(ours('undo_attempts_total{outcome="failed"}'))).toBe(1);
     expect(grown(ours('step_retries_total{type="http_request",reason="HTTP.503"}'))).toBe(1);
     expect(grown('rpc_server_call_duration_seconds_count{rpc_method="pyairtable.workflow.v1.WorkflowService/StartExecution",rpc_status_code="OK"}')).toBe(2);
     expect(grown('rpc_server_call_duration_seconds_count{rpc_method="pyairtable.workflow.v1.WorkflowService/GetExecution",rpc_status_code="NOT_FOUND"}')).toBe(
@@ -161,6 +161,8 @@ describe("/metrics", () => {
     })().catch(() => undefined);
     await expect.poll(async () => (await scrape()).of(ours("watchers_active"))).toBe(calm.of(ours("watchers_active")) + 1);
     expect((await scrape()).of(ours("executions_driven"))).toBe(calm.of(ours("executions_driven")) + 1);
+    expect((await scrape()).of(ours('sagas_active{state="running"}'))).toBe(calm.of(ours('sagas_active{state="running"}')) + 1);
+    expect((await scrape()).of(ours("sagas_oldest_age_seconds"))).toBeGreaterThan(0);
     gone.abort();
     await watching;
     ledger.release();
@@ -169,6 +171,15 @@ describe("/metrics", () => {
     const workflow = await createWorkflow(clients, [{ ...httpStep("halt", at("/halt")), on_error: { action: "ON_ERROR_ACTION_HALT" } }]);
     await clients.workflows.startExecution({ workflow, wait: seconds(1) });
     await expect.poll(async () => (await scrape()).of(ours("sagas_stuck"))).toBe(calm.of(ours("sagas_stuck")) + 1);
+    // Every state is told, also when nothing is in it.
+    const open = (await scrape()).named(ours("sagas_active")).map(([series, value]) => [/state="(\w+)"/.exec(series)?.[1], value]);
+    expect(open).toEqual([
+      ["initializing", 0],
+      ["running", expect.any(Number)],
+      ["completing", 0],
+      ["compensating", 0],
+      ["stuck", calm.of(ours("sagas_stuck")) + 1],
+    ]);
   });
 
   test("labels hold no ids, no names and no tenants", async () => {
