@@ -121,7 +121,7 @@ function projectionText(row: ExecutionRow): string {
     wake_at: timeOrNull(row.wakeAt),
     revision: row.revision,
     input: row.input,
-    participants: row.joined?.participants,
+    participants: row.joined && row.joined.participants.length > 0 ? row.joined.participants : undefined,
     open_steps: row.joined?.openSteps,
     notice_at: timeOrNull(row.noticeAt),
     rerun_of: uuidOf(row.rerunOf),

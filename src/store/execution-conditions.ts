@@ -92,7 +92,7 @@ export function whereOf(tenantId: string, conditions: ExecutionConditions, befor
   add("labels", conditions.labels && JSON.stringify(conditions.labels), (place) => `e.labels @> ${place}::jsonb`);
   add("id", conditions.uuid, (place) => `e.id = ${place}`);
   // The condition of the partial index, besides.
-  add("participant", conditions.participant && [conditions.participant], (place) => `i.participants <> '{}' and i.participants @> ${place}::text[]`);
+  add("participant", conditions.participant && [conditions.participant], (place) => `i.participants @> ${place}::text[]`);
   if (conditions.open) {
     shape.push("open");
     parts.push("e.end_time is null and i.end_time is null");

@@ -6,7 +6,7 @@ export const workflowInstanceSchema = defineEntity({
   name: "WorkflowInstance",
   tableName: "workflow_instances",
   indexes: [
-    { name: "workflow_instances_participants_idx", properties: ["tenantId", "id"], where: "participants <> '{}' and end_time is null" },
+    { name: "workflow_instances_participants_idx", properties: ["tenantId", "id"], where: "participants is not null" },
     { name: "workflow_instances_notice_idx", properties: ["noticeAt"], where: "notice_at is not null" },
   ],
   properties: {
@@ -16,7 +16,7 @@ export const workflowInstanceSchema = defineEntity({
     endReason: p.text().nullable(),
     paused: p.boolean().default(false),
     openSteps: p.integer().default(0),
-    participants: p.array().columnType("text[]").default([]),
+    participants: p.array().columnType("text[]").nullable(),
     expireTime: p.datetime(3).nullable(),
     createTime: p.datetime(3),
     updateTime: p.datetime(3),

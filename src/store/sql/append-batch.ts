@@ -119,7 +119,7 @@ const statements: Record<Part, (source: Source, hasStarts: boolean) => string[]>
     `started_sagas as (
       insert into workflow_instances (tenant_id, id, state, end_reason, paused, expire_time, create_time, update_time, end_time, participants, open_steps, notice_at)
       select s.tenant_id, s.id, r.saga, r.end_reason, r.paused, r.expire_time, s.create_time, coalesce(r.end_time, s.create_time), r.end_time,
-        coalesce(r.participants, '{}'), coalesce(r.open_steps, 0), r.notice_at
+        r.participants, coalesce(r.open_steps, 0), r.notice_at
       from ${source("s")}, json_to_record(s.projection::json) as ${projectedSaga}
       where s.id in (select id from started))`,
   ],
@@ -139,7 +139,7 @@ const statements: Record<Part, (source: Source, hasStarts: boolean) => string[]>
         notice_attempts = case when r.end_time is null then i.notice_attempts else 0 end
       from fence f, ${source("c")}, json_to_record(c.projection::json) as ${projectedSaga}
       where i.tenant_id = c.tenant_id and i.id = c.id and ((i.state, i.paused, i.end_reason) is distinct from (r.saga, r.paused, r.end_reason)
-        or (r.participants is not null and (i.open_steps, i.expire_time, i.participants) is distinct from (r.open_steps, r.expire_time, r.participants))
+        or (r.open_steps is not null and (i.open_steps, i.expire_time, i.participants) is distinct from (r.open_steps, r.expire_time, r.participants))
         or i.expire_time < r.expire_time))`,
   ],
   events: (source, hasStarts) => [`ledger as (${insertEvents(source, hasStarts)})`],
