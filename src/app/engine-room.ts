@@ -22,6 +22,7 @@ import { TaskClock } from "../engine/task-clock.ts";
 import { UsageRollup } from "../engine/usage-rollup.ts";
 import { WorkflowSweeps } from "../engine/workflow-sweeps.ts";
 import { OAuthTokens } from "../steps/auth/oauth-tokens.ts";
+import { FileWorkers } from "../steps/files/file-workers.ts";
 import { createNotificationQuota } from "../steps/notify/notification-quota.ts";
 import { stepHandlers } from "../steps/registry.ts";
 import { selfDriven } from "../steps/self-driven.ts";
@@ -128,12 +129,14 @@ export async function buildEngine({ config, log, version, clock, metrics, instru
     log,
   });
   const handlers = new Map([...stepHandlers, [selfDriven.type, selfDriven]]);
+  const fileWorkers = new FileWorkers({ clock });
   const stepServices = {
     siblings: createSiblings(config.siblings, own.taskTokenKey),
     http: egress,
     grpc: grpcEgress,
     tokens: new OAuthTokens(egress, clock),
     files: createStepFiles(files),
+    fileJobs: fileWorkers,
     mail,
     quota: createNotificationQuota(clock),
     clock,
@@ -222,6 +225,7 @@ export async function buildEngine({ config, log, version, clock, metrics, instru
   // What this replica lets go of is due at once: peers need not wait for their next look.
   onStop(async () => news.tellDue());
   onStop(() => journal.stop());
+  onStop(() => fileWorkers[Symbol.asyncDispose]());
   onStop(() => engine.stop(config.drainMs / 2));
   onStop(() => deliveries.stop());
   const gate = new ConcurrencyGate({ store: createSlotStore(database), control: (...command) => engine.control(...command), clock, log });

@@ -93,6 +93,7 @@ class DryRun {
       grpc: { call: refuse, exchange: refuse },
       tokens: { get: refuse },
       files: { find: refuse, read: refuse, save: refuse, discard: refuse },
+      fileJobs: { run: refuse },
       mail: { send: refuse },
       quota: { take: refuse },
     };

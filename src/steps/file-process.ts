@@ -1,21 +1,27 @@
 /**
- * `file_process`: looks into a file. `validate` gives `{valid, violations, media_type, size_bytes, sha256}`, `extract`
- * what its target says (`file-extract.ts`) beside `media_type`, `size_bytes` and `sha256`. The file itself is not changed.
+ * `file_process`: looks into a file, or makes another of it (`file-rewrite.ts`). `validate` gives `{valid, violations, media_type, size_bytes, sha256}`, `extract`
+ * what its target says (`file-extract.ts`) beside `media_type`, `size_bytes` and `sha256`. The file itself is never changed.
  */
 import { createHash } from "node:crypto";
 import type { JsonObject } from "../base/json.ts";
 import { failed, failedWith, isSet, objectField } from "./config-fields.ts";
 import { checkFileExtract, extractFrom } from "./file-extract.ts";
 import { type FileContent, readFileContent } from "./file-formats.ts";
+import { checkFileConvert, checkFileOptimize, rewriteFile, rewriteOf } from "./file-rewrite.ts";
 import { checkFileSource, loadFile } from "./file-source.ts";
 import { checkFileValidate, findViolations } from "./file-validate.ts";
-import { reportLater } from "./http-request-check.ts";
 import type { StepCall, StepHandler, StepOutcome, StepServices } from "./step-handler.ts";
 
 export const fileProcess: StepHandler = {
   type: "file_process",
   nature: "effect",
-  fields: { "source.url": { as: "template" }, "source.text": { as: "template" }, "extract.select": { as: "expression", adds: ["document"] } },
+  fields: {
+    "source.blob_id": { as: "template" },
+    "source.url": { as: "template" },
+    "source.text": { as: "template" },
+    "convert.to_media_type": { as: "template" },
+    "extract.select": { as: "expression", adds: ["document"] },
+  },
   startToCloseMs: 60_000,
   startToCloseMsMax: 86_400_000,
   naturalKind: () => "readonly",
@@ -26,15 +32,20 @@ export const fileProcess: StepHandler = {
     const extract = objectField(config, "extract");
     if (validate) checkFileValidate(validate, report);
     if (extract) checkFileExtract(extract, report);
-    if (isSet(config, "convert")) reportLater(report, "convert", "converting files");
-    if (isSet(config, "optimize")) reportLater(report, "optimize", "optimizing files");
+    const convert = objectField(config, "convert");
+    const optimize = objectField(config, "optimize");
+    if (convert) checkFileConvert(convert, report);
+    if (optimize) checkFileOptimize(optimize, report);
     if (!["validate", "extract", "convert", "optimize"].some((name) => isSet(config, name)))
-      report("validate", "VALIDATION_FAILED", "give the operation: validate or extract");
+      report("validate", "VALIDATION_FAILED", "give the operation: validate, extract, convert or optimize");
   },
 
   async run(call, services) {
-    const bytes = await loadFile(call, services, objectField(call.config, "source") ?? {});
-    if (!Buffer.isBuffer(bytes)) return bytes;
+    const source = await loadFile(call, services, objectField(call.config, "source") ?? {});
+    if (!source.ok) return source.fault;
+    const { bytes } = source.value;
+    const rewrite = rewriteOf(call.config);
+    if (rewrite) return rewriteFile(call, services, source.value, rewrite);
     const file = readFileContent(bytes);
     const identity = { media_type: file.mediaType, size_bytes: bytes.length, sha256: createHash("sha256").update(bytes).digest("hex") };
     const validate = objectField(call.config, "validate");

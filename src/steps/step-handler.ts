@@ -12,6 +12,7 @@ import type { Failure } from "../domain/failure.ts";
 import type { StepOutcome } from "../domain/step-outcome.ts";
 import type { StepTypeSpec } from "../domain/step-type.ts";
 import type { TokenSource } from "./auth/token-source.ts";
+import type { FileJobs } from "./files/file-job.ts";
 import type { GrpcEgress } from "./grpc-egress.ts";
 
 export type { StepOutcome } from "../domain/step-outcome.ts";
@@ -95,6 +96,7 @@ export interface StepServices {
   readonly grpc: GrpcEgress;
   readonly tokens: TokenSource;
   readonly files: StepFiles;
+  readonly fileJobs: FileJobs;
   readonly mail: MailSender;
   readonly quota: NotificationQuota;
   readonly clock: Clock;

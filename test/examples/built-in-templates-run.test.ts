@@ -1,10 +1,13 @@
 /** Every template that ships is made into a workflow and run by the real service against real HTTP servers. */
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { readdir } from "node:fs/promises";
 import { createServer, type Server as HttpServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { gzipSync } from "node:zlib";
 import { fromJson, type JsonObject, toJson } from "@bufbuild/protobuf";
 import { ValueSchema } from "@bufbuild/protobuf/wkt";
+import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ExecutionState, StepState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import { type Clients, connect } from "../../examples/demo/client.ts";
@@ -183,6 +186,36 @@ describe("file-validate-extract", () => {
     expect(await start(await make("file-validate-extract", { maximum_rows: 2 }), lines)).toMatchObject({ failure: "USER.TOO_MANY_ROWS" });
     routes.set("GET /picture", Buffer.from("89504e470d0a1a0a0000000d", "hex"));
     expect(await start(await make("file-validate-extract", {}), { url: otherUrl("/picture") })).toMatchObject({ state: "FAILED", failure: "SCHEMA" });
+  });
+});
+
+describe("file-convert-optimize", () => {
+  const sha256 = (content: string | Buffer): string => createHash("sha256").update(content).digest("hex");
+
+  it("makes JSON of a CSV, and packs it if that is wanted", async () => {
+    const rows = Array.from({ length: 50 }, (_, index) => ({ sku: `CHAIR-${index}`, name: "Chair, oak" }));
+    routes.set("GET /lines.csv", Buffer.from(`sku,name\n${rows.map(({ sku, name }) => `${sku},"${name}"\n`).join("")}`));
+    const json = `${JSON.stringify(rows)}\n`;
+    const plain = await start(await make("file-convert-optimize", { to_media_type: "application/json" }), { url: otherUrl("/lines.csv") });
+    expect(plain).toMatchObject({ state: "COMPLETED", output: { media_type: "application/json", size_bytes: json.length, sha256: sha256(json) } });
+    const packed = await start(await make("file-convert-optimize", { to_media_type: "application/json", compress: true }), { url: otherUrl("/lines.csv") });
+    expect(packed).toMatchObject({ state: "COMPLETED", output: { media_type: "application/gzip", sha256: sha256(gzipSync(json, { level: 9 })) } });
+  });
+
+  it("fits a picture into full HD", async () => {
+    const picture = await sharp({ create: { width: 3000, height: 1000, channels: 3, background: "teal" } })
+      .png()
+      .toBuffer();
+    routes.set("GET /wide", picture);
+    const run = await start(await make("file-convert-optimize", { to_media_type: "image/webp" }), { url: otherUrl("/wide") });
+    expect(run).toMatchObject({ state: "COMPLETED", output: { media_type: "image/webp", blob: { name: "file.webp" } } });
+    expect(run.steps).toContain("shrink");
+  });
+
+  it("refuses what cannot become that", async () => {
+    routes.set("GET /wide-not", { a: 1 });
+    const run = await start(await make("file-convert-optimize", { to_media_type: "image/webp" }), { url: otherUrl("/wide-not") });
+    expect(run).toMatchObject({ state: "FAILED", failure: "SCHEMA", failureMessage: "application/json cannot become image/webp" });
   });
 });
 

@@ -304,11 +304,9 @@ test.each<[JsonObject, string[]]>([
   [{ source: { text: "x" } }, ["validate: VALIDATION_FAILED"]],
   [{ extract: {} }, ["source: VALIDATION_FAILED"]],
   [{ source: {}, extract: {} }, ["source: VALIDATION_FAILED"]],
-  [{ source: { blob_id: "blb_x" }, extract: {} }, ["source.blob_id: VALIDATION_FAILED"]],
   [{ source: { url: "file:///etc/passwd" }, extract: {} }, ["source.url: EGRESS_BLOCKED"]],
   [{ source: { text: "x", max_bytes: "10485761" }, extract: {} }, ["source.max_bytes: LIMIT_EXCEEDED"]],
-  [{ source: { text: "x" }, convert: {} }, ["convert: VALIDATION_FAILED"]],
-  [{ source: { text: "x" }, optimize: {} }, ["optimize: VALIDATION_FAILED"]],
+  [{ source: { text: "x" }, convert: {} }, ["convert.to_media_type: VALIDATION_FAILED"]],
   [{ source: { text: "x" }, extract: { target: "FILE_EXTRACT_TARGET_ENTRIES" } }, ["extract.target: VALIDATION_FAILED"]],
   [{ source: { text: "x" }, extract: { delimiter: ",," } }, ["extract.delimiter: VALIDATION_FAILED"]],
   [

@@ -46,6 +46,7 @@ it("ships the templates of the contract that the step types of this release can 
   expect(files.map((file) => file.replace(".json", "")).sort()).toEqual([
     "data-sync",
     "failure-alert",
+    "file-convert-optimize",
     "file-validate-extract",
     "http-poll-until",
     "http-request",

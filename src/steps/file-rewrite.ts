@@ -1,0 +1,83 @@
+/**
+ * The `convert` and `optimize` operations of `file_process`: a worker thread makes a new file, which is stored for 7 days. The source
+ * stays as it is. Result `{blob, media_type, size_bytes, sha256, saved_bytes}`; `saved_bytes` is below 0 when a conversion made it larger.
+ */
+import type { JsonObject } from "../base/json.ts";
+import { failedWith, integerField, isSet, textField } from "./config-fields.ts";
+import { fileReference } from "./file-reference.ts";
+import type { SourceFile } from "./file-source.ts";
+import { extensionOf, findTarget, targetTypes } from "./files/media-types.ts";
+import { isElementName } from "./files/xml-name.ts";
+import type { Report } from "./report.ts";
+import type { StepCall, StepOutcome, StepServices } from "./step-handler.ts";
+
+export function checkFileConvert(convert: JsonObject, report: Report): void {
+  const target = textField(convert, "to_media_type") ?? "";
+  if (!target.includes("{{") && !findTarget(target)) report("convert.to_media_type", "VALIDATION_FAILED", `is not one of ${targetTypes.join(", ")}`);
+  const charset = textField(convert, "charset");
+  if (charset !== undefined && !isCharset(charset)) report("convert.charset", "VALIDATION_FAILED", "is not a character set like utf-8, iso-8859-1 or utf-16le");
+  const delimiter = textField(convert, "delimiter");
+  if (delimiter !== undefined && !/^(?:\\t|[^"\r\n])$/u.test(delimiter)) report("convert.delimiter", "VALIDATION_FAILED", "is neither one character nor \\t");
+  checkQuality(convert, "convert", report);
+  const root = textField(convert, "root_element");
+  if (root !== undefined && !isElementName(root)) report("convert.root_element", "VALIDATION_FAILED", "cannot be the name of an XML element");
+}
+
+export function checkFileOptimize(optimize: JsonObject, report: Report): void {
+  for (const name of ["max_width", "max_height"]) {
+    const pixels = integerField(optimize, name) ?? 1;
+    if (pixels < 1 || pixels > 65_535) report(`optimize.${name}`, "LIMIT_EXCEEDED", "must be from 1 to 65535");
+  }
+  checkQuality(optimize, "optimize", report);
+  const isForImages = ["max_width", "max_height", "quality"].some((name) => integerField(optimize, name) !== undefined) || optimize["keep_metadata"] === true;
+  if (isForImages && (optimize["minify"] === true || optimize["gzip"] === true))
+    report("optimize", "VALIDATION_FAILED", "minify and gzip are for texts; max_width, max_height, quality and keep_metadata are for images");
+}
+
+function checkQuality(options: JsonObject, path: string, report: Report): void {
+  const quality = integerField(options, "quality") ?? 1;
+  if (quality < 1 || quality > 100) report(`${path}.quality`, "LIMIT_EXCEEDED", "must be from 1 to 100");
+}
+
+function isCharset(name: string): boolean {
+  try {
+    return new TextDecoder(name).encoding !== "";
+  } catch {
+    return false;
+  }
+}
+
+export async function rewriteFile(
+  call: StepCall,
+  services: StepServices,
+  source: SourceFile,
+  operation: { readonly kind: "convert" | "optimize"; readonly options: JsonObject },
+): Promise<StepOutcome> {
+  const done = await services.fileJobs.run({ ...operation, bytes: source.bytes }, call.signal);
+  if (!done.ok) return failedWith(done.fault);
+  if (done.value.kind !== "file") throw new Error(`${operation.kind} made no file`);
+  const { mediaType, bytes } = done.value;
+  const stored = await services.files.save(call.tenantId, { name: nameOf(source.name, mediaType), mediaType }, once(bytes));
+  if (!stored.ok) return failedWith(stored.fault);
+  const { sizeBytes, sha256 } = stored.value;
+  const blob = fileReference(stored.value);
+  return { kind: "succeeded", result: { blob, media_type: mediaType, size_bytes: sizeBytes, sha256, saved_bytes: source.bytes.length - sizeBytes } };
+}
+
+async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
+  yield bytes;
+}
+
+/** The source's name with the ending of what it became; gzip adds its own. */
+function nameOf(source: string | undefined, mediaType: string): string {
+  const name = source ?? "file";
+  const stem = mediaType === "application/gzip" ? name : name.replace(/(?<=.)\.[A-Za-z0-9]{1,8}$/, "");
+  const isKnown = extensionOf(mediaType) !== "bin";
+  return isKnown ? `${stem.slice(0, 200)}.${extensionOf(mediaType)}` : name;
+}
+
+/** Whether any of the operations that make a file is configured. */
+export function rewriteOf(config: JsonObject): { readonly kind: "convert" | "optimize"; readonly options: JsonObject } | undefined {
+  for (const kind of ["convert", "optimize"] as const) if (isSet(config, kind)) return { kind, options: config[kind] as JsonObject };
+  return undefined;
+}

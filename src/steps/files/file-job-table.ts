@@ -1,0 +1,40 @@
+/** From a job to the code that does it. Runs in a worker thread; libraries are loaded when they are first needed. */
+import { messageOf } from "../../base/errors.ts";
+import { fail } from "../../base/result.ts";
+import { type Failure, failure } from "../../domain/failure.ts";
+import { readFileContent } from "../file-formats.ts";
+import { listEntries } from "./archive.ts";
+import { convertFile } from "./convert.ts";
+import type { FileJob, FileJobOutcome } from "./file-job.ts";
+import { describeImage } from "./image.ts";
+import { optimizeFile } from "./optimize.ts";
+import { readPdfText } from "./pdf-text.ts";
+
+export async function doFileJob({ kind, options, bytes: given }: FileJob): Promise<FileJobOutcome> {
+  const bytes = Buffer.from(given.buffer, given.byteOffset, given.byteLength);
+  try {
+    switch (kind) {
+      case "convert":
+        return await convertFile(bytes, options);
+      case "optimize":
+        return await optimizeFile(readFileContent(bytes), options);
+      case "entries":
+        return await listEntries(bytes);
+      case "text":
+        return await readPdfText(bytes);
+      case "image":
+        return await describeImage(bytes);
+    }
+  } catch (error) {
+    return fail(unforeseen(error));
+  }
+}
+
+/** What a library throws is about the file: the same bytes would give the same again. */
+function unforeseen(error: unknown): Failure {
+  const message = messageOf(error).slice(0, 300);
+  if (error instanceof RangeError && /call stack/i.test(message)) return failure("LIMIT.DEPTH", "the file is nested too deep");
+  if (/pixel limit/i.test(message)) return failure("LIMIT.PIXELS", message);
+  if (/timeout/i.test(message)) return failure("LIMIT.FILE", message);
+  return failure("SCHEMA", `the file cannot be read: ${message}`);
+}

@@ -1,0 +1,47 @@
+/** Texts without what only eyes need. What the texts mean stays the same; a text that is not valid is refused rather than guessed at. */
+import { fail, ok, type Result } from "../../base/result.ts";
+import { type Failure, failure } from "../../domain/failure.ts";
+import { guessDelimiter, readCsv } from "../csv-table.ts";
+import type { FileContent } from "../file-formats.ts";
+import { writeCsv } from "./tables.ts";
+
+export async function minifyText({ mediaType, text }: FileContent): Promise<Result<string, Failure>> {
+  switch (text === undefined ? "" : mediaType) {
+    case "application/json":
+      return ok(withoutJsonBlanks(text ?? ""));
+    case "application/x-ndjson":
+      return ok(
+        (text ?? "")
+          .split("\n")
+          .filter((line) => line.trim() !== "")
+          .map((line) => `${withoutJsonBlanks(line)}\n`)
+          .join(""),
+      );
+    case "text/html":
+      return ok(minifyHtml(text ?? ""));
+    case "text/csv":
+      return await minifyCsv(text ?? "");
+    default:
+      return fail(failure("SCHEMA", `minify is possible for JSON, NDJSON, HTML and CSV; the file is ${mediaType}`));
+  }
+}
+
+/** By characters, not by parsing: numbers keep every digit. */
+function withoutJsonBlanks(text: string): string {
+  return text.replace(/("(?:[^"\\]|\\.)*")|\s+/g, (_, string: string | undefined) => string ?? "");
+}
+
+/** Runs of blanks become one; comments go, except those that old browsers obey. Elements where blanks count are kept as they are. */
+function minifyHtml(text: string): string {
+  return text.replace(/<(pre|textarea|script|style)\b[\s\S]*?<\/\1\s*>|<!--(?!\[if)[\s\S]*?-->|<[^<>]*>|\s+/gi, (part) => {
+    if (part.startsWith("<!--")) return part.startsWith("<!--[") ? part : "";
+    if (part.startsWith("<")) return part;
+    return part.includes("\n") ? "\n" : " ";
+  });
+}
+
+async function minifyCsv(text: string): Promise<Result<string, Failure>> {
+  const table = await readCsv(text, { hasHeader: false, rowsMax: Number.MAX_SAFE_INTEGER });
+  if (!table.ok) return table;
+  return ok(writeCsv({ columns: [], rows: table.value.rows }, { delimiter: guessDelimiter(text) ?? ",", hasHeader: false, isExport: false }));
+}
