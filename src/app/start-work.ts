@@ -1,7 +1,7 @@
 /** Sets everything in motion that goes on by itself, once calls can be answered. */
 import { Periodic } from "../engine/periodic.ts";
 import { sendNotices } from "../engine/saga-notices.ts";
-import { SecretUpkeep } from "../engine/secret-upkeep.ts";
+import { createSecretUpkeep } from "../engine/secret-upkeep.ts";
 import { createEngineStore } from "../store/engine-store.ts";
 import { createSagaNoticeStore } from "../store/saga-notice-store.ts";
 import { rewrapKeys } from "../store/wrapped-keys.ts";
@@ -24,7 +24,8 @@ export function startWork({ log, clock, onStop }: Site, ground: Ground, room: En
   onStop(() => retention.stop());
   usageRollup.start();
   onStop(() => usageRollup.stop());
-  const upkeep = new SecretUpkeep({ purge: secrets.purge, rewrap: () => rewrapKeys(database.pool, masterKeys), clock, log });
+  const work = createSecretUpkeep({ purge: secrets.purge, rewrap: () => rewrapKeys(database.pool, masterKeys), log });
+  const upkeep = new Periodic({ name: "the upkeep of secrets", work, intervalMs: 60_000, clock, log });
   upkeep.start();
   onStop(() => upkeep.stop());
   const notices = { store: createSagaNoticeStore(database.pool), ledgers: createEngineStore(database.pool, () => leases.fence), callerOf: engineCaller };
