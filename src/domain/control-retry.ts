@@ -94,7 +94,7 @@ function choose(state: ExecutionState, definition: Definition, request: RetryReq
 export function retryable(state: ExecutionState, definition: Definition): StepRun[] {
   return [...state.steps.values()].filter(
     (run) =>
-      ((run.status === "failed" && !run.handled) || run.status === "canceled") &&
+      ((run.status === "failed" && !run.handled) || run.status === "canceled" || (run.slow && run.status === "retrying")) &&
       definition.stepsByName.has(run.name) &&
       !isBehind(state, definition, run.path),
   );

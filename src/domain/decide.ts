@@ -16,6 +16,7 @@ import type { NewEvent } from "./events.ts";
 import type { ExecutionState, StepRun } from "./execution-state.ts";
 import { type Failure, failure } from "./failure.ts";
 import { decideClosing, isOursToEnd, walkAll } from "./saga-walk.ts";
+import { slowRetryOf } from "./slow-retry.ts";
 import { isTerminal } from "./states.ts";
 import { decideEnd, decideUndo } from "./undo.ts";
 import { Walk } from "./walk.ts";
@@ -43,10 +44,17 @@ export function decide(revision: CompiledRevision, state: ExecutionState, inFlig
   if (state.startedAt === undefined) {
     return startAt !== undefined && now < startAt ? waitUntil(Math.min(startAt, timeoutAt ?? startAt)) : [{ kind: "start" }];
   }
-  // Stuck on the undo of a loser or on a confirmation: its slow retry goes on. Otherwise an operator has to decide.
-  if (state.saga === "stuck" && ![...state.steps.values()].some(({ undo, confirm }) => undo?.status === "exhausted" || confirm?.status === "exhausted"))
-    return [];
+  // Stuck on the undo of a loser or on a confirmation: its slow retry goes on. Otherwise what must succeed is tried on, or an operator decides.
+  const isStuckForward =
+    state.saga === "stuck" && ![...state.steps.values()].some(({ undo, confirm }) => undo?.status === "exhausted" || confirm?.status === "exhausted");
+  if (isStuckForward) {
+    const slow = slowRetryOf(definition, state, now);
+    if (slow.kind === "none") return [];
+    if (slow.kind === "wait") return waitUntil(slow.until);
+    if (slow.kind === "again") return slow.events.map((event) => ({ kind: "record", event }));
+  }
   const position = walkAll(walk);
+  if (position.kind === "failed" && isStuckForward) return walk.commands;
   if (position.kind === "failed") return [...walk.commands, ...decideFailed(definition, state, position.run, now)];
   if (position.kind === "done") {
     const closing = decideClosing(walk);

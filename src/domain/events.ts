@@ -160,6 +160,8 @@ export interface EventPayloads {
     readonly reported?: boolean;
     /** The attempt was given up in silence and may go on until then: no undo before it. */
     readonly mayRunUntil?: number;
+    /** It had failed for good and the saga is stuck on it: it is tried on, with a new budget of time. */
+    readonly slow?: boolean;
   };
   /** `result` is what expressions see; null unless an operator gave one. */
   step_skipped: {

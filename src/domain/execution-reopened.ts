@@ -56,6 +56,7 @@ function reopenRun(state: ExecutionState, path: string, status: "pending" | "run
     ...before,
     status,
     attemptsBefore: before.attempt,
+    slow: false,
     endedAt: undefined,
     wakeAt: undefined,
     failure: undefined,

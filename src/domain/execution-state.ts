@@ -18,6 +18,8 @@ export interface StepRun {
   attempt: number;
   /** Attempts before the step was opened again: budgets count from there. */
   attemptsBefore: number;
+  /** The saga was stuck on it and it is tried on slowly. */
+  slow: boolean;
   startedAt: number | undefined;
   endedAt: number | undefined;
   /** Start of the first attempt since; the schedule_to_close budget counts from here. */

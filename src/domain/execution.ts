@@ -195,6 +195,11 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
       run.report = undefined;
       if (event.payload.putBack) run.attempt = event.attempt - 1;
       if (event.payload.polled) run.attemptsBefore += 1;
+      if (event.payload.slow) {
+        run.slow = true;
+        run.firstStartedAt = undefined;
+        run.endedAt = undefined;
+      }
       noteFailure(run, event);
       break;
     case "step_skipped":
@@ -349,6 +354,7 @@ function runAt(state: ExecutionState, path: string): StepRun {
     status: "pending",
     attempt: 0,
     attemptsBefore: 0,
+    slow: false,
     startedAt: undefined,
     endedAt: undefined,
     firstStartedAt: undefined,

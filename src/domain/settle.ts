@@ -11,6 +11,7 @@ import { type Failure, failure, matchesErrorName } from "./failure.ts";
 import { findSchemaFault } from "./json-schema.ts";
 import { decideRetry } from "./retry.ts";
 import { scopeOf } from "./scope.ts";
+import { afterSlowRetry } from "./slow-retry.ts";
 import type { StepOutcome } from "./step-outcome.ts";
 
 /** The run an outcome belongs to, and the moment it is known. */
@@ -43,6 +44,7 @@ export function settleAction(context: SettleContext, target: AttemptTarget, outc
       events.push({ type: "variables_set", at, stepPath, attempt, payload: { variables: checked.value.result } });
     }
     if (step.kind === "pivot" && !turned) events.push(sagaEvent(at, { state: "completing", stepPath }));
+    else events.push(...afterSlowRetry(state, stepPath, at));
     return events;
   }
   const cause: Failure = { ...checked.fault, stepPath };
@@ -72,7 +74,10 @@ export function settleAction(context: SettleContext, target: AttemptTarget, outc
     random,
     condition: retryCondition(context, target, cause),
   });
-  if (decision.kind === "give_up") return [failedEvent(context, target, cause, effect, told)];
+  if (decision.kind === "give_up") {
+    const failed = failedEvent(context, target, cause, effect, told);
+    return failed.type === "step_failed" && failed.payload.handled ? [failed, ...afterSlowRetry(state, stepPath, at)] : [failed];
+  }
   return [{ type: "step_retry_scheduled", at, stepPath, attempt, payload: { failure: cause, outcome: effect, nextAttemptAt: decision.at, ...told } }];
 }
 

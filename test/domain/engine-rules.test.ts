@@ -276,7 +276,7 @@ describe("the point of no return", () => {
   it("turns back when the pivot surely failed, and is stuck when nobody knows", () => {
     const steps = [call("hold", { compensation: { step: { call: {} } } }), call("pay", pivot)];
     expect(called(runSteps(steps, { pay: [fails()] }))).toEqual(["hold", "pay", "undo hold"]);
-    const unknown = runSteps(steps, { pay: [unclear()] });
+    const unknown = run({ steps, compensation_policy: { halt_on_stuck: true } }, { pay: [unclear()] });
     expect(called(unknown)).not.toContain("undo hold");
     expect(unknown.state).toMatchObject({ status: "stuck" });
   });

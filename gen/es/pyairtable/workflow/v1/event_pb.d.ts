@@ -1099,6 +1099,13 @@ export declare type StepRetryScheduled = Message<"pyairtable.workflow.v1.StepRet
    * @generated from field: optional bool polled = 7;
    */
   polled?: boolean | undefined;
+
+  /**
+   * It had failed for good and the saga is stuck on it: it is tried on at the longest interval of its policy.
+   *
+   * @generated from field: optional bool slow = 8;
+   */
+  slow?: boolean | undefined;
 };
 
 /**
