@@ -1,6 +1,6 @@
 /**
- * The `extract` operation of `file_process`. TEXT gives `{text, truncated}`, ROWS `{columns, rows, row_count, truncated}`,
- * METADATA `{characters, lines, columns, row_count}`. `select` picks from `document`: the parsed JSON, the rows of a
+ * The `extract` operation of `file_process`. TEXT gives `{text, truncated}`, also of a PDF, ROWS `{columns, rows, row_count, truncated}`,
+ * METADATA `{characters, lines, columns, row_count}` or what `file-facts.ts` says of images, PDF and ZIP, ENTRIES those of a ZIP. `select` picks from `document`: the parsed JSON, the rows of a
  * CSV, else the text. `pattern` (linear-time regex) keeps the lines of the text in which it is found.
  */
 import { isJsonObject, type Json, type JsonObject } from "../base/json.ts";
@@ -8,9 +8,9 @@ import { fail, ok, type Result } from "../base/result.ts";
 import { type Failure, failure } from "../domain/failure.ts";
 import { integerField, isSet, textField, textOf } from "./config-fields.ts";
 import { readCsv } from "./csv-table.ts";
+import { describeBinary, listArchive, withPdfText } from "./file-facts.ts";
 import type { FileContent } from "./file-formats.ts";
 import { filterLines, patternProblem } from "./filter-lines.ts";
-import { reportLater } from "./http-request-check.ts";
 import type { Report } from "./report.ts";
 import type { StepCall, StepServices } from "./step-handler.ts";
 
@@ -21,7 +21,11 @@ const charactersMax = 1_000_000;
 const columnsMax = 1_000;
 
 export function checkFileExtract(extract: JsonObject, report: Report): void {
-  if (targetOf(extract) === "ENTRIES") reportLater(report, "extract.target", "listing archives (ENTRIES)");
+  if (targetOf(extract) === "ENTRIES")
+    for (const name of ["delimiter", "no_header", "max_characters", "select"].filter(
+      (option) => textField(extract, option) || extract[option] === true || integerField(extract, option),
+    ))
+      report(`extract.${name}`, "VALIDATION_FAILED", "has no meaning with the target ENTRIES");
   const delimiter = textField(extract, "delimiter");
   if (delimiter !== undefined && !/^[^"\r\n]$/u.test(delimiter)) report("extract.delimiter", "VALIDATION_FAILED", "is not one character");
   checkMaximum(extract, "max_rows", rowsMax, report);
@@ -42,9 +46,13 @@ export async function extractFrom(call: StepCall, services: StepServices, extrac
     case "ROWS":
       return extractRows(call, extract, file);
     case "METADATA":
-      return describe(extract, file);
-    default:
-      return extractText(call, services, extract, file);
+      return (await describeBinary(file, { call, services })) ?? (await describe(extract, file));
+    case "ENTRIES":
+      return listArchive(file, integerField(extract, "max_rows") ?? rowsDefault, { call, services });
+    default: {
+      const readable = await withPdfText(file, { call, services });
+      return readable.ok ? extractText(call, services, extract, readable.value) : readable;
+    }
   }
 }
 

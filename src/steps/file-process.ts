@@ -4,8 +4,10 @@
  */
 import { createHash } from "node:crypto";
 import type { JsonObject } from "../base/json.ts";
-import { failed, failedWith, isSet, objectField } from "./config-fields.ts";
+import { ok } from "../base/result.ts";
+import { failed, failedWith, integerField, isSet, objectField } from "./config-fields.ts";
 import { checkFileExtract, extractFrom } from "./file-extract.ts";
+import { pixelProblem } from "./file-facts.ts";
 import { type FileContent, readFileContent } from "./file-formats.ts";
 import { checkFileConvert, checkFileOptimize, rewriteFile, rewriteOf } from "./file-rewrite.ts";
 import { checkFileSource, loadFile } from "./file-source.ts";
@@ -49,14 +51,17 @@ export const fileProcess: StepHandler = {
     const file = readFileContent(bytes);
     const identity = { media_type: file.mediaType, size_bytes: bytes.length, sha256: createHash("sha256").update(bytes).digest("hex") };
     const validate = objectField(call.config, "validate");
-    return validate ? validateFile(validate, file, identity) : extractFile(call, services, file, identity);
+    return validate ? validateFile(call, services, validate, file, identity) : extractFile(call, services, file, identity);
   },
 };
 
 type Identity = { readonly media_type: string; readonly size_bytes: number; readonly sha256: string };
 
-async function validateFile(rules: JsonObject, file: FileContent, identity: Identity): Promise<StepOutcome> {
-  const violations = await findViolations(rules, file, identity.sha256);
+async function validateFile(call: StepCall, services: StepServices, rules: JsonObject, file: FileContent, identity: Identity): Promise<StepOutcome> {
+  const pixelsMax = integerField(rules, "max_pixels");
+  const problem = pixelsMax === undefined ? ok(undefined) : await pixelProblem(file, pixelsMax, { call, services });
+  if (!problem.ok) return failedWith(problem.fault);
+  const violations = await findViolations(rules, file, identity.sha256, problem.value);
   const result = { valid: violations.length === 0, violations, ...identity };
   if (result.valid || rules["report_only"] === true) return { kind: "succeeded", result };
   const [first] = violations as { message: string }[];

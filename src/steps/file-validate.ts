@@ -2,10 +2,9 @@
 import { messageOf } from "../base/errors.ts";
 import { isJsonObject, type Json, type JsonObject } from "../base/json.ts";
 import { findSchemaFaults, findSchemaProblem } from "../domain/json-schema.ts";
-import { integerField, isSet, listField, objectField, textField } from "./config-fields.ts";
+import { integerField, listField, objectField, textField } from "./config-fields.ts";
 import { readCsv } from "./csv-table.ts";
 import type { FileContent } from "./file-formats.ts";
-import { reportLater } from "./http-request-check.ts";
 import type { Report } from "./report.ts";
 
 /** One broken rule; `rule` is the field of the configuration that names it. */
@@ -27,10 +26,10 @@ export function checkFileValidate(rules: JsonObject, report: Report): void {
   const schema = objectField(rules, "json_schema");
   const problem = schema ? findSchemaProblem(schema) : undefined;
   if (problem) report("validate.json_schema", "SCHEMA_INVALID", problem);
-  if (isSet(rules, "max_pixels")) reportLater(report, "validate.max_pixels", "looking at images");
 }
 
-export async function findViolations(rules: JsonObject, file: FileContent, sha256: string): Promise<Json[]> {
+/** @param pixelProblem what is wrong with the image's size, if that was asked. */
+export async function findViolations(rules: JsonObject, file: FileContent, sha256: string, pixelProblem?: string): Promise<Json[]> {
   const violations: Violation[] = [];
   const mediaTypes = listField(rules, "media_types").map(String);
   const required = listField(rules, "required_columns").map(String);
@@ -44,6 +43,7 @@ export async function findViolations(rules: JsonObject, file: FileContent, sha25
   }
   const expected = textField(rules, "sha256")?.toLowerCase();
   if (expected && expected !== sha256) violations.push({ rule: "sha256", message: `the file's digest is ${sha256}` });
+  if (pixelProblem !== undefined) violations.push({ rule: "max_pixels", message: pixelProblem });
   const schema = objectField(rules, "json_schema");
   if (schema) violations.push(...checkSchema(schema, file));
   if ((required.length > 0 || rowsMax !== undefined) && table.problem)

@@ -307,7 +307,7 @@ test.each<[JsonObject, string[]]>([
   [{ source: { url: "file:///etc/passwd" }, extract: {} }, ["source.url: EGRESS_BLOCKED"]],
   [{ source: { text: "x", max_bytes: "10485761" }, extract: {} }, ["source.max_bytes: LIMIT_EXCEEDED"]],
   [{ source: { text: "x" }, convert: {} }, ["convert.to_media_type: VALIDATION_FAILED"]],
-  [{ source: { text: "x" }, extract: { target: "FILE_EXTRACT_TARGET_ENTRIES" } }, ["extract.target: VALIDATION_FAILED"]],
+  [{ source: { text: "x" }, extract: { target: "FILE_EXTRACT_TARGET_ENTRIES", no_header: true } }, ["extract.no_header: VALIDATION_FAILED"]],
   [{ source: { text: "x" }, extract: { delimiter: ",," } }, ["extract.delimiter: VALIDATION_FAILED"]],
   [
     { source: { text: "x" }, extract: { max_rows: 10_001, max_characters: 1_000_001 } },
@@ -321,7 +321,6 @@ test.each<[JsonObject, string[]]>([
     ["validate.media_types[0]: VALIDATION_FAILED", "validate.sha256: VALIDATION_FAILED"],
   ],
   [{ source: { text: "x" }, validate: { json_schema: { $ref: "#/nowhere" } } }, ["validate.json_schema: SCHEMA_INVALID"]],
-  [{ source: { text: "x" }, validate: { max_pixels: "5" } }, ["validate.max_pixels: VALIDATION_FAILED"]],
 ])("%j is refused at save", (config, expected) => {
   expect(problemsOf(fileProcess, config)).toEqual(expected);
 });

@@ -1,0 +1,58 @@
+/** What `extract` and `validate` learn of files that are no plain text: PDF, images and archives are read by a worker thread. */
+import type { JsonObject } from "../base/json.ts";
+import { fail, ok, type Result } from "../base/result.ts";
+import { type Failure, failure } from "../domain/failure.ts";
+import type { FileContent } from "./file-formats.ts";
+import type { FileJob } from "./files/file-job.ts";
+import type { StepCall, StepServices } from "./step-handler.ts";
+
+type Reader = { readonly call: StepCall; readonly services: StepServices };
+
+async function factsOf(kind: FileJob["kind"], file: FileContent, { call, services }: Reader): Promise<Result<JsonObject, Failure>> {
+  const done = await services.fileJobs.run({ kind, options: {}, bytes: file.bytes }, call.signal);
+  if (!done.ok) return done;
+  if (done.value.kind !== "facts") throw new Error(`${kind} gave no facts`);
+  return ok(done.value.facts);
+}
+
+/** The entries of a ZIP archive, as `{entries, entry_count, total_bytes, truncated}`; nothing is unpacked. */
+export async function listArchive(file: FileContent, entriesMax: number, reader: Reader): Promise<Result<JsonObject, Failure>> {
+  if (file.mediaType !== "application/zip") return fail(failure("SCHEMA", `the file is ${file.mediaType}, not application/zip`));
+  const facts = await factsOf("entries", file, reader);
+  if (!facts.ok) return facts;
+  const { entries, ...others } = facts.value;
+  const all = Array.isArray(entries) ? entries : [];
+  return ok({ entries: all.slice(0, entriesMax), ...others, truncated: all.length > entriesMax });
+}
+
+/** The file with the text of a PDF as its text; any other as it is. */
+export async function withPdfText(file: FileContent, reader: Reader): Promise<Result<FileContent, Failure>> {
+  if (file.mediaType !== "application/pdf") return ok(file);
+  const facts = await factsOf("text", file, reader);
+  return facts.ok ? ok({ mediaType: file.mediaType, bytes: file.bytes, text: String(facts.value["text"]) }) : facts;
+}
+
+/** Undefined when the file is no image, PDF or archive. */
+export async function describeBinary(file: FileContent, reader: Reader): Promise<Result<JsonObject, Failure> | undefined> {
+  if (isImage(file)) return await factsOf("image", file, reader);
+  if (file.mediaType === "application/pdf") {
+    const facts = await factsOf("text", file, reader);
+    return facts.ok ? ok({ pages: facts.value["pages"] ?? 0, characters: String(facts.value["text"]).length }) : facts;
+  }
+  if (file.mediaType !== "application/zip") return undefined;
+  const facts = await factsOf("entries", file, reader);
+  return facts.ok ? ok({ entry_count: facts.value["entry_count"] ?? 0, total_bytes: facts.value["total_bytes"] ?? 0 }) : facts;
+}
+
+/** Which sentence says that an image has too many pixels, if any. What keeps the file from being read at all (time, abort) is a fault. */
+export async function pixelProblem(file: FileContent, pixelsMax: number, reader: Reader): Promise<Result<string | undefined, Failure>> {
+  if (!isImage(file)) return ok(`the file is ${file.mediaType}, not an image`);
+  const facts = await factsOf("image", file, reader);
+  if (!facts.ok) return /^(?:LIMIT\.(?:PIXELS|FRAMES)|SCHEMA)$/.test(facts.fault.name) ? ok(facts.fault.message) : facts;
+  const pixels = Number(facts.value["pixels"]);
+  return ok(pixels > pixelsMax ? `the image has ${pixels} pixels, more than ${pixelsMax}` : undefined);
+}
+
+function isImage({ mediaType }: FileContent): boolean {
+  return ["image/png", "image/jpeg", "image/webp", "image/avif"].includes(mediaType);
+}
