@@ -22,7 +22,6 @@ import type { Started, StartRequest } from "../engine/start-execution.ts";
 import { waitForEnd } from "../engine/watch.ts";
 import { statusOf } from "./error-status.ts";
 import { callerOf } from "./interceptors/call.ts";
-import { refuseNotYet } from "./not-yet.ts";
 import type { RpcParts } from "./parts.ts";
 import { readExecutionMessage } from "./read-execution-message.ts";
 import { watchItems } from "./watch-rpcs.ts";
@@ -35,19 +34,7 @@ export function startRpcs(parts: RpcParts): StartRpcs {
     async startExecution(request, context) {
       const caller = callerOf(context);
       const wish = startRequestOf(request, context.requestHeader.get("idempotency-key"));
-      if (request.validateOnly) {
-        const { workflowId, workflowName, revision } = await parts.starter.check(caller, wish);
-        const execution = create(ExecutionSchema, {
-          workflowId,
-          workflowName,
-          revision,
-          state: ExecutionState.PENDING,
-          labels: wish.labels,
-          priority: wish.priority,
-          input: wish.input,
-        });
-        return create(StartExecutionResponseSchema, { execution });
-      }
+      if (request.validateOnly) return create(StartExecutionResponseSchema, { execution: await preview(parts, caller, wish) });
       const started = await parts.starter.start(caller, wish);
       if (started.replayed) context.responseHeader.set("idempotent-replayed", "true");
       const waitMs = request.wait ? Math.min(durationMs(request.wait), limits.waitMsMax) : 0;
@@ -69,17 +56,22 @@ export function startRpcs(parts: RpcParts): StartRpcs {
     },
 
     async batchStartExecutions(request, context) {
-      refuseNotYet({ validate_only: request.validateOnly });
       const caller = callerOf(context);
+      const { validateOnly } = request;
       const batchId = request.requestId || requestIdOf(context.requestHeader.get("idempotency-key"));
-      const results = await Promise.all(request.requests.map((start, index) => startOne(parts, caller, withOwnId(start, batchId, index))));
+      const results = await Promise.all(request.requests.map((start, index) => startOne(parts, caller, withOwnId(start, batchId, index), validateOnly)));
       if (batchId !== undefined) refusePassing(results);
       return create(BatchStartExecutionsResponseSchema, { results });
     },
   };
 }
 
-/** One of a batch: its refusal is its own result and leaves the others alone. */
+/** What a start would make. Throws the reasons of StartExecution. */
+async function preview(parts: RpcParts, caller: Caller, { labels, priority, input, ...wish }: StartRequest): Promise<Execution> {
+  const { workflowId, workflowName, revision } = await parts.starter.check(caller, { labels, priority, input, ...wish });
+  return create(ExecutionSchema, { workflowId, workflowName, revision, state: ExecutionState.PENDING, labels, priority, input });
+}
+
 /**
  * A start of a batch that is to be repeatable has an id of its own, made from that of the batch: a process that dies between the
  * starts and the batch's answer leaves nothing that a repeat would start again.
@@ -101,8 +93,12 @@ function refusePassing(results: readonly BatchStartResult[]): void {
 /** RESOURCE_EXHAUSTED, ABORTED and UNAVAILABLE of google.rpc.Code. */
 const passingCodes: ReadonlySet<number> = new Set([8, 10, 14]);
 
-async function startOne(parts: RpcParts, caller: Caller, request: StartExecutionRequest): Promise<BatchStartResult> {
+/** One of a batch: its refusal is its own result and leaves the others alone. */
+async function startOne(parts: RpcParts, caller: Caller, request: StartExecutionRequest, validateOnly: boolean): Promise<BatchStartResult> {
   try {
+    if (validateOnly || request.validateOnly) {
+      return create(BatchStartResultSchema, { result: { case: "execution", value: await preview(parts, caller, startRequestOf(request, null)) } });
+    }
     const started = await parts.starter.start(caller, startRequestOf(request, null));
     const execution = await readStarted(parts, caller, started);
     return create(BatchStartResultSchema, { result: { case: "execution", value: execution }, existing: started.existing });

@@ -134,6 +134,13 @@ describe("input", () => {
     const dry = await workflows.startExecution({ workflow, input: { order: { lines: [1] } }, correlationId: "schema", validateOnly: true });
     expect(await countOf("schema")).toBe(0);
     expect(dry.execution?.workflowName, "what would have happened").toBe(workflow);
+    const requests = [
+      { workflow, input: { order: { lines: [1] } }, correlationId: "schema" },
+      { workflow, correlationId: "schema" },
+    ];
+    const dryBatch = await workflows.batchStartExecutions({ requests, validateOnly: true });
+    expect(dryBatch.results.map(({ result }) => result.case)).toEqual(["execution", "error"]);
+    expect(await countOf("schema")).toBe(0);
   });
 
   test("that no database takes, or that is too deep or too large, is refused with its path", async () => {
