@@ -50,6 +50,8 @@ export interface Attempt {
   /** Whose slots and bindings its secrets are found by. */
   readonly revision: CompiledRevision;
   readonly original?: StepCall["original"];
+  /** An action of which an attempt before may have had its effect. */
+  readonly mayHaveRun: boolean;
 }
 
 /** Renders what the attempt is called with. A failure means that nothing was called. */
@@ -88,6 +90,7 @@ export function prepareAttempt(
     handler,
     passage: passage.value,
     revision,
+    mayHaveRun: operation === "action" && target.attempt > 1 && (run?.leftUnknown === true || run?.action === "dispatched"),
     ...(operation === "action" ? {} : { original: originalOf(run) }),
   });
 }
@@ -245,6 +248,7 @@ function callOf(environment: StepEnvironment, state: ExecutionState, attempt: At
     signal,
     deadlineAt: attempt.deadlineAt,
     original: attempt.original,
+    mayHaveRun: attempt.mayHaveRun,
     ...(attempt.leaf.isParticipant ? { isParticipant: true } : {}),
     secrets,
     now: environment.now,

@@ -24,6 +24,8 @@ export async function askParticipant(call: StepCall, services: StepServices, des
   const own = call.config["method"];
   const isNotice = own === "CheckPrepared" || own === "SagaEnded";
   const request = isNotice ? (objectField(call.config, "request") ?? {}) : { task: taskOf(call, token) };
+  const known = call.mayHaveRun && !isNotice ? await queried(call, services, destination, request) : undefined;
+  if (known) return known;
   const answer = await callParticipant(services.grpc, isNotice ? own : methods[call.operation], destination, request);
   if (answer.kind === "failed") return answer;
   if (answer.kind === "refused") {
@@ -36,6 +38,22 @@ export async function askParticipant(call: StepCall, services: StepServices, des
   }
   if (isNotice) return { kind: "succeeded", result: answer.response };
   return outcomeOf(call, isJsonObject(answer.response["result"]) ? answer.response["result"] : {});
+}
+
+/** Longest wait for an answer to QueryStep, at most a quarter of the attempt. */
+const queryMsMax = 5_000;
+
+/**
+ * What became of the attempts before, by the participant's own word: done, or still at work. Whatever else it says (it does not know,
+ * there was surely no effect, UNIMPLEMENTED, nothing at all), the operation is called again with the same key.
+ */
+async function queried(call: StepCall, services: StepServices, destination: GrpcDestination, request: JsonObject): Promise<StepOutcome | undefined> {
+  const timeoutMs = Math.min(queryMsMax, Math.max(1, Math.floor(destination.timeoutMs / 4)));
+  const signal = AbortSignal.any([destination.signal, AbortSignal.timeout(timeoutMs)]);
+  const answer = await callParticipant(services.grpc, "QueryStep", { ...destination, timeoutMs, signal }, request);
+  if (answer.kind !== "answered" || !isJsonObject(answer.response["result"])) return undefined;
+  const outcome = outcomeOf(call, answer.response["result"]);
+  return outcome.kind === "succeeded" || (outcome.kind === "failed" && outcome.inProgress) ? outcome : undefined;
 }
 
 /** The Task of the contract as JSON. */

@@ -43,6 +43,8 @@ export interface StepCall {
   readonly secrets: AttemptSecrets;
   /** The other side takes part in a saga: 202, 409 and 425 mean that it is still at work. */
   readonly isParticipant?: boolean;
+  /** An action of which an attempt before may have had its effect. */
+  readonly mayHaveRun?: boolean;
   /** Undos and confirmations: what is known of the action. */
   readonly original?:
     | {

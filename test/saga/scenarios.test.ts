@@ -60,6 +60,29 @@ describe("forward", () => {
     expect(await balanceOf(house, saga.id)).toEqual(["a6", "b6"]);
   });
 
+  it("a participant that can tell what became of an unclear action is asked first, and only otherwise called again", async () => {
+    const answers = {
+      known: { outcome: "OUTCOME_SUCCEEDED", output: { asked: true } },
+      without: { outcome: "OUTCOME_FAILED_NO_EFFECT" },
+      unsure: { outcome: "OUTCOME_FAILED" },
+      silent: 14,
+      mute: "hold",
+    };
+    const names = Object.keys(answers);
+    await house.participant.script(
+      Object.fromEntries(Object.entries(answers).flatMap(([name, answer]) => [[`${name} action`, ["lost"]] as const, [`${name} query`, [answer]] as const])),
+    );
+    await house.participant.script({ "busy action": ["lost"], "busy query": [{ outcome: "OUTCOME_IN_PROGRESS", retry_after: "0.02s" }, answers.known] });
+    const brief = { timeouts: { start_to_close: "2s" } };
+    const saga = await finished(house, sagaOf([...names, "busy"].map((name) => house.participant.grpcStep(name, brief))));
+    expect(saga.state).toBe(SagaState.COMPLETED);
+    const calls = named(await callsOf(house, saga.id));
+    expect(calls).toEqual(["known", ...names.slice(1).flatMap((name) => [name, name]), "busy"]);
+    const { queries } = await house.participant.ledger();
+    expect(queries.filter((query) => query.startsWith(saga.id))).toEqual([...names, "busy", "busy"].map((name) => `${saga.id}/${name}`));
+    expect(await balanceOf(house, saga.id)).toEqual([...names, "busy"]);
+  });
+
   it("9: past the pivot an abort is refused, what must succeed goes on to the end", async () => {
     await house.participant.script({ "ship9 action": [14, 14, 14, 14, 14] });
     const pivot = house.participant.grpcStep("pay9", { kind: "COMPENSATION_KIND_PIVOT" });

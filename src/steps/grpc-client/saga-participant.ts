@@ -10,6 +10,8 @@ import {
   ConfirmResponseSchema,
   ExecuteRequestSchema,
   ExecuteResponseSchema,
+  QueryStepRequestSchema,
+  QueryStepResponseSchema,
   SagaEndedRequestSchema,
   SagaEndedResponseSchema,
 } from "#gen/pyairtable/workflow/v1/saga_participant_pb.js";
@@ -20,7 +22,7 @@ import { fail, ok, type Result } from "../../base/result.ts";
 import { type Failure, failure } from "../../domain/failure.ts";
 import type { GrpcDestination, GrpcEgress, GrpcOutcome } from "../grpc-egress.ts";
 
-export type ParticipantMethod = "Execute" | "Compensate" | "Confirm" | "CheckPrepared" | "SagaEnded";
+export type ParticipantMethod = "Execute" | "Compensate" | "Confirm" | "QueryStep" | "CheckPrepared" | "SagaEnded";
 
 type Schemas = readonly [GenMessage<Message>, GenMessage<Message>];
 
@@ -28,6 +30,7 @@ const schemas: Record<ParticipantMethod, Schemas> = {
   Execute: [ExecuteRequestSchema, ExecuteResponseSchema] as unknown as Schemas,
   Compensate: [CompensateRequestSchema, CompensateResponseSchema] as unknown as Schemas,
   Confirm: [ConfirmRequestSchema, ConfirmResponseSchema] as unknown as Schemas,
+  QueryStep: [QueryStepRequestSchema, QueryStepResponseSchema] as unknown as Schemas,
   CheckPrepared: [CheckPreparedRequestSchema, CheckPreparedResponseSchema] as unknown as Schemas,
   SagaEnded: [SagaEndedRequestSchema, SagaEndedResponseSchema] as unknown as Schemas,
 };

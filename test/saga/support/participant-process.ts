@@ -28,6 +28,8 @@ interface Call {
 
 const calls: Call[] = [];
 const ended: JsonObject[] = [];
+/** Steps whose outcome was asked for, as saga/step. */
+const queries: string[] = [];
 /** Results by key: the second call of a key gets the first one's. */
 const results = new Map<string, JsonValue>();
 /** Effects that stand: saga/step. */
@@ -100,6 +102,16 @@ const routes = (router: ConnectRouter): void => {
     execute: async ({ task }, { requestHeader }) => ({ result: await serveTask(task, requestHeader) }),
     compensate: async ({ task }, { requestHeader }) => ({ result: await serveTask(task, requestHeader) }),
     confirm: async ({ task }, { requestHeader }) => ({ result: await serveTask(task, requestHeader) }),
+    queryStep: ({ task }) => {
+      const { executionId: saga = "", stepPath: step = "" } = task ?? {};
+      const answer = scripted(saga, step, "query");
+      // Most participants have none.
+      if (answer === undefined) throw new ConnectError("no QueryStep", Code.Unimplemented);
+      queries.push(`${saga}/${step}`);
+      if (typeof answer === "number") throw new ConnectError("scripted", answer as Code);
+      if (answer === "hold") return new Promise(() => undefined);
+      return { result: fromJson(TaskResultSchema, answer) };
+    },
     checkPrepared: async () => ({ state: prepared.length > 1 ? (prepared.shift() ?? PreparedState.UNKNOWN) : (prepared[0] ?? PreparedState.UNKNOWN) }),
     sagaEnded: async ({ sagaId, state, executionKey, correlationId }) => {
       ended.push({ sagaId, state: SagaStateSchema.value[state]?.name ?? String(SagaState.UNSPECIFIED), executionKey, correlationId });
@@ -117,7 +129,7 @@ async function serveHttp(request: IncomingMessage, response: ServerResponse): Pr
   const { pathname } = new URL(request.url ?? "/", "http://participant");
   switch (pathname) {
     case "/ledger":
-      return answer(200, { calls: calls as unknown as JsonValue, standing: [...standing], undone: [...undone], ended });
+      return answer(200, { calls: calls as unknown as JsonValue, standing: [...standing], undone: [...undone], ended, queries });
     case "/script":
       for (const [key, answers] of Object.entries(body as JsonObject)) scripts.set(key, answers as JsonValue[]);
       return answer(200, {});

@@ -23,6 +23,8 @@ export interface Ledger {
   readonly standing: readonly string[];
   readonly undone: readonly string[];
   readonly ended: readonly JsonObject[];
+  /** Steps whose outcome was asked for by QueryStep, as saga/step. */
+  readonly queries: readonly string[];
 }
 
 export interface Participant {
