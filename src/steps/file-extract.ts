@@ -3,16 +3,17 @@
  * METADATA `{characters, lines, columns, row_count}` or what `file-facts.ts` says of images, PDF and ZIP, ENTRIES those of a ZIP. `select` picks from `document`: the parsed JSON, the rows of a
  * CSV, else the text. `pattern` (linear-time regex) keeps the lines of the text in which it is found.
  */
+import type { Clock } from "../base/clock.ts";
 import { isJsonObject, type Json, type JsonObject } from "../base/json.ts";
 import { fail, ok, type Result } from "../base/result.ts";
 import { type Failure, failure } from "../domain/failure.ts";
 import { integerField, isSet, textField, textOf } from "./config-fields.ts";
 import { readCsv } from "./csv-table.ts";
-import { describeBinary, listArchive, withPdfText } from "./file-facts.ts";
+import { type BinaryReader, describeBinary, listArchive, withPdfText } from "./file-facts.ts";
 import type { FileContent } from "./file-formats.ts";
 import { filterLines, patternProblem } from "./filter-lines.ts";
 import type { Report } from "./report.ts";
-import type { StepCall, StepServices } from "./step-handler.ts";
+import type { StepCall } from "./step-handler.ts";
 
 const rowsDefault = 10_000;
 const rowsMax = 10_000;
@@ -41,17 +42,25 @@ function checkMaximum(extract: JsonObject, name: string, maximum: number, report
   if (value !== undefined && (value < 0 || value > maximum)) report(`extract.${name}`, "LIMIT_EXCEEDED", `must be at most ${maximum}`);
 }
 
-export async function extractFrom(call: StepCall, services: StepServices, extract: JsonObject, file: FileContent): Promise<Result<JsonObject, Failure>> {
+/** What reading a file needs from outside. */
+export interface Inspection {
+  readonly evaluate: StepCall["evaluate"];
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  readonly readBinary: BinaryReader;
+}
+
+export async function extractFrom(inspection: Inspection, extract: JsonObject, file: FileContent): Promise<Result<JsonObject, Failure>> {
   switch (targetOf(extract)) {
     case "ROWS":
-      return extractRows(call, extract, file);
+      return extractRows(inspection, extract, file);
     case "METADATA":
-      return (await describeBinary(file, { call, services })) ?? (await describe(extract, file));
+      return (await describeBinary(file, inspection.readBinary)) ?? (await describe(extract, file));
     case "ENTRIES":
-      return listArchive(file, integerField(extract, "max_rows") ?? rowsDefault, { call, services });
+      return listArchive(file, integerField(extract, "max_rows") ?? rowsDefault, inspection.readBinary);
     default: {
-      const readable = await withPdfText(file, { call, services });
-      return readable.ok ? extractText(call, services, extract, readable.value) : readable;
+      const readable = await withPdfText(file, inspection.readBinary);
+      return readable.ok ? extractText(inspection, extract, readable.value) : readable;
     }
   }
 }
@@ -60,19 +69,19 @@ function targetOf(extract: JsonObject): string {
   return (textField(extract, "target") ?? "").replace("FILE_EXTRACT_TARGET_", "") || "TEXT";
 }
 
-async function extractText(call: StepCall, services: StepServices, extract: JsonObject, file: FileContent): Promise<Result<JsonObject, Failure>> {
+async function extractText(inspection: Inspection, extract: JsonObject, file: FileContent): Promise<Result<JsonObject, Failure>> {
   if (file.text === undefined) return fail(file.textProblem ?? failure("SCHEMA", `the file is ${file.mediaType}, not text`));
   let text = file.text;
   if (isSet(extract, "select")) {
     const document = await documentOf(extract, file);
     if (!document.ok) return document;
-    const selected = call.evaluate("extract.select", { document: document.value });
+    const selected = inspection.evaluate("extract.select", { document: document.value });
     if (!selected.ok) return selected;
     text = textOf(selected.value);
   }
   const pattern = textField(extract, "pattern");
   if (pattern !== undefined) {
-    const kept = await filterLines(text, pattern, services.clock, call.signal);
+    const kept = await filterLines(text, pattern, inspection.clock, inspection.signal);
     if (!kept.ok) return kept;
     text = kept.value;
   }
@@ -80,21 +89,21 @@ async function extractText(call: StepCall, services: StepServices, extract: Json
   return ok({ text: text.slice(0, limit).toWellFormed(), truncated: text.length > limit });
 }
 
-async function extractRows(call: StepCall, extract: JsonObject, file: FileContent): Promise<Result<JsonObject, Failure>> {
+async function extractRows(inspection: Inspection, extract: JsonObject, file: FileContent): Promise<Result<JsonObject, Failure>> {
   const limit = integerField(extract, "max_rows") ?? rowsDefault;
   const read = isSet(extract, "select") || file.json !== undefined ? undefined : await readRows(extract, file, limit);
   if (read) return read.ok ? ok({ ...read.value, row_count: read.value["rows"].length }) : read;
-  const rows = await selectRows(call, extract, file);
+  const rows = await selectRows(inspection, extract, file);
   if (!rows.ok) return rows;
   const taken = rows.value.slice(0, limit);
   return ok({ columns: columnsOf(taken), rows: taken, row_count: taken.length, truncated: rows.value.length > limit });
 }
 
-async function selectRows(call: StepCall, extract: JsonObject, file: FileContent): Promise<Result<Json[], Failure>> {
+async function selectRows(inspection: Inspection, extract: JsonObject, file: FileContent): Promise<Result<Json[], Failure>> {
   const document = await documentOf(extract, file);
   if (!document.ok) return document;
   if (!isSet(extract, "select")) return ok(Array.isArray(document.value) ? document.value : [document.value]);
-  const selected = call.evaluate("extract.select", { document: document.value });
+  const selected = inspection.evaluate("extract.select", { document: document.value });
   if (!selected.ok) return selected;
   return Array.isArray(selected.value) ? ok(selected.value) : fail(failure("EXPRESSION", "extract.select has to give a list of rows"));
 }

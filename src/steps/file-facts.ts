@@ -3,20 +3,20 @@ import type { JsonObject } from "../base/json.ts";
 import { fail, ok, type Result } from "../base/result.ts";
 import { type Failure, failure } from "../domain/failure.ts";
 import type { FileContent } from "./file-formats.ts";
-import type { FileJob } from "./files/file-job.ts";
-import type { StepCall, StepServices } from "./step-handler.ts";
+import type { FileJob, FileJobOutcome } from "./files/file-job.ts";
 
-type Reader = { readonly call: StepCall; readonly services: StepServices };
+/** Reads what is no text. Inside of a worker thread at once, from the server's own by handing it to one. */
+export type BinaryReader = (job: FileJob) => Promise<FileJobOutcome>;
 
-async function factsOf(kind: FileJob["kind"], file: FileContent, { call, services }: Reader): Promise<Result<JsonObject, Failure>> {
-  const done = await services.fileJobs.run({ kind, options: {}, bytes: file.bytes }, call.signal);
+async function factsOf(kind: FileJob["kind"], file: FileContent, reader: BinaryReader): Promise<Result<JsonObject, Failure>> {
+  const done = await reader({ kind, options: {}, bytes: file.bytes });
   if (!done.ok) return done;
   if (done.value.kind !== "facts") throw new Error(`${kind} gave no facts`);
   return ok(done.value.facts);
 }
 
 /** The entries of a ZIP archive, as `{entries, entry_count, total_bytes, truncated}`; nothing is unpacked. */
-export async function listArchive(file: FileContent, entriesMax: number, reader: Reader): Promise<Result<JsonObject, Failure>> {
+export async function listArchive(file: FileContent, entriesMax: number, reader: BinaryReader): Promise<Result<JsonObject, Failure>> {
   if (file.mediaType !== "application/zip") return fail(failure("SCHEMA", `the file is ${file.mediaType}, not application/zip`));
   const facts = await factsOf("entries", file, reader);
   if (!facts.ok) return facts;
@@ -26,14 +26,14 @@ export async function listArchive(file: FileContent, entriesMax: number, reader:
 }
 
 /** The file with the text of a PDF as its text; any other as it is. */
-export async function withPdfText(file: FileContent, reader: Reader): Promise<Result<FileContent, Failure>> {
+export async function withPdfText(file: FileContent, reader: BinaryReader): Promise<Result<FileContent, Failure>> {
   if (file.mediaType !== "application/pdf") return ok(file);
   const facts = await factsOf("text", file, reader);
   return facts.ok ? ok({ mediaType: file.mediaType, bytes: file.bytes, text: String(facts.value["text"]) }) : facts;
 }
 
 /** Undefined when the file is no image, PDF or archive. */
-export async function describeBinary(file: FileContent, reader: Reader): Promise<Result<JsonObject, Failure> | undefined> {
+export async function describeBinary(file: FileContent, reader: BinaryReader): Promise<Result<JsonObject, Failure> | undefined> {
   if (isImage(file)) return await factsOf("image", file, reader);
   if (file.mediaType === "application/pdf") {
     const facts = await factsOf("text", file, reader);
@@ -45,7 +45,7 @@ export async function describeBinary(file: FileContent, reader: Reader): Promise
 }
 
 /** Which sentence says that an image has too many pixels, if any. What keeps the file from being read at all (time, abort) is a fault. */
-export async function pixelProblem(file: FileContent, pixelsMax: number, reader: Reader): Promise<Result<string | undefined, Failure>> {
+export async function pixelProblem(file: FileContent, pixelsMax: number, reader: BinaryReader): Promise<Result<string | undefined, Failure>> {
   if (!isImage(file)) return ok(`the file is ${file.mediaType}, not an image`);
   const facts = await factsOf("image", file, reader);
   if (!facts.ok) return /^(?:LIMIT\.(?:PIXELS|FRAMES)|SCHEMA)$/.test(facts.fault.name) ? ok(facts.fault.message) : facts;

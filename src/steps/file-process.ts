@@ -2,16 +2,15 @@
  * `file_process`: looks into a file, or makes another of it (`file-rewrite.ts`). `validate` gives `{valid, violations, media_type, size_bytes, sha256}`, `extract`
  * what its target says (`file-extract.ts`) beside `media_type`, `size_bytes` and `sha256`. The file itself is never changed.
  */
-import { createHash } from "node:crypto";
 import type { JsonObject } from "../base/json.ts";
-import { ok } from "../base/result.ts";
-import { failed, failedWith, integerField, isSet, objectField } from "./config-fields.ts";
-import { checkFileExtract, extractFrom } from "./file-extract.ts";
-import { pixelProblem } from "./file-facts.ts";
-import { type FileContent, readFileContent } from "./file-formats.ts";
+import { ok, type Result } from "../base/result.ts";
+import type { Failure } from "../domain/failure.ts";
+import { failed, failedWith, isSet, objectField } from "./config-fields.ts";
+import { checkFileExtract } from "./file-extract.ts";
+import { inspectFile } from "./file-inspect.ts";
 import { checkFileConvert, checkFileOptimize, rewriteFile, rewriteOf } from "./file-rewrite.ts";
 import { checkFileSource, loadFile } from "./file-source.ts";
-import { checkFileValidate, findViolations } from "./file-validate.ts";
+import { checkFileValidate } from "./file-validate.ts";
 import type { StepCall, StepHandler, StepOutcome, StepServices } from "./step-handler.ts";
 
 export const fileProcess: StepHandler = {
@@ -48,28 +47,39 @@ export const fileProcess: StepHandler = {
     const { bytes } = source.value;
     const rewrite = rewriteOf(call.config);
     if (rewrite) return rewriteFile(call, services, source.value, rewrite);
-    const file = readFileContent(bytes);
-    const identity = { media_type: file.mediaType, size_bytes: bytes.length, sha256: createHash("sha256").update(bytes).digest("hex") };
-    const validate = objectField(call.config, "validate");
-    return validate ? validateFile(call, services, validate, file, identity) : extractFile(call, services, file, identity);
+    const inspected = await inspect(call, services, bytes);
+    if (!inspected.ok) return failedWith(inspected.fault);
+    const rules = objectField(call.config, "validate");
+    return rules ? verdictOf(rules, inspected.value) : { kind: "succeeded", result: inspected.value };
   },
 };
 
-type Identity = { readonly media_type: string; readonly size_bytes: number; readonly sha256: string };
+/** Smaller files are read sooner than a thread is asked, and take no noticeable time. */
+const ownThreadBytesMax = 64 * 1024;
 
-async function validateFile(call: StepCall, services: StepServices, rules: JsonObject, file: FileContent, identity: Identity): Promise<StepOutcome> {
-  const pixelsMax = integerField(rules, "max_pixels");
-  const problem = pixelsMax === undefined ? ok(undefined) : await pixelProblem(file, pixelsMax, { call, services });
-  if (!problem.ok) return failedWith(problem.fault);
-  const violations = await findViolations(rules, file, identity.sha256, problem.value);
-  const result = { valid: violations.length === 0, violations, ...identity };
-  if (result.valid || rules["report_only"] === true) return { kind: "succeeded", result };
-  const [first] = violations as { message: string }[];
-  const more = violations.length > 1 ? ` (and ${violations.length - 1} more)` : "";
-  return failed("SCHEMA", `the file is not valid: ${first?.message}${more}`, result);
+async function inspect(call: StepCall, services: StepServices, bytes: Buffer): Promise<Result<JsonObject, Failure>> {
+  const { validate, extract } = call.config;
+  if (bytes.length > ownThreadBytesMax && !isSet(objectField(call.config, "extract") ?? {}, "select")) {
+    const options = { ...(validate === undefined ? {} : { validate }), ...(extract === undefined ? {} : { extract }) };
+    const done = await services.fileJobs.run({ kind: "inspect", options, bytes }, call.signal);
+    if (!done.ok) return done;
+    if (done.value.kind !== "facts") throw new Error("inspecting a file gave another file");
+    return ok(done.value.facts);
+  }
+  return await inspectFile(bytes, call.config, {
+    evaluate: call.evaluate.bind(call),
+    clock: services.clock,
+    signal: call.signal,
+    readBinary: (job) => services.fileJobs.run(job, call.signal),
+  });
 }
 
-async function extractFile(call: StepCall, services: StepServices, file: FileContent, identity: Identity): Promise<StepOutcome> {
-  const extracted = await extractFrom(call, services, objectField(call.config, "extract") ?? {}, file);
-  return extracted.ok ? { kind: "succeeded", result: { ...identity, ...extracted.value } } : failedWith(extracted.fault);
+function verdictOf(rules: JsonObject, inspected: JsonObject): StepOutcome {
+  const { violations: found, ...identity } = inspected;
+  const violations = Array.isArray(found) ? found : [];
+  const result = { valid: violations.length === 0, violations, ...identity };
+  if (result.valid || rules["report_only"] === true) return { kind: "succeeded", result };
+  const [first] = violations as unknown as { message: string }[];
+  const more = violations.length > 1 ? ` (and ${violations.length - 1} more)` : "";
+  return failed("SCHEMA", `the file is not valid: ${first?.message}${more}`, result);
 }

@@ -5,6 +5,7 @@ import sharp from "sharp";
 import { expect, test } from "vitest";
 import type { JsonObject } from "../../src/base/json.ts";
 import { fileProcess } from "../../src/steps/file-process.ts";
+import type { FileJob } from "../../src/steps/files/file-job.ts";
 import { memoryFiles } from "./memory-files.ts";
 import { attemptOf, failureIn, resultIn, servicesOf } from "./step-call.ts";
 
@@ -110,4 +111,33 @@ test("validate.max_pixels is a rule like the others", async () => {
   expect(resultIn(await outcomeOf(Buffer.from("x"), { validate: { max_pixels: 799, report_only: true } }))).toMatchObject({
     violations: [{ rule: "max_pixels" }],
   });
+});
+
+test("a large file is looked into by a worker thread, with the same result as a small one", async () => {
+  const text = Buffer.from(`a,b\n${"lorem,=1\n".repeat(20_000)}`);
+  const asked: string[] = [];
+  const fileJobs = {
+    run(job: FileJob, signal: AbortSignal) {
+      asked.push(job.kind);
+      return services.fileJobs.run(job, signal);
+    },
+  };
+  const watched = { ...services, fileJobs };
+  const { id } = files.put("tenant-a", "some.csv", text);
+  const run = (operation: JsonObject) => fileProcess.run(attemptOf(fileProcess, { source: { blob_id: id }, ...operation }), watched);
+  expect(resultIn(await run({ extract: { target: "FILE_EXTRACT_TARGET_ROWS", max_rows: 1 } }))).toMatchObject({
+    media_type: "text/csv",
+    size_bytes: text.length,
+    rows: [{ a: "lorem", b: "=1" }],
+    truncated: true,
+  });
+  expect(failureIn(await run({ validate: { max_rows: 5 } })).failure).toMatchObject({
+    name: "SCHEMA",
+    message: "the file is not valid: the file has 20000 rows, more than 5",
+    details: { valid: false, violations: [{ rule: "max_rows" }], media_type: "text/csv" },
+  });
+  expect(
+    failureIn(await run({ extract: { pattern: "x", target: "FILE_EXTRACT_TARGET_TEXT", max_characters: 5, select: "document.nothing" } })).failure.name,
+  ).toBe("EXPRESSION");
+  expect(asked).toEqual(["inspect", "inspect"]);
 });

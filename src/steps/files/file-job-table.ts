@@ -1,8 +1,11 @@
 /** From a job to the code that does it. Runs in a worker thread; libraries are loaded when they are first needed. */
+import { systemClock } from "../../base/clock.ts";
 import { messageOf } from "../../base/errors.ts";
-import { fail } from "../../base/result.ts";
+import type { JsonObject } from "../../base/json.ts";
+import { fail, ok } from "../../base/result.ts";
 import { type Failure, failure } from "../../domain/failure.ts";
 import { readFileContent } from "../file-formats.ts";
+import { inspectFile } from "../file-inspect.ts";
 import { listEntries } from "./archive.ts";
 import { convertFile } from "./convert.ts";
 import type { FileJob, FileJobOutcome } from "./file-job.ts";
@@ -18,6 +21,8 @@ export async function doFileJob({ kind, options, bytes: given }: FileJob): Promi
         return await convertFile(bytes, options);
       case "optimize":
         return await optimizeFile(readFileContent(bytes), options);
+      case "inspect":
+        return await inspectHere(bytes, options);
       case "entries":
         return await listEntries(bytes);
       case "text":
@@ -28,6 +33,14 @@ export async function doFileJob({ kind, options, bytes: given }: FileJob): Promi
   } catch (error) {
     return fail(unforeseen(error));
   }
+}
+
+async function inspectHere(bytes: Buffer, options: JsonObject): Promise<FileJobOutcome> {
+  const evaluate = () => fail(failure("EXPRESSION", "expressions are not evaluated in a worker thread"));
+  // The pool ends the thread when the attempt ends: nobody else calls this off.
+  const signal = new AbortController().signal;
+  const inspected = await inspectFile(bytes, options, { evaluate, clock: systemClock, signal, readBinary: doFileJob });
+  return inspected.ok ? ok({ kind: "facts", facts: inspected.value }) : inspected;
 }
 
 /** What a library throws is about the file: the same bytes would give the same again. */

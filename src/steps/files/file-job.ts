@@ -4,8 +4,8 @@ import type { Result } from "../../base/result.ts";
 import type { Failure } from "../../domain/failure.ts";
 
 export interface FileJob {
-  /** `entries`, `text` and `image` are parts of `extract` and `validate`. */
-  readonly kind: "convert" | "optimize" | "entries" | "text" | "image";
+  /** `inspect` is `validate` or `extract`; `entries`, `text` and `image` are the parts of it that no plain text is needed for. */
+  readonly kind: "convert" | "optimize" | "inspect" | "entries" | "text" | "image";
   /** The operation's configuration. */
   readonly options: JsonObject;
   readonly bytes: Uint8Array;
