@@ -96,6 +96,21 @@ describe("forward", () => {
     expect(late).toMatchObject({ code: "INVALID_ARGUMENT", reason: "PIVOT_ORDER" });
   });
 
+  it("past the pivot what must succeed is tried on while the saga is stuck, with one key, until the participant is back", async () => {
+    await house.participant.script({ "ship15 action": Array.from({ length: 4 }, () => ({ outcome: "OUTCOME_FAILED_NO_EFFECT", error: "USER.closed" })) });
+    const pivot = house.participant.grpcStep("pay15", { kind: "COMPENSATION_KIND_PIVOT" });
+    const ship = house.participant.grpcStep("ship15", { kind: "COMPENSATION_KIND_RETRIABLE", action_retry: { ...quick, maximum_interval: "0.3s" } });
+    const { saga } = await one().sagas.startSaga(sagaOf([pivot, ship]));
+    const sagaId = saga?.id ?? "";
+    await expect.poll(async () => (await one().sagas.getSaga({ sagaId })).saga?.state, { timeout: 10_000 }).toBe(SagaState.STUCK);
+    expect((await atEnd(house, sagaId)).state).toBe(SagaState.COMPLETED);
+    const calls = (await callsOf(house, sagaId)).filter(({ step }) => step === "ship15");
+    expect(calls.map(({ attempt }) => attempt)).toEqual([1, 2, 3, 4, 5]);
+    expect(new Set(calls.map(({ key }) => key)).size).toBe(1);
+    const { events } = await one().workflows.listExecutionEvents({ executionId: sagaId, eventTypes: ["step_retry_scheduled"] });
+    expect(events.map(({ payload }) => payload.value)).toMatchObject(Array.from({ length: 4 }, () => ({ slow: true })));
+  });
+
   it("makes final what it did, once it can no longer turn back", async () => {
     const confirmation = { grpc: { target: house.participant.grpcTarget, plaintext: true, participant: true } };
     await house.participant.script({ "a0 confirm": [14] });
