@@ -30,6 +30,7 @@ interface Waiting {
   start(): void;
 }
 
+const closeMsMax = 2_000;
 const ownModule = new URL("./worker-main.ts", import.meta.url);
 
 export class FileWorkers implements FileJobs, AsyncDisposable {
@@ -60,9 +61,11 @@ export class FileWorkers implements FileJobs, AsyncDisposable {
     }
   }
 
-  /** Ends every thread; jobs that still run fail. */
+  /** Ends every thread; jobs that still run fail. One inside of native code is waited for a moment only. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([...this.#all].map((worker) => worker.terminate()));
+    const done = new AbortController();
+    const ended = Promise.all([...this.#all].map((worker) => worker.terminate())).then(() => done.abort());
+    await Promise.race([ended, this.#options.clock.sleep(closeMsMax, done.signal).catch(() => undefined)]);
   }
 
   /** Resolves to false when the job was called off while it waited. */

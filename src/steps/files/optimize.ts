@@ -48,7 +48,7 @@ async function optimizeImage(bytes: Buffer, mediaType: ImageType, options: JsonO
     let work = pipeline();
     if (isResized) work = work.resize({ width: maxWidth, height: maxHeight, fit: "inside", withoutEnlargement: true });
     if (options["keep_metadata"] === true) work = work.keepMetadata();
-    const smaller = await encode(work, mediaType, attempt);
+    const smaller = await encode(work, mediaType, attempt, width * height);
     if (smaller.length < bytes.length) return ok(fileProduct(mediaType, smaller));
   }
   if (!isResized && !isStripped) return ok(fileProduct(mediaType, bytes));
