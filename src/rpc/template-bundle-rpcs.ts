@@ -107,6 +107,10 @@ export function templateBundleRpcs(parts: RpcParts): BundleRpcs {
     const found = await templates.getTemplate(caller, reference, { showDeleted: deletedToo });
     if (!found) throw templateNotFound(reference);
     const { template } = found;
+    if (template.builtIn && above.length === 0) {
+      const message = `template ${template.name} is built in: every server has it, so a bundle does not carry it; leave it out`;
+      throw new AppError("TEMPLATE_BUILT_IN", message, { metadata: { template: template.name } });
+    }
     if (template.builtIn) collected.builtIns.set(template.id, template.name);
     if (template.builtIn || collected.templates.has(template.id) || above.includes(template.id)) return;
     const versions = await everyVersion(caller, template, collected);

@@ -109,6 +109,7 @@ describe("a template that inherits", () => {
   });
 
   test("may inherit from a built-in template, and is listed with the workflows among its descendants", async () => {
+    expect(await refusal(templates().exportTemplates({ templates: ["http-request"] }))).toMatchObject({ reason: "TEMPLATE_BUILT_IN" });
     const mine = await make({ base_template: { template: "http-request" }, parameter_defaults: { url: "https://api.example.com" } });
     const { base, child, grandchild } = await family();
     const name = newName();

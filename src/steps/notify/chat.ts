@@ -22,12 +22,15 @@ export async function postChat(call: StepCall, services: StepServices, channel: 
   if (url === undefined || !URL.canParse(url)) return failed("SECRET.INVALID", `the secret of slot "${slot}" is not the address of an incoming webhook`);
   const taken = services.quota.take(call.tenantId, [`${channel}:${slot}`]);
   if (!taken.ok) return failedWith(taken.fault);
+  // The address is the credential: failures and the log name its slot instead.
+  const shownAs = `the ${channel} webhook of slot "${slot}"`;
   const body = JSON.stringify(channel === "slack" ? slackBody(config) : teamsBody(config));
   if (Buffer.byteLength(body) > bodyBytesMax) return failed("LIMIT.BODY", `the message is larger than ${bodyBytesMax} bytes`);
   const answer = await services.http.request({
     tenantId: call.tenantId,
     method: "POST",
     url,
+    shownAs,
     headers: { "content-type": "application/json" },
     body,
     responseBytesMax,
@@ -35,7 +38,7 @@ export async function postChat(call: StepCall, services: StepServices, channel: 
     signal: call.signal,
   });
   if (answer.kind === "failed") return answer;
-  if (Math.floor(answer.status / 100) !== 2) return statusFailure(call, { method: "POST", url: new URL("/", url).href }, answer);
+  if (Math.floor(answer.status / 100) !== 2) return statusFailure(call, { method: "POST", url, shownAs }, answer);
   return { kind: "succeeded", result: { channel, status: answer.status, delivered: true } };
 }
 

@@ -2186,7 +2186,8 @@ export declare const TemplateService: GenService<{
     output: typeof ListTemplateDescendantsResponseSchema;
   },
   /**
-   * Gives templates, their versions and bases as one JSON bundle without secrets. Reasons: TEMPLATE_NOT_FOUND.
+   * Gives templates, their versions and bases as one JSON bundle without secrets. Reasons: TEMPLATE_NOT_FOUND,
+   * TEMPLATE_BUILT_IN (every server has those; as bases they are named only).
    *
    * @generated from rpc pyairtable.workflow.v1.TemplateService.ExportTemplates
    */
