@@ -1,6 +1,6 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Batcher, type BatchItem } from "../../src/base/batcher.ts";
+import { fc } from "../support/property.ts";
 
 interface Item extends BatchItem {
   readonly number: number;

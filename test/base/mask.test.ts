@@ -1,8 +1,9 @@
 /** A masked text holds none of the forms in which programs write a value; everything else is left as it was. */
-import fc from "fast-check";
+
 import { describe, expect, it } from "vitest";
 import type { Json } from "../../src/base/json.ts";
 import { Mask } from "../../src/base/mask.ts";
+import { fc } from "../support/property.ts";
 
 const secret = `p@ss/w"ö<rd>+&'~\\x`;
 const maskOf = (...values: string[]): Mask => {

@@ -3,12 +3,12 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import fc from "fast-check";
 import { afterAll, expect, it } from "vitest";
 import { createMasterKeys } from "../../src/base/master-keys.ts";
 import { newKey, seal, unseal } from "../../src/base/seal.ts";
 import { readConfig } from "../../src/config.ts";
 import { readMasterKeys } from "../../src/first-key.ts";
+import { fc } from "../support/property.ts";
 
 const dataDir = mkdtempSync(join(tmpdir(), "pawf-keys-"));
 afterAll(() => rmSync(dataDir, { recursive: true, force: true }));

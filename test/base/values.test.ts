@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { systemClock } from "../../src/base/clock.ts";
 import { describeDuration, formatDuration, parseDurationMs } from "../../src/base/duration.ts";
@@ -6,6 +5,7 @@ import { AppError, errorReasons, invariant, messageOf, violationsError } from ".
 import { formatId, idPrefixes, parseId, systemIds, uuidV7 } from "../../src/base/ids.ts";
 import { canonicalJson, findJsonFault, isJsonObject, type Json, jsonBytes } from "../../src/base/json.ts";
 import { limits } from "../../src/base/limits.ts";
+import { fc } from "../support/property.ts";
 
 describe("ids", () => {
   it("can be read back as the uuid they were made of", () => {

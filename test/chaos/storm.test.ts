@@ -10,7 +10,7 @@ import { createMigratedDatabase, type TestDatabase } from "../support/postgres.t
 import { type LedgerLine, StormCluster } from "./storm-cluster.ts";
 
 /** Of this storm; another one is played with STORM_SEED. */
-const seed = Number(process.env["STORM_SEED"] ?? Date.now() % 1_000_000);
+const seed = Number(process.env["STORM_SEED"] ?? 20_261_130);
 
 let ledger: Ledger;
 let database: TestDatabase;

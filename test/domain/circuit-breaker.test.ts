@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { admit, type Breaker, closedBreaker, learn, type Verdict, verdictOf } from "../../src/domain/circuit-breaker.ts";
 import { decide } from "../../src/domain/decide.ts";
@@ -7,6 +6,7 @@ import { foldExecution } from "../../src/domain/execution.ts";
 import { failure } from "../../src/domain/failure.ts";
 import { settleAction, settleUndo } from "../../src/domain/settle.ts";
 import type { StepOutcome } from "../../src/domain/step-outcome.ts";
+import { fc } from "../support/property.ts";
 import { stepFaults } from "./parsed.ts";
 import { simulate } from "./simulate.ts";
 import { compile, fails } from "./simulated-steps.ts";

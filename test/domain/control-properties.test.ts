@@ -1,11 +1,12 @@
 /** Whatever callers and operators do, at whatever moment: the ledger stays legal, results are kept, nothing is undone twice. */
-import fc from "fast-check";
+
 import { describe, expect, it } from "vitest";
 import type { JsonObject } from "../../src/base/json.ts";
 import { type ControlCommand, previewCommand } from "../../src/domain/control-command.ts";
 import type { ExecutionEvent } from "../../src/domain/events.ts";
 import { foldExecution } from "../../src/domain/execution.ts";
 import { isTerminal } from "../../src/domain/states.ts";
+import { fc } from "../support/property.ts";
 import { compile, fails, identity, type Order, type Script, type Simulated, simulate, succeeds, unclear } from "./simulate.ts";
 
 type Shape =

@@ -1,6 +1,7 @@
 /** Random definitions and random edits of one, for properties of comparing and merging. */
-import fc from "fast-check";
+
 import type { JsonObject } from "../../src/base/json.ts";
+import { fc } from "../support/property.ts";
 
 interface Shape {
   readonly name: number;

@@ -1,9 +1,9 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { canonicalJson, type JsonObject } from "../../src/base/json.ts";
 import { diffDefinitions, diffObjects } from "../../src/domain/definition-diff.ts";
 import { definitionOf, treeOf } from "../../src/domain/definition-tree.ts";
 import { diffSchema } from "../../src/domain/schema-diff.ts";
+import { fc } from "../support/property.ts";
 import { definitions } from "./definition-arbitrary.ts";
 import { choice, line, post } from "./parsed.ts";
 

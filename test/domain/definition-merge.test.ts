@@ -1,7 +1,7 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { JsonObject } from "../../src/base/json.ts";
 import { mergeDefinitions } from "../../src/domain/definition-merge.ts";
+import { fc } from "../support/property.ts";
 import { definitions } from "./definition-arbitrary.ts";
 import { choice, line, post } from "./parsed.ts";
 

@@ -1,9 +1,9 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { ExecutionEvent } from "../../src/domain/events.ts";
 import { foldExecution } from "../../src/domain/execution.ts";
 import { executionRow } from "../../src/domain/projection.ts";
 import { isTerminal } from "../../src/domain/states.ts";
+import { fc } from "../support/property.ts";
 import { identity, type Sabotage, type Simulated } from "./simulate.ts";
 import { type Case, cases, run } from "./simulated-cases.ts";
 import { compile, replyTo } from "./simulated-steps.ts";

@@ -1,5 +1,5 @@
 /** Any order of reports, repeats, silences, cancels and restarts leads to one decision per operation, and nothing stands unseen. */
-import fc from "fast-check";
+
 import { expect, it } from "vitest";
 import { AppError } from "../../src/base/errors.ts";
 import type { JsonObject } from "../../src/base/json.ts";
@@ -16,6 +16,7 @@ import type { ReportedOutcome } from "../../src/domain/reported-outcome.ts";
 import { isTerminal } from "../../src/domain/states.ts";
 import { endEvents, expiryEvents, startEvents, stepEvents, type TurnEnvironment, undoEvents } from "../../src/engine/turn.ts";
 import { memoryFiles } from "../steps/memory-files.ts";
+import { fc } from "../support/property.ts";
 import { compile, identity, simulationStartAt } from "./simulate.ts";
 import { handlers } from "./simulated-steps.ts";
 

@@ -1,6 +1,7 @@
 /** Random definitions with random answers of their effects, for properties that hold for all of them. */
-import fc from "fast-check";
+
 import type { JsonObject } from "../../src/base/json.ts";
+import { fc } from "../support/property.ts";
 import { type Simulated, type Simulation, simulate } from "./simulate.ts";
 import { compile, fails, type Reply, type Script, succeeds, unclear } from "./simulated-steps.ts";
 

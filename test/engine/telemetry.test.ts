@@ -1,5 +1,5 @@
 /** What is counted from durable events, by a clock that the test owns. Spans and scrapes: test/service/{telemetry,metrics}.test.ts. */
-import fc from "fast-check";
+
 import { describe, expect, it } from "vitest";
 import { formatId, uuidV7 } from "../../src/base/ids.ts";
 import type { JsonObject } from "../../src/base/json.ts";
@@ -16,6 +16,7 @@ import { type DriveTelemetry, newTraceparent, silentTelemetry, startingContext, 
 import { stepHandlers } from "../../src/steps/registry.ts";
 import { createEngineTelemetry, reasonOf } from "../../src/telemetry/engine-telemetry.ts";
 import { createInstruments } from "../../src/telemetry/instruments.ts";
+import { fc } from "../support/property.ts";
 
 const uuid = uuidV7(Date.UTC(2026, 0, 1), new Uint8Array(10).fill(7));
 const executionId = formatId("execution", uuid);

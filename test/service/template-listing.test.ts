@@ -1,9 +1,9 @@
 /** Listings of templates: filters, orders, and pages that miss and repeat nothing while templates are created and deleted. */
 import { create } from "@bufbuild/protobuf";
-import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { TemplateSchema } from "#gen/pyairtable/workflow/v1/template_pb.js";
 import { View } from "#gen/pyairtable/workflow/v1/view_pb.js";
+import { fc } from "../support/property.ts";
 import { definition, logStep, newName } from "./support/definitions.ts";
 import { seconds, useServer } from "./support/fixture.ts";
 import { refusal } from "./support/refusal.ts";
@@ -105,7 +105,9 @@ describe("a listing", () => {
           seen.push(...page.templates.map(({ id }) => id));
           pageToken = page.nextPageToken;
           if (pageToken === "") break;
-          const change = changes[step % changes.length] as { letter: string; remove: boolean };
+          // Whoever adds one behind the cursor for each page of one never comes to an end: the writers stop before the reader does.
+          const change = step < 10 ? (changes[step % changes.length] as { letter: string; remove: boolean }) : undefined;
+          if (change === undefined) continue;
           if (change.remove && passing.length > 0) await templates().deleteTemplate({ template: passing.pop() as string });
           else passing.push(await make(`${change.letter}${step}-${mark}`, { tags: [mark] }));
           if (step > 40) throw new Error("the pages do not end");

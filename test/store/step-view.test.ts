@@ -1,10 +1,10 @@
-import fc from "fast-check";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { parseId } from "../../src/base/ids.ts";
 import type { ExecutionEvent } from "../../src/domain/events.ts";
 import { foldExecution } from "../../src/domain/execution.ts";
 import { identity } from "../domain/simulate.ts";
 import { cases, run } from "../domain/simulated-cases.ts";
+import { fc } from "../support/property.ts";
 import { ids, openPlace, type Place } from "./journal-fixture.ts";
 
 let place: Place;

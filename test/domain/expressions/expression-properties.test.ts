@@ -1,5 +1,4 @@
 import { celEnv, isCelError, isCelList, isCelMap, isCelUint, parse, plan } from "@bufbuild/cel";
-import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { findJsonFault, type Json } from "../../../src/base/json.ts";
 import { Budget } from "../../../src/domain/expressions/budget.ts";
@@ -11,6 +10,7 @@ import { LimitProblem, Problem } from "../../../src/domain/expressions/problem.t
 import { references } from "../../../src/domain/expressions/references.ts";
 import { renderTemplate } from "../../../src/domain/expressions/render-template.ts";
 import { kindOf } from "../../../src/domain/expressions/value.ts";
+import { fc } from "../../support/property.ts";
 
 const context = { executionId: "exe_1", stepPath: "a" };
 const nastyKeys = ["__proto__", "constructor", "toString", "hasOwnProperty", "valueOf", "prototype", "length", "a", "b", "size", "then"] as const;

@@ -1,9 +1,9 @@
-import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Json } from "../../../src/base/json.ts";
 import { compileTemplate } from "../../../src/domain/expressions/compile-template.ts";
 import { foldParams } from "../../../src/domain/expressions/fold-params.ts";
 import { renderTemplate } from "../../../src/domain/expressions/render-template.ts";
+import { fc } from "../../support/property.ts";
 
 const params = { name: "Ada", limit: 3, tags: ["a"], nothing: null, hostile: "{{steps.x}}", open: "{", nested: { deep: ["{{1}}"] } };
 

@@ -1,10 +1,10 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { JsonObject } from "../../../src/base/json.ts";
 import { compileTemplate } from "../../../src/domain/expressions/compile-template.ts";
 import { renderTemplate } from "../../../src/domain/expressions/render-template.ts";
 import { applyDefaults } from "../../../src/domain/templates/apply-defaults.ts";
 import { instantiate } from "../../../src/domain/templates/instantiate.ts";
+import { fc } from "../../support/property.ts";
 
 const schema: JsonObject = {
   type: "object",

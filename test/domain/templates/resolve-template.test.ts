@@ -1,9 +1,9 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Json, JsonObject } from "../../../src/base/json.ts";
 import { applyOverrides } from "../../../src/domain/templates/apply-overrides.ts";
 import { type ResolvedBase, type ResolvedTemplate, resolveTemplate } from "../../../src/domain/templates/resolve-template.ts";
 import { stepsOf } from "../../../src/domain/templates/walk-steps.ts";
+import { fc } from "../../support/property.ts";
 
 const log = (name: string, message = name): JsonObject => ({ name, log: { message } });
 

@@ -1,8 +1,8 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Json, JsonObject } from "../../../src/base/json.ts";
 import { instantiate, type TemplateContent } from "../../../src/domain/templates/instantiate.ts";
 import { upgrade } from "../../../src/domain/templates/upgrade.ts";
+import { fc } from "../../support/property.ts";
 import { definitions } from "../definition-arbitrary.ts";
 import { line } from "../parsed.ts";
 

@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { cellsOf, replaceUsage, type UsageCell } from "../../../src/domain/templates/usage-cells.ts";
 import {
@@ -12,6 +11,7 @@ import {
   type UsageCounts,
 } from "../../../src/domain/templates/usage-counts.ts";
 import { usageReport } from "../../../src/domain/templates/usage-report.ts";
+import { fc } from "../../support/property.ts";
 
 const counts: fc.Arbitrary<UsageCounts> = fc
   .array(fc.record({ ms: fc.integer({ min: 1, max: 1e9 }), step: fc.constantFrom("a", "b", "c"), completed: fc.boolean(), at: fc.nat(1e6) }), { maxLength: 20 })

@@ -1,7 +1,7 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { executionStateWords } from "../../../src/rpc/wire/enums.ts";
 import { type FilterFields, type FilterTerm, parseFilter } from "../../../src/rpc/wire/filter.ts";
+import { fc } from "../../support/property.ts";
 
 const fields: FilterFields = {
   name: { kind: "text", operators: ["=", "!=", ":"] },

@@ -1,7 +1,7 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { AppError } from "../../../src/base/errors.ts";
 import { decodePageToken, encodePageToken, listingHash, type PageTokenScope, pageSizeOf } from "../../../src/rpc/wire/page-token.ts";
+import { fc } from "../../support/property.ts";
 
 const key = Buffer.alloc(32, 7);
 const scope: PageTokenScope = { tenantId: "acme", method: "a.B/List", filterHash: listingHash("state = FAILED", "", false) };

@@ -1,6 +1,5 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { DurationSchema, TimestampSchema, ValueSchema } from "@bufbuild/protobuf/wkt";
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { FailureSchema } from "#gen/pyairtable/workflow/v1/failure_pb.js";
 import type { Json } from "../../../src/base/json.ts";
@@ -8,6 +7,7 @@ import type { Failure } from "../../../src/domain/failure.ts";
 import { failureFromMessage, failureToMessage } from "../../../src/rpc/wire/failure.ts";
 import { dateOf, durationOf, msOfDuration, msOfTimestamp, timestampOf } from "../../../src/rpc/wire/time.ts";
 import { jsonFromValue, structFromJson, valueFromJson } from "../../../src/rpc/wire/value.ts";
+import { fc } from "../../support/property.ts";
 
 const json = fc.jsonValue({ maxDepth: 5, depthSize: "large" }) as fc.Arbitrary<Json>;
 
