@@ -9,8 +9,10 @@ import { fail, ok, type Result } from "../base/result.ts";
 import { type Failure, failure } from "../domain/failure.ts";
 import { integerField, isSet, textField, textOf } from "./config-fields.ts";
 import { readCsv } from "./csv-table.ts";
+import { checkDelimiter, delimiterField } from "./delimiter-field.ts";
 import { type BinaryReader, describeBinary, listArchive, withPdfText } from "./file-facts.ts";
 import type { FileContent } from "./file-formats.ts";
+import { rowsIn, structureOf } from "./file-structure.ts";
 import { filterLines, patternProblem } from "./filter-lines.ts";
 import type { Report } from "./report.ts";
 import type { StepCall } from "./step-handler.ts";
@@ -21,20 +23,29 @@ const charactersDefault = 100_000;
 const charactersMax = 1_000_000;
 const columnsMax = 1_000;
 
+/** Which options mean something for a target. */
+const optionsOf: Readonly<Record<string, readonly string[]>> = {
+  TEXT: ["max_characters", "pattern", "select", "delimiter", "no_header"],
+  ROWS: ["max_rows", "select", "delimiter", "no_header"],
+  METADATA: ["delimiter", "no_header"],
+  ENTRIES: ["max_rows"],
+};
+
 export function checkFileExtract(extract: JsonObject, report: Report): void {
-  if (targetOf(extract) === "ENTRIES")
-    for (const name of ["delimiter", "no_header", "max_characters", "select"].filter(
-      (option) => textField(extract, option) || extract[option] === true || integerField(extract, option),
-    ))
-      report(`extract.${name}`, "VALIDATION_FAILED", "has no meaning with the target ENTRIES");
-  const delimiter = textField(extract, "delimiter");
-  if (delimiter !== undefined && !/^[^"\r\n]$/u.test(delimiter)) report("extract.delimiter", "VALIDATION_FAILED", "is not one character");
+  const target = targetOf(extract);
+  for (const name of ["delimiter", "no_header", "max_rows", "max_characters", "pattern", "select"]) {
+    const isGiven = textField(extract, name) !== undefined || extract[name] === true || integerField(extract, name) !== undefined;
+    if (isGiven && !optionsOf[target]?.includes(name)) report(`extract.${name}`, "VALIDATION_FAILED", `has no meaning with the target ${target}`);
+  }
+  if (target === "TEXT" && !isSet(extract, "select"))
+    for (const name of ["delimiter", "no_header"].filter((option) => textField(extract, option) !== undefined || extract[option] === true))
+      report(`extract.${name}`, "VALIDATION_FAILED", "has a meaning with the target TEXT only beside select");
+  checkDelimiter(extract, "extract.delimiter", report);
   checkMaximum(extract, "max_rows", rowsMax, report);
   checkMaximum(extract, "max_characters", charactersMax, report);
   const pattern = textField(extract, "pattern");
   const problem = pattern === undefined ? undefined : patternProblem(pattern);
   if (problem) report("extract.pattern", "VALIDATION_FAILED", problem);
-  if (pattern !== undefined && targetOf(extract) !== "TEXT") report("extract.pattern", "VALIDATION_FAILED", "is possible with the target TEXT only");
 }
 
 function checkMaximum(extract: JsonObject, name: string, maximum: number, report: Report): void {
@@ -55,7 +66,7 @@ export async function extractFrom(inspection: Inspection, extract: JsonObject, f
     case "ROWS":
       return extractRows(inspection, extract, file);
     case "METADATA":
-      return (await describeBinary(file, inspection.readBinary)) ?? (await describe(extract, file));
+      return (await describeBinary(file, extract, inspection.readBinary)) ?? (await describe(extract, file));
     case "ENTRIES":
       return listArchive(file, integerField(extract, "max_rows") ?? rowsDefault, inspection.readBinary);
     default: {
@@ -73,7 +84,7 @@ async function extractText(inspection: Inspection, extract: JsonObject, file: Fi
   if (file.text === undefined) return fail(file.textProblem ?? failure("SCHEMA", `the file is ${file.mediaType}, not text`));
   let text = file.text;
   if (isSet(extract, "select")) {
-    const document = await documentOf(extract, file);
+    const document = await documentOf(inspection, extract, file);
     if (!document.ok) return document;
     const selected = inspection.evaluate("extract.select", { document: document.value });
     if (!selected.ok) return selected;
@@ -91,26 +102,34 @@ async function extractText(inspection: Inspection, extract: JsonObject, file: Fi
 
 async function extractRows(inspection: Inspection, extract: JsonObject, file: FileContent): Promise<Result<JsonObject, Failure>> {
   const limit = integerField(extract, "max_rows") ?? rowsDefault;
-  const read = isSet(extract, "select") || file.json !== undefined ? undefined : await readRows(extract, file, limit);
-  if (read) return read.ok ? ok({ ...read.value, row_count: read.value["rows"].length }) : read;
-  const rows = await selectRows(inspection, extract, file);
-  if (!rows.ok) return rows;
-  const taken = rows.value.slice(0, limit);
-  return ok({ columns: columnsOf(taken), rows: taken, row_count: taken.length, truncated: rows.value.length > limit });
+  if (isSet(extract, "select")) {
+    const selected = await selectRows(inspection, extract, file);
+    return selected.ok ? ok(tableOf(selected.value, limit)) : selected;
+  }
+  const document = file.json !== undefined ? ok(file.json) : await structureOf(file, extract, inspection.readBinary);
+  if (document) return document.ok ? ok(tableOf(rowsIn(file, document.value), limit)) : document;
+  const read = await readRows(extract, file, limit);
+  return read.ok ? ok({ ...read.value, row_count: read.value["rows"].length }) : read;
+}
+
+function tableOf(rows: readonly Json[], limit: number): JsonObject {
+  const taken = rows.slice(0, limit);
+  return { columns: columnsOf(taken), rows: taken, row_count: taken.length, truncated: rows.length > limit };
 }
 
 async function selectRows(inspection: Inspection, extract: JsonObject, file: FileContent): Promise<Result<Json[], Failure>> {
-  const document = await documentOf(extract, file);
+  const document = await documentOf(inspection, extract, file);
   if (!document.ok) return document;
-  if (!isSet(extract, "select")) return ok(Array.isArray(document.value) ? document.value : [document.value]);
   const selected = inspection.evaluate("extract.select", { document: document.value });
   if (!selected.ok) return selected;
   return Array.isArray(selected.value) ? ok(selected.value) : fail(failure("EXPRESSION", "extract.select has to give a list of rows"));
 }
 
 /** What `select` sees. */
-async function documentOf(extract: JsonObject, file: FileContent): Promise<Result<Json, Failure>> {
+async function documentOf(inspection: Inspection, extract: JsonObject, file: FileContent): Promise<Result<Json, Failure>> {
   if (file.json !== undefined) return ok(file.json);
+  const document = await structureOf(file, extract, inspection.readBinary);
+  if (document) return document;
   if (file.text === undefined || file.mediaType !== "text/csv") return ok(file.text ?? null);
   const rows = await readRows(extract, file, rowsMax);
   return rows.ok ? ok(rows.value["rows"]) : rows;
@@ -123,7 +142,7 @@ async function readRows(
 ): Promise<Result<{ columns: Json[]; rows: Json[]; truncated: boolean }, Failure>> {
   const problem = file.jsonProblem ?? file.textProblem;
   if (problem || file.text === undefined) return fail(problem ?? failure("SCHEMA", `the file is ${file.mediaType}, not rows`));
-  const table = await readCsv(file.text, { delimiter: textField(extract, "delimiter"), hasHeader: extract["no_header"] !== true, rowsMax: limit });
+  const table = await readCsv(file.text, { delimiter: delimiterField(extract), hasHeader: extract["no_header"] !== true, rowsMax: limit });
   if (!table.ok) return table;
   const { columns, rows, truncated } = table.value;
   // fromEntries defines keys instead of assigning them: a column may be called __proto__.
@@ -141,7 +160,7 @@ async function describe(extract: JsonObject, file: FileContent): Promise<Result<
   }
   if (file.mediaType !== "text/csv") return ok(facts);
   const table = await readCsv(file.text, {
-    delimiter: textField(extract, "delimiter"),
+    delimiter: delimiterField(extract),
     hasHeader: extract["no_header"] !== true,
     rowsMax: Number.MAX_SAFE_INTEGER,
   });

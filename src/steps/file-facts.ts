@@ -1,23 +1,29 @@
 /** What `extract` and `validate` learn of files that are no plain text: PDF, images and archives are read by a worker thread. */
-import type { JsonObject } from "../base/json.ts";
+import type { Json, JsonObject } from "../base/json.ts";
 import { fail, ok, type Result } from "../base/result.ts";
 import { type Failure, failure } from "../domain/failure.ts";
-import type { FileContent } from "./file-formats.ts";
+import { type FileContent, isArchive, xlsxType } from "./file-formats.ts";
 import type { FileJob, FileJobOutcome } from "./files/file-job.ts";
 
 /** Reads what is no text. Inside of a worker thread at once, from the server's own by handing it to one. */
 export type BinaryReader = (job: FileJob) => Promise<FileJobOutcome>;
 
-async function factsOf(kind: FileJob["kind"], file: FileContent, reader: BinaryReader): Promise<Result<JsonObject, Failure>> {
-  const done = await reader({ kind, options: {}, bytes: file.bytes });
+async function factsOf(kind: FileJob["kind"], file: FileContent, reader: BinaryReader, options: JsonObject = {}): Promise<Result<JsonObject, Failure>> {
+  const done = await reader({ kind, options, bytes: file.bytes });
   if (!done.ok) return done;
   if (done.value.kind !== "facts") throw new Error(`${kind} gave no facts`);
   return ok(done.value.facts);
 }
 
+/** The file as one JSON value: XLSX (its first sheet's rows), XML and YAML beside JSON and CSV. SCHEMA when it is none of them. */
+export async function readAsDocument(file: FileContent, options: JsonObject, reader: BinaryReader): Promise<Result<Json, Failure>> {
+  const facts = await factsOf("document", file, reader, options);
+  return facts.ok ? ok(facts.value["document"] ?? null) : facts;
+}
+
 /** The entries of a ZIP archive, as `{entries, entry_count, total_bytes, truncated}`; nothing is unpacked. */
 export async function listArchive(file: FileContent, entriesMax: number, reader: BinaryReader): Promise<Result<JsonObject, Failure>> {
-  if (file.mediaType !== "application/zip") return fail(failure("SCHEMA", `the file is ${file.mediaType}, not application/zip`));
+  if (!isArchive(file)) return fail(failure("SCHEMA", `the file is ${file.mediaType}, not application/zip`));
   const facts = await factsOf("entries", file, reader);
   if (!facts.ok) return facts;
   const { entries, ...others } = facts.value;
@@ -33,13 +39,14 @@ export async function withPdfText(file: FileContent, reader: BinaryReader): Prom
 }
 
 /** Undefined when the file is no image, PDF or archive. */
-export async function describeBinary(file: FileContent, reader: BinaryReader): Promise<Result<JsonObject, Failure> | undefined> {
+export async function describeBinary(file: FileContent, options: JsonObject, reader: BinaryReader): Promise<Result<JsonObject, Failure> | undefined> {
   if (isImage(file)) return await factsOf("image", file, reader);
   if (file.mediaType === "application/pdf") {
     const facts = await factsOf("text", file, reader);
     return facts.ok ? ok({ pages: facts.value["pages"] ?? 0, characters: String(facts.value["text"]).length }) : facts;
   }
-  if (file.mediaType !== "application/zip") return undefined;
+  if (file.mediaType === xlsxType) return await factsOf("workbook", file, reader, { no_header: options["no_header"] === true });
+  if (!isArchive(file)) return undefined;
   const facts = await factsOf("entries", file, reader);
   return facts.ok ? ok({ entry_count: facts.value["entry_count"] ?? 0, total_bytes: facts.value["total_bytes"] ?? 0 }) : facts;
 }

@@ -40,14 +40,44 @@ const signatures: readonly (readonly [mediaType: string, pattern: RegExp])[] = [
   ["application/x-elf", /^7f454c46/],
 ];
 const signatureBytes = 16;
+export const xlsxType = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
+/** An archive lists its entries at its end; what is listed before this many bytes is not looked for. */
+const archiveEndBytes = 1024 * 1024;
 
 export function readFileContent(bytes: Buffer): FileContent {
   const head = bytes.subarray(0, signatureBytes).toString("hex");
   const signature = signatures.find(([, pattern]) => pattern.test(head));
-  if (signature) return { mediaType: signature[0], bytes, textProblem: failure("SCHEMA", `the file is ${signature[0]}, not text`) };
+  if (signature) {
+    const mediaType = signature[0] === "application/zip" && isWorkbook(bytes) ? xlsxType : signature[0];
+    return { mediaType, bytes, textProblem: failure("SCHEMA", `the file is ${mediaType}, not text`) };
+  }
   const text = decodeUtf8(bytes);
   if (!text.ok) return { mediaType: "application/octet-stream", bytes, textProblem: text.fault };
   return { bytes, text: text.value, ...readTextFormat(text.value) };
+}
+
+function isWorkbook(bytes: Buffer): boolean {
+  const end = bytes.subarray(-archiveEndBytes);
+  return end.includes("xl/workbook.xml") && end.includes("[Content_Types].xml");
+}
+
+/** Whether it is a ZIP archive, whatever is in it. */
+export function isArchive({ mediaType }: FileContent): boolean {
+  return mediaType === "application/zip" || mediaType === xlsxType;
+}
+
+/** How a text that could be YAML or CSV begins when it is YAML. */
+const yamlStart = /^(?:%YAML|---(?:\s|$)|- |[\w.-]+:(?:\s|$))/;
+
+/** How a file is read as a document, if it is one: YAML has no mark of its own, so that may turn out to be a plain text after all. */
+export function documentFormatOf({ mediaType, text, json, jsonProblem }: FileContent): "json" | "xlsx" | "xml" | "yaml" | "csv" | undefined {
+  if (json !== undefined) return "json";
+  if (mediaType === xlsxType) return "xlsx";
+  if (text === undefined || jsonProblem) return undefined;
+  if (["application/xml", "image/svg+xml"].includes(mediaType) || (mediaType === "text/plain" && text.startsWith("<"))) return "xml";
+  const first = text.split("\n", 100).find((line) => line.trim() !== "" && !line.startsWith("#")) ?? "";
+  if (["text/plain", "text/csv"].includes(mediaType) && yamlStart.test(first)) return "yaml";
+  return mediaType === "text/csv" ? "csv" : undefined;
 }
 
 function readTextFormat(text: string): Pick<FileContent, "mediaType" | "json" | "jsonProblem"> {

@@ -10,7 +10,8 @@ import { integerField, objectField } from "./config-fields.ts";
 import { extractFrom, type Inspection } from "./file-extract.ts";
 import { pixelProblem } from "./file-facts.ts";
 import { readFileContent } from "./file-formats.ts";
-import { findViolations } from "./file-validate.ts";
+import { structureOf } from "./file-structure.ts";
+import { findViolations, needsDocument } from "./file-validate.ts";
 
 /** `{media_type, size_bytes, sha256}` and either `violations` or what `extract` gives. */
 export async function inspectFile(bytes: Buffer, config: JsonObject, inspection: Inspection): Promise<Result<JsonObject, Failure>> {
@@ -24,5 +25,8 @@ export async function inspectFile(bytes: Buffer, config: JsonObject, inspection:
   }
   const pixelsMax = integerField(rules, "max_pixels");
   const problem = pixelsMax === undefined ? ok(undefined) : await pixelProblem(file, pixelsMax, inspection.readBinary);
-  return problem.ok ? ok({ ...identity, violations: await findViolations(rules, file, sha256, problem.value) }) : problem;
+  if (!problem.ok) return problem;
+  const structure = needsDocument(rules) ? await structureOf(file, {}, inspection.readBinary) : undefined;
+  if (structure && !structure.ok && structure.fault.name !== "SCHEMA") return structure;
+  return ok({ ...identity, violations: await findViolations(rules, file, { sha256, pixelProblem: problem.value, structure }) });
 }

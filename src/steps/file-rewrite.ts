@@ -4,6 +4,7 @@
  */
 import type { JsonObject } from "../base/json.ts";
 import { failedWith, integerField, isSet, textField } from "./config-fields.ts";
+import { checkDelimiter } from "./delimiter-field.ts";
 import { fileReference } from "./file-reference.ts";
 import type { SourceFile } from "./file-source.ts";
 import { extensionOf, findTarget, targetTypes } from "./files/media-types.ts";
@@ -16,8 +17,7 @@ export function checkFileConvert(convert: JsonObject, report: Report): void {
   if (!target.includes("{{") && !findTarget(target)) report("convert.to_media_type", "VALIDATION_FAILED", `is not one of ${targetTypes.join(", ")}`);
   const charset = textField(convert, "charset");
   if (charset !== undefined && !isCharset(charset)) report("convert.charset", "VALIDATION_FAILED", "is not a character set like utf-8, iso-8859-1 or utf-16le");
-  const delimiter = textField(convert, "delimiter");
-  if (delimiter !== undefined && !/^(?:\\t|[^"\r\n])$/u.test(delimiter)) report("convert.delimiter", "VALIDATION_FAILED", "is neither one character nor \\t");
+  checkDelimiter(convert, "convert.delimiter", report);
   checkQuality(convert, "convert", report);
   const root = textField(convert, "root_element");
   if (root !== undefined && !isElementName(root)) report("convert.root_element", "VALIDATION_FAILED", "cannot be the name of an XML element");

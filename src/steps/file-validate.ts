@@ -1,10 +1,14 @@
 /** The `validate` operation of `file_process`: which of the declared rules a file breaks. */
 import { messageOf } from "../base/errors.ts";
 import { isJsonObject, type Json, type JsonObject } from "../base/json.ts";
+import type { Result } from "../base/result.ts";
+import type { Failure } from "../domain/failure.ts";
 import { findSchemaFaults, findSchemaProblem } from "../domain/json-schema.ts";
-import { integerField, listField, objectField, textField } from "./config-fields.ts";
+import { integerField, isSet, listField, objectField, textField } from "./config-fields.ts";
 import { readCsv } from "./csv-table.ts";
-import type { FileContent } from "./file-formats.ts";
+import { documentFormatOf, type FileContent } from "./file-formats.ts";
+import { rowsIn } from "./file-structure.ts";
+import { documentOfTable } from "./files/tables.ts";
 import type { Report } from "./report.ts";
 
 /** One broken rule; `rule` is the field of the configuration that names it. */
@@ -28,14 +32,29 @@ export function checkFileValidate(rules: JsonObject, report: Report): void {
   if (problem) report("validate.json_schema", "SCHEMA_INVALID", problem);
 }
 
-/** @param pixelProblem what is wrong with the image's size, if that was asked. */
-export async function findViolations(rules: JsonObject, file: FileContent, sha256: string, pixelProblem?: string): Promise<Json[]> {
+/** Whether a rule is about rows or values. */
+export function needsDocument(rules: JsonObject): boolean {
+  return isSet(rules, "json_schema") || listField(rules, "required_columns").length > 0 || integerField(rules, "max_rows") !== undefined;
+}
+
+/** What was found out before the rules are looked at. */
+export interface FileFindings {
+  readonly sha256: string;
+  /** What is wrong with the image's size, if that was asked. */
+  readonly pixelProblem: string | undefined;
+  /** Of a workbook, XML or YAML, if a rule needs it. */
+  readonly structure: Result<Json, Failure> | undefined;
+}
+
+export async function findViolations(rules: JsonObject, file: FileContent, { sha256, pixelProblem, structure }: FileFindings): Promise<Json[]> {
   const violations: Violation[] = [];
   const mediaTypes = listField(rules, "media_types").map(String);
   const required = listField(rules, "required_columns").map(String);
   const rowsMax = integerField(rules, "max_rows");
   const mayBeCsv = mediaTypes.includes("text/csv") && file.mediaType === "text/plain"; // one column, or one line
-  const table = mayBeCsv || required.length > 0 || rowsMax !== undefined ? await readTable(file) : noTable;
+  const schema = objectField(rules, "json_schema");
+  const isRead = mayBeCsv || needsDocument(rules);
+  const table = isRead ? await readTable(file, structure) : noTable;
   const isWantedCsv = mayBeCsv && table.problem === undefined;
   if (mediaTypes.length > 0 && !isWantedCsv && !mediaTypes.some((wanted) => matchesMediaType(wanted, file.mediaType))) {
     const why = file.jsonProblem ?? file.textProblem;
@@ -44,8 +63,7 @@ export async function findViolations(rules: JsonObject, file: FileContent, sha25
   const expected = textField(rules, "sha256")?.toLowerCase();
   if (expected && expected !== sha256) violations.push({ rule: "sha256", message: `the file's digest is ${sha256}` });
   if (pixelProblem !== undefined) violations.push({ rule: "max_pixels", message: pixelProblem });
-  const schema = objectField(rules, "json_schema");
-  if (schema) violations.push(...checkSchema(schema, file));
+  if (schema) violations.push(...checkSchema(schema, file, structure, table));
   if ((required.length > 0 || rowsMax !== undefined) && table.problem)
     violations.push({ rule: required.length > 0 ? "required_columns" : "max_rows", message: table.problem });
   else {
@@ -61,13 +79,29 @@ export async function findViolations(rules: JsonObject, file: FileContent, sha25
   return shown;
 }
 
-function checkSchema(schema: JsonObject, file: FileContent): Violation[] {
-  if (file.json === undefined) {
-    const why = file.jsonProblem ?? file.textProblem;
-    return [{ rule: "json_schema", message: why?.message ?? `the file is ${file.mediaType}, not JSON` }];
+/** A document is held to the schema as a whole, a table row by row. */
+function checkSchema(schema: JsonObject, file: FileContent, structure: FileFindings["structure"], table: Table): Violation[] {
+  const document = file.json ?? (structure?.ok && !isWorkbook(file) ? structure.value : undefined);
+  if (document !== undefined) return schemaViolations(schema, document, "document");
+  const isTable = file.mediaType === "text/csv" || isWorkbook(file);
+  if (!isTable || table.problem !== undefined) {
+    const why = isTable ? table.problem : (file.jsonProblem ?? file.textProblem ?? (structure?.ok === false ? structure.fault : undefined))?.message;
+    return [{ rule: "json_schema", message: why ?? `the file is ${file.mediaType}, neither a document nor a table` }];
   }
+  const violations: Violation[] = [];
+  for (const [index, row] of table.rows().entries()) {
+    violations.push(...schemaViolations(schema, row, `row ${index + 1}`));
+    if (violations.length > violationsMax) break;
+  }
+  return violations;
+}
+
+function schemaViolations(schema: JsonObject, value: Json, name: string): Violation[] {
   try {
-    return findSchemaFaults(schema, file.json).map(({ path, problem }) => ({ rule: "json_schema", message: `${path === "" ? "document" : path}: ${problem}` }));
+    return findSchemaFaults(schema, value).map(({ path, problem }) => ({
+      rule: "json_schema",
+      message: `${path === "" ? name : name === "document" ? path : `${name}, ${path}`}: ${problem}`,
+    }));
   } catch (error) {
     return [{ rule: "json_schema", message: `the schema cannot be applied: ${messageOf(error).slice(0, 200)}` }];
   }
@@ -79,19 +113,23 @@ interface Table {
   readonly count: number;
   /** Where a column is missing (" in row 3"), or undefined if no row lacks it. */
   firstWithout(column: string): string | undefined;
+  rows(): readonly Json[];
 }
 
-const noTable: Table = { count: 0, firstWithout: () => undefined };
+const noTable: Table = { count: 0, firstWithout: () => undefined, rows: () => [] };
+const isWorkbook = (file: FileContent): boolean => documentFormatOf(file) === "xlsx";
 
-async function readTable(file: FileContent): Promise<Table> {
-  if (file.json !== undefined) {
-    const rows = Array.isArray(file.json) ? file.json : [file.json];
+async function readTable(file: FileContent, structure: FileFindings["structure"]): Promise<Table> {
+  if (structure && !structure.ok) return { ...noTable, problem: structure.fault.message };
+  if (structure || file.json !== undefined) {
+    const rows = rowsIn(file, structure ? structure.value : (file.json ?? null));
     return {
       count: rows.length,
       firstWithout(column) {
         const index = rows.findIndex((row) => !isJsonObject(row) || !Object.hasOwn(row, column));
         return index < 0 ? undefined : ` in row ${index + 1}`;
       },
+      rows: () => rows,
     };
   }
   const problem = file.jsonProblem ?? file.textProblem;
@@ -99,7 +137,7 @@ async function readTable(file: FileContent): Promise<Table> {
   const table = await readCsv(file.text, { hasHeader: true, rowsMax: Number.MAX_SAFE_INTEGER });
   if (!table.ok) return { ...noTable, problem: table.fault.message };
   const { columns, rows } = table.value;
-  return { count: rows.length, firstWithout: (column) => (columns.includes(column) ? undefined : "") };
+  return { count: rows.length, firstWithout: (column) => (columns.includes(column) ? undefined : ""), rows: () => documentOfTable(table.value) };
 }
 
 function matchesMediaType(wanted: string, actual: string): boolean {

@@ -194,6 +194,23 @@ describe("extract", () => {
     ["NDJSON", '{"a":1}\n{"a":2}\n', {}, { rows: [{ a: 1 }, { a: 2 }], media_type: "application/x-ndjson" }],
     ["what select picks from JSON", '{"data":{"items":[{"a":1},{"a":2}]}}', { select: "document.data.items.filter(x, x.a > 1.0)" }, { rows: [{ a: 2 }] }],
     ["what select picks from CSV", "a,b\n1,2\n3,4\n", { select: "document.filter(r, r.a == '3')" }, { rows: [{ a: "3", b: "4" }] }],
+    ["a tabulator named \\t", "a\tb,c\n1\t2\n", { delimiter: "\\t" }, { rows: [{ a: "1", "b,c": "2" }] }],
+    [
+      "XML, whatever wraps them",
+      '<?xml version="1.0"?><list><row n="1"><a>x</a></row><row n="2"><a>y</a></row></list>',
+      {},
+      {
+        columns: ["a", "@n"],
+        rows: [
+          { a: "x", "@n": "1" },
+          { a: "y", "@n": "2" },
+        ],
+      },
+    ],
+    ["YAML", "- a: 1\n  b: [x]\n- a: 2\n", {}, { columns: ["a", "b"], rows: [{ a: 1, b: ["x"] }, { a: 2 }] }],
+    ["what select picks from YAML", "data:\n  items: [{a: 1}, {a: 2}]\n", { select: "document.data.items" }, { rows: [{ a: 1 }, { a: 2 }] }],
+    ["what select picks from XML", "<l><i>1</i><i>2</i></l>", { select: "document.l.i" }, { rows: ["1", "2"] }],
+    ["a CSV that only looks like YAML", "a: b,c\nx,y: {\n", {}, { columns: ["a: b", "c"], rows: [{ "a: b": "x", c: "y: {" }] }],
   ])("ROWS of %s", async (_, text, options, expected) => {
     expect(await extract(text, { target: "FILE_EXTRACT_TARGET_ROWS", ...options })).toMatchObject(expected);
   });
@@ -271,7 +288,12 @@ describe("validate", () => {
     ["broken CSV", 'a,b\n1,"2\n', { required_columns: ["a"] }, [/^required_columns: the CSV is not valid/]],
     ["a schema that fits", '{"id":7}', { json_schema: { type: "object", required: ["id"], properties: { id: { type: "integer" } } } }, []],
     ["a schema that does not fit", '{"id":"x"}', { json_schema: { properties: { id: { type: "integer" } } } }, [/^json_schema: id: .*integer/]],
-    ["a schema on what is no JSON", "a,b\n1,2\n", { json_schema: {} }, ["json_schema: the file is text/csv, not JSON"]],
+    ["a schema on the rows of a table", "a,b\n1,2\nx,3\n", { json_schema: { properties: { a: { pattern: "^[0-9]+$" } } } }, [/^json_schema: row 2, a: /]],
+    ["a schema on YAML", "a: x\n", { json_schema: { properties: { a: { type: "integer" } } } }, [/^json_schema: a: .*integer/]],
+    ["a schema on XML", "<a><b>1</b></a>", { json_schema: { required: ["c"] } }, [/^json_schema: document: .*c/]],
+    ["a schema on prose", "just words", { json_schema: {} }, ["json_schema: the file is text/plain, neither a document nor a table"]],
+    ["too many rows in XML", "<l><i><a>1</a></i><i><a>2</a></i></l>", { max_rows: 1 }, ["max_rows: the file has 2 rows, more than 1"]],
+    ["a column missing in a row of YAML", "- a: 1\n- b: 1\n", { required_columns: ["a"] }, ['required_columns: column "a" is missing in row 2']],
   ])("reports %s", async (_, text, rules, expected) => {
     const found = await violations(text, rules);
     expect(found).toEqual(expected.map((one) => (typeof one === "string" ? one : expect.stringMatching(one))));
@@ -308,11 +330,11 @@ test.each<[JsonObject, string[]]>([
   [{ source: { text: "x", max_bytes: "10485761" }, extract: {} }, ["source.max_bytes: LIMIT_EXCEEDED"]],
   [{ source: { text: "x" }, convert: {} }, ["convert.to_media_type: VALIDATION_FAILED"]],
   [{ source: { text: "x" }, extract: { target: "FILE_EXTRACT_TARGET_ENTRIES", no_header: true } }, ["extract.no_header: VALIDATION_FAILED"]],
-  [{ source: { text: "x" }, extract: { delimiter: ",," } }, ["extract.delimiter: VALIDATION_FAILED"]],
-  [
-    { source: { text: "x" }, extract: { max_rows: 10_001, max_characters: 1_000_001 } },
-    ["extract.max_rows: LIMIT_EXCEEDED", "extract.max_characters: LIMIT_EXCEEDED"],
-  ],
+  [{ source: { text: "x" }, extract: { target: "FILE_EXTRACT_TARGET_ROWS", delimiter: ",," } }, ["extract.delimiter: VALIDATION_FAILED"]],
+  [{ source: { text: "x" }, extract: { max_rows: 10_001, target: "FILE_EXTRACT_TARGET_ROWS" } }, ["extract.max_rows: LIMIT_EXCEEDED"]],
+  [{ source: { text: "x" }, extract: { max_characters: 1_000_001 } }, ["extract.max_characters: LIMIT_EXCEEDED"]],
+  [{ source: { text: "x" }, extract: { max_rows: 5, no_header: true } }, ["extract.max_rows: VALIDATION_FAILED", "extract.no_header: VALIDATION_FAILED"]],
+  [{ source: { text: "x" }, extract: { target: "FILE_EXTRACT_TARGET_METADATA", select: "document" } }, ["extract.select: VALIDATION_FAILED"]],
   [{ source: { text: "x" }, extract: { pattern: "(" } }, ["extract.pattern: VALIDATION_FAILED"]],
   [{ source: { text: "x" }, extract: { pattern: "(a)\\1" } }, ["extract.pattern: VALIDATION_FAILED"]],
   [{ source: { text: "x" }, extract: { pattern: "a", target: "FILE_EXTRACT_TARGET_ROWS" } }, ["extract.pattern: VALIDATION_FAILED"]],

@@ -111,7 +111,7 @@ describe("convert of documents", () => {
     const workbook = Buffer.from(zipSync(Object.fromEntries(Object.entries(parts).map(([name, text]) => [name, Buffer.from(text)]))));
     expect(await convert(workbook, "application/json")).toBe('[{"sku":"=x","n":4.5}]\n');
     expect(await convert(workbook, "text/csv")).toBe('sku,n\n"\'=x",4.5\n');
-    expect(await refusal(workbook, { convert: { to_media_type: "application/xml" } })).toMatch(/^SCHEMA: application\/zip cannot become/);
+    expect(await refusal(workbook, { convert: { to_media_type: "application/xml" } })).toMatch(/^SCHEMA: application\/vnd.openxmlformats-\S+ cannot become/);
   });
 
   test.each<[string, string | Buffer, string, RegExp]>([
@@ -129,9 +129,9 @@ describe("convert of documents", () => {
       /^SCHEMA: .*alias/i,
     ],
     ["a key that is no element", '{"a b":1}', "application/xml", /^SCHEMA: the key "a b"/],
-    ["prose as a table", "just words", "application/json", /^SCHEMA: text\/plain cannot become/],
+    ["prose as a table", "just words", "application/json", /^SCHEMA: the file is text\/plain, neither a table/],
     ["an image as a table", Buffer.from("89504e470d0a1a0a0000", "hex"), "text/csv", /^SCHEMA: image\/png cannot become text\/csv/],
-    ["an archive that is no workbook", Buffer.from(zipSync({ "a.txt": Buffer.from("x") })), "text/csv", /^SCHEMA: the archive is not an Excel workbook/],
+    ["an archive that is no workbook", Buffer.from(zipSync({ "a.txt": Buffer.from("x") })), "text/csv", /^SCHEMA: application\/zip cannot become text\/csv/],
   ])("refuses %s", async (_, source, to, expected) => {
     expect(await refusal(source, { convert: { to_media_type: to } })).toMatch(expected);
   });
@@ -197,6 +197,22 @@ describe("optimize of texts", () => {
       "<!DOCTYPE html>\n<html>\n   <!-- note -->\n  <p>a   b</p><pre>  x\n   y</pre></html>",
       "<!DOCTYPE html>\n<html>\n\n<p>a b</p><pre>  x\n   y</pre></html>",
     ],
+    [
+      "XML, indented",
+      '<?xml version="1.0"?>\n<a  x="1  2"\n   y=\'3\' >\n  <!-- note -->\n  <b>t  t</b>\n  <c> <d/>\n <e/></c>\n  <f>\n  </f>\n <g>x\n<h/>\n</g></a>\n',
+      '<?xml version="1.0"?><a x="1  2" y=\'3\'><b>t  t</b><c> <d/>\n <e/></c><f>\n  </f><g>x\n<h/>\n</g></a>\n',
+    ],
+    [
+      "XML whose blanks count",
+      '<a>\n  <pre xml:space="preserve">\n  <b/>\n  </pre>\n  <![CDATA[ <x> ]]>\n</a>\n\n\n',
+      '<a>\n  <pre xml:space="preserve">\n  <b/>\n  </pre>\n  <![CDATA[ <x> ]]>\n</a>\n',
+    ],
+    [
+      "CSS",
+      '@import url(x.css;v=1) screen ;\n/* note */\na :hover , b > c /* x */ {\n  color : red ;\n  margin: 1px/**/2px;\n  background: url("a  b.png") , none;\n}\n@media (min-width: 10px) { .x/**/.y { --z: ; content: "\\" ; }" } }\n',
+      '@import url(x.css;v=1) screen;a :hover,b > c{color:red;margin:1px/**/2px;background:url("a  b.png"),none}@media (min-width: 10px){.x.y{--z: ;content:"\\" ; }"}}\n',
+    ],
+    ["CSS in lines that could be a table", "a { color: red; }\nb { color: blue; }\n", "a{color:red}b{color:blue}\n"],
     ["CSV, whose formulas stay", 'a;b\r\n"=1";"x y"\r\n\r\n', "a;b\n=1;x y\n"],
   ])("minifies %s", async (_, source, expected) => {
     expect((await rewrite(source, { optimize: { minify: true } })).bytes.toString()).toBe(expected);
@@ -214,6 +230,10 @@ describe("optimize of texts", () => {
     ["{}", { max_width: 5 }, /^SCHEMA: max_width has no meaning for application\/json/],
     ["{}", {}, /^SCHEMA: give minify or gzip/],
     ["just prose", { minify: true }, /^SCHEMA: minify is possible for/],
+    ["function f(a) { return 1; }", { minify: true }, /^SCHEMA: minify is possible for/],
+    ["a { color: red; ", { minify: true }, /^SCHEMA: minify is possible for/],
+    ['<?xml version="1.0"?><!DOCTYPE a><a/>', { minify: true }, /^SCHEMA: .*document type/],
+    ['<?xml version="1.0"?><a>', { minify: true }, /^SCHEMA: the XML is not valid/],
   ])("%j with %j is refused", async (source, optimize, expected) => {
     expect(await refusal(source, { optimize })).toMatch(expected);
   });

@@ -3,16 +3,16 @@ import type { Json, JsonObject } from "../../base/json.ts";
 import { fail, ok, type Result } from "../../base/result.ts";
 import { type Failure, failure } from "../../domain/failure.ts";
 import { isSet, textField } from "../config-fields.ts";
-import { readCsv } from "../csv-table.ts";
-import { type FileContent, readFileContent } from "../file-formats.ts";
+import { delimiterField } from "../delimiter-field.ts";
+import { type FileContent, readFileContent, xlsxType } from "../file-formats.ts";
 import { type FileJobOutcome, fileProduct } from "./file-job.ts";
 import { convertImage, isImageType } from "./image.ts";
 import { markdownToHtml } from "./markdown.ts";
 import { type DocumentType, findTarget } from "./media-types.ts";
-import { cellsOfDocument, documentOfTable, unwrapList, writeCsv } from "./tables.ts";
-import { readXlsx } from "./xlsx.ts";
-import { readXml, writeXml } from "./xml-text.ts";
-import { readYaml, writeYaml } from "./yaml-text.ts";
+import { readDocument } from "./read-document.ts";
+import { cellsOfDocument, unwrapList, writeCsv } from "./tables.ts";
+import { writeXml } from "./xml-text.ts";
+import { writeYaml } from "./yaml-text.ts";
 
 export async function convertFile(bytes: Buffer, options: JsonObject): Promise<FileJobOutcome> {
   const target = findTarget(textField(options, "to_media_type") ?? "");
@@ -27,7 +27,7 @@ export async function convertFile(bytes: Buffer, options: JsonObject): Promise<F
     if (file.text === undefined || !["text/plain", "text/csv"].includes(file.mediaType)) return impossible(file, target);
     return ok(fileProduct(target, Buffer.from(markdownToHtml(file.text))));
   }
-  const document = await readDocument(file, options, target);
+  const document = await documentFor(file, options, target);
   if (!document.ok) return document;
   const text = writeDocument(document.value, target, options);
   return text.ok ? ok(fileProduct(target, Buffer.from(text.value))) : text;
@@ -57,43 +57,12 @@ function decode(bytes: Buffer, charset: string | undefined): Result<FileContent,
   }
 }
 
-/** How a text that could be YAML or CSV begins when it is YAML. */
-const yamlStart = /^(?:%YAML|---(?:\s|$)|- |[\w.-]+:(?:\s|$))/;
-
-async function readDocument(file: FileContent, options: JsonObject, target: DocumentType): Promise<Result<Json, Failure>> {
+async function documentFor(file: FileContent, options: JsonObject, target: DocumentType): Promise<Result<Json, Failure>> {
   const { mediaType, text, json } = file;
-  if (json !== undefined) return ok(json);
-  if (mediaType === "application/zip") return await readSheetRows(file, options, target);
-  if (text === undefined || file.jsonProblem) return impossible(file, target) as Result<never, Failure>;
-  if (mediaType === "application/xml") return readXml(text);
-  if (mediaType === "text/plain" && text.startsWith("<")) return readXml(text);
-  const first = text.split("\n").find((line) => line.trim() !== "" && !line.startsWith("#")) ?? "";
-  const delimiter = target === "text/csv" ? undefined : delimiterOf(options);
-  const isTable = mediaType === "text/csv" || delimiter !== undefined;
-  if (yamlStart.test(first) || !isTable) {
-    const yaml = readYaml(text);
-    if (yaml.ok && typeof yaml.value === "object" && yaml.value !== null) return yaml;
-    if (!isTable) return yaml.ok ? fail(failure("SCHEMA", `${mediaType} cannot become ${target}: it is neither a table nor a YAML document`)) : yaml;
-  }
-  const table = await readCsv(text, { delimiter, hasHeader: options["no_header"] !== true, rowsMax: Number.MAX_SAFE_INTEGER });
-  return table.ok ? ok(documentOfTable(table.value)) : table;
-}
-
-async function readSheetRows(file: FileContent, options: JsonObject, target: DocumentType): Promise<Result<Json, Failure>> {
-  if (target !== "text/csv" && target !== "application/json") return impossible(file, target) as Result<never, Failure>;
-  const rows = await readXlsx(file.bytes);
-  if (!rows.ok) return rows;
-  if (options["no_header"] === true) return rows;
-  const [header = [], ...others] = rows.value;
-  const names = header.map((name, index) => (name === null || name === "" ? `column_${index + 1}` : String(name)));
-  const twin = names.find((name, index) => names.indexOf(name) !== index);
-  if (twin !== undefined) return fail(failure("SCHEMA", `the sheet names the column "${twin.slice(0, 100)}" twice`));
-  return ok(others.map((row) => Object.fromEntries(names.map((name, index) => [name, row[index] ?? null]))));
-}
-
-function delimiterOf(options: JsonObject): string | undefined {
-  const delimiter = textField(options, "delimiter");
-  return delimiter === "\\t" ? "\t" : delimiter;
+  const isReadable = json !== undefined || (text !== undefined && !file.jsonProblem);
+  const isWorkbook = mediaType === xlsxType && (target === "text/csv" || target === "application/json");
+  if (!isReadable && !isWorkbook) return impossible(file, target) as Result<never, Failure>;
+  return await readDocument(file, { delimiter: target === "text/csv" ? undefined : delimiterField(options), hasHeader: options["no_header"] !== true });
 }
 
 function writeDocument(document: Json, target: DocumentType, options: JsonObject): Result<string, Failure> {
@@ -110,7 +79,7 @@ function writeDocument(document: Json, target: DocumentType, options: JsonObject
     case "text/csv": {
       const cells = cellsOfDocument(unwrapList(document));
       if (!cells.ok) return cells;
-      return ok(writeCsv(cells.value, { delimiter: delimiterOf(options) ?? ",", hasHeader: options["no_header"] !== true, isExport: true }));
+      return ok(writeCsv(cells.value, { delimiter: delimiterField(options) ?? ",", hasHeader: options["no_header"] !== true, isExport: true }));
     }
   }
 }

@@ -4,6 +4,7 @@ import { messageOf } from "../../base/errors.ts";
 import type { JsonObject } from "../../base/json.ts";
 import { fail, ok } from "../../base/result.ts";
 import { type Failure, failure } from "../../domain/failure.ts";
+import { delimiterField } from "../delimiter-field.ts";
 import { readFileContent } from "../file-formats.ts";
 import { inspectFile } from "../file-inspect.ts";
 import { listEntries } from "./archive.ts";
@@ -12,6 +13,8 @@ import type { FileJob, FileJobOutcome } from "./file-job.ts";
 import { describeImage } from "./image.ts";
 import { optimizeFile } from "./optimize.ts";
 import { readPdfText } from "./pdf-text.ts";
+import { readDocument } from "./read-document.ts";
+import { readXlsx } from "./xlsx.ts";
 
 export async function doFileJob({ kind, options, bytes: given }: FileJob): Promise<FileJobOutcome> {
   const bytes = Buffer.from(given.buffer, given.byteOffset, given.byteLength);
@@ -29,6 +32,10 @@ export async function doFileJob({ kind, options, bytes: given }: FileJob): Promi
         return await readPdfText(bytes);
       case "image":
         return await describeImage(bytes);
+      case "document":
+        return await documentHere(bytes, options);
+      case "workbook":
+        return await describeWorkbook(bytes, options);
     }
   } catch (error) {
     return fail(unforeseen(error));
@@ -41,6 +48,19 @@ async function inspectHere(bytes: Buffer, options: JsonObject): Promise<FileJobO
   const signal = new AbortController().signal;
   const inspected = await inspectFile(bytes, options, { evaluate, clock: systemClock, signal, readBinary: doFileJob });
   return inspected.ok ? ok({ kind: "facts", facts: inspected.value }) : inspected;
+}
+
+/** `{document}`: XLSX, XML, YAML, JSON or CSV as one value. */
+async function documentHere(bytes: Buffer, options: JsonObject): Promise<FileJobOutcome> {
+  const document = await readDocument(readFileContent(bytes), { delimiter: delimiterField(options), hasHeader: options["no_header"] !== true });
+  return document.ok ? ok({ kind: "facts", facts: { document: document.value } }) : document;
+}
+
+async function describeWorkbook(bytes: Buffer, options: JsonObject): Promise<FileJobOutcome> {
+  const workbook = await readXlsx(bytes, options["no_header"] !== true);
+  if (!workbook.ok) return workbook;
+  const { sheets, columns, rows } = workbook.value;
+  return ok({ kind: "facts", facts: { sheets: [...sheets], columns, row_count: rows.length } });
 }
 
 /** What a library throws is about the file: the same bytes would give the same again. */

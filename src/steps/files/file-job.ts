@@ -4,8 +4,8 @@ import type { Result } from "../../base/result.ts";
 import type { Failure } from "../../domain/failure.ts";
 
 export interface FileJob {
-  /** `inspect` is `validate` or `extract`; `entries`, `text` and `image` are the parts of it that no plain text is needed for. */
-  readonly kind: "convert" | "optimize" | "inspect" | "entries" | "text" | "image";
+  /** `inspect` is `validate` or `extract`; `entries`, `text`, `image`, `document` and `workbook` are parts of it that are not read as a plain text. */
+  readonly kind: "convert" | "optimize" | "inspect" | "entries" | "text" | "image" | "document" | "workbook";
   /** The operation's configuration. */
   readonly options: JsonObject;
   readonly bytes: Uint8Array;

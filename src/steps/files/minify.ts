@@ -2,10 +2,29 @@
 import { fail, ok, type Result } from "../../base/result.ts";
 import { type Failure, failure } from "../../domain/failure.ts";
 import { guessDelimiter, readCsv } from "../csv-table.ts";
-import type { FileContent } from "../file-formats.ts";
+import { documentFormatOf, type FileContent } from "../file-formats.ts";
+import { minifyCss } from "./minify-css.ts";
+import { minifyXml } from "./minify-xml.ts";
 import { writeCsv } from "./tables.ts";
 
-export async function minifyText({ mediaType, text }: FileContent): Promise<Result<string, Failure>> {
+/** The smaller text and what it is: for CSS only reading all of it tells. */
+export interface Minified {
+  readonly text: string;
+  readonly mediaType: string;
+}
+
+export async function minifyText(file: FileContent): Promise<Result<Minified, Failure>> {
+  const { mediaType, text } = file;
+  if (text !== undefined && ["text/plain", "text/csv"].includes(mediaType)) {
+    const sheet = minifyCss(text);
+    if (sheet !== undefined) return ok({ text: sheet, mediaType: "text/css" });
+  }
+  const small = await minifyBy(file);
+  return small.ok ? ok({ text: small.value, mediaType }) : small;
+}
+
+async function minifyBy(file: FileContent): Promise<Result<string, Failure>> {
+  const { mediaType, text } = file;
   switch (text === undefined ? "" : mediaType) {
     case "application/json":
       return ok(withoutJsonBlanks(text ?? ""));
@@ -22,7 +41,8 @@ export async function minifyText({ mediaType, text }: FileContent): Promise<Resu
     case "text/csv":
       return await minifyCsv(text ?? "");
     default:
-      return fail(failure("SCHEMA", `minify is possible for JSON, NDJSON, HTML and CSV; the file is ${mediaType}`));
+      if (documentFormatOf(file) === "xml") return minifyXml(text ?? "");
+      return fail(failure("SCHEMA", `minify is possible for JSON, NDJSON, HTML, CSS, XML and CSV; the file is ${mediaType}`));
   }
 }
 

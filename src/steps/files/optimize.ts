@@ -22,15 +22,16 @@ export async function optimizeFile(file: FileContent, options: JsonObject): Prom
   const misfit = imageOptions.find(isGiven);
   if (misfit) return fail(failure("SCHEMA", `${misfit} has no meaning for ${file.mediaType}`));
   if (!isGiven("minify") && !isGiven("gzip")) return fail(failure("SCHEMA", `give minify or gzip: the file is ${file.mediaType}`));
-  let bytes = file.bytes;
+  let { bytes, mediaType } = file;
   if (isGiven("minify")) {
     const small = await minifyText(file);
     if (!small.ok) return small;
-    const minified = Buffer.from(small.value);
+    const minified = Buffer.from(small.value.text);
+    mediaType = small.value.mediaType;
     if (minified.length < bytes.length) bytes = minified;
   }
   const packed = isGiven("gzip") ? await promisify(gzip)(bytes, { level: 9 }) : undefined;
-  return ok(packed && packed.length < bytes.length ? fileProduct("application/gzip", packed) : fileProduct(file.mediaType, bytes));
+  return ok(packed && packed.length < bytes.length ? fileProduct("application/gzip", packed) : fileProduct(mediaType, bytes));
 }
 
 /** The source itself when it is already smaller, unless it has to be changed: then ever lower qualities are tried. */
