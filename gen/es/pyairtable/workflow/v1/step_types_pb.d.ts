@@ -98,7 +98,7 @@ export declare type HttpRequestStep = Message<"pyairtable.workflow.v1.HttpReques
     case: "form";
   } | {
     /**
-     * A stored file (`blob_…`), may hold {{…}}; sent with its media type.
+     * A stored file (`blb_…`), may hold {{…}}; sent with its media type.
      *
      * @generated from field: string blob_id = 8;
      */
@@ -609,7 +609,7 @@ export declare type FileSource = Message<"pyairtable.workflow.v1.FileSource"> & 
    */
   from: {
     /**
-     * Id of a stored file (`blob_…`).
+     * Id of a stored file (`blb_…`).
      *
      * @generated from field: string blob_id = 1;
      */
@@ -668,21 +668,21 @@ export declare type FileValidate = Message<"pyairtable.workflow.v1.FileValidate"
   sha256: string;
 
   /**
-   * JSON Schema that JSON content, or each row of a table, must meet.
+   * JSON Schema that a document (JSON, NDJSON as a list, YAML, XML) must meet, of a table (CSV, XLSX) each row.
    *
    * @generated from field: google.protobuf.Struct json_schema = 3;
    */
   jsonSchema?: JsonObject | undefined;
 
   /**
-   * Columns a table must have. At most 1,000.
+   * Columns a table must have; of a document, members that each of its rows must have. At most 1,000.
    *
    * @generated from field: repeated string required_columns = 4;
    */
   requiredColumns: string[];
 
   /**
-   * Most rows of a table. [0 = no limit]
+   * Most rows of a table, without its header, or of a document. [0 = no limit]
    *
    * @generated from field: int64 max_rows = 5;
    */
@@ -710,7 +710,8 @@ export declare type FileValidate = Message<"pyairtable.workflow.v1.FileValidate"
 export declare const FileValidateSchema: GenMessage<FileValidate>;
 
 /**
- * Takes content out of a file. The result depends on the target.
+ * Takes content out of a file. Result {media_type, size_bytes, sha256} and what the target says. Options that mean nothing for the target
+ * or for the file are refused.
  *
  * @generated from message pyairtable.workflow.v1.FileExtract
  */
@@ -723,42 +724,43 @@ export declare type FileExtract = Message<"pyairtable.workflow.v1.FileExtract"> 
   target: FileExtractTarget;
 
   /**
-   * Column separator of a text table, one character or \t. [found by itself]
+   * Column separator of CSV, one character or \t: the text is CSV then. [found by itself]
    *
    * @generated from field: string delimiter = 2;
    */
   delimiter: string;
 
   /**
-   * The first row is data; columns are numbered.
+   * The first row of CSV or XLSX is data: rows are lists.
    *
    * @generated from field: bool no_header = 3;
    */
   noHeader: boolean;
 
   /**
-   * Rows taken. [0 = 10,000; at most 1,000,000]
+   * Rows (ROWS) or entries (ENTRIES) taken from the beginning; `truncated` tells that there were more. [0 = 10,000, also the maximum]
    *
    * @generated from field: int32 max_rows = 4;
    */
   maxRows: number;
 
   /**
-   * Characters of text taken. [0 = 1,048,576; at most 5,242,880]
+   * UTF-16 units of text taken from the beginning; `truncated` tells that there were more. [0 = 100,000; at most 1,000,000]
    *
    * @generated from field: int32 max_characters = 5;
    */
   maxCharacters: number;
 
   /**
-   * Regular expression (linear time) whose matches are taken from the text. At most 512 bytes.
+   * Regular expression (RE2, linear time); lines of the text in which it is found are kept. TEXT only. At most 512 bytes and 2 s.
    *
    * @generated from field: string pattern = 6;
    */
   pattern: string;
 
   /**
-   * CEL over `document` that picks a part of JSON, YAML or XML.
+   * CEL over `document` that picks a part: the value of JSON, NDJSON, YAML or XML, the rows of CSV (first 10,000) or XLSX, else the text.
+   * Gives a list with the target ROWS. TEXT and ROWS only.
    *
    * @generated from field: string select = 7;
    */
@@ -772,7 +774,8 @@ export declare type FileExtract = Message<"pyairtable.workflow.v1.FileExtract"> 
 export declare const FileExtractSchema: GenMessage<FileExtract>;
 
 /**
- * Writes a file in another format. Result {blob}, or {document} for small JSON.
+ * Writes a file in another format, kept for 7 days. Result {blob, media_type, size_bytes, sha256, saved_bytes}; saved_bytes is below 0 when
+ * it became larger. Options that could change nothing are refused.
  *
  * @generated from message pyairtable.workflow.v1.FileConvert
  */
@@ -792,28 +795,29 @@ export declare type FileConvert = Message<"pyairtable.workflow.v1.FileConvert"> 
   charset: string;
 
   /**
-   * Column separator of csv. [","] Cells that start a formula are quoted.
+   * Column separator of the csv that is written, else of the one that is read: one character or \t. [",", else found by itself]
+   * Cells that a spreadsheet would run get an apostrophe.
    *
    * @generated from field: string delimiter = 3;
    */
   delimiter: string;
 
   /**
-   * csv without a header row.
+   * csv or xlsx without a header row.
    *
    * @generated from field: bool no_header = 4;
    */
   noHeader: boolean;
 
   /**
-   * Indented output.
+   * Indented JSON or XML.
    *
    * @generated from field: bool pretty = 5;
    */
   pretty: boolean;
 
   /**
-   * Image quality. [0 = 80; 1 to 100]
+   * Quality of JPEG, WebP and AVIF, in percent. [0 = 80; 1 to 100]
    *
    * @generated from field: int32 quality = 6;
    */
@@ -834,7 +838,7 @@ export declare type FileConvert = Message<"pyairtable.workflow.v1.FileConvert"> 
 export declare const FileConvertSchema: GenMessage<FileConvert>;
 
 /**
- * Makes a file smaller. Result {blob, saved_bytes}; never larger than the source.
+ * Makes a file smaller, kept for 7 days. Result {blob, media_type, size_bytes, sha256, saved_bytes}; never larger than the source.
  *
  * @generated from message pyairtable.workflow.v1.FileOptimize
  */
@@ -854,28 +858,28 @@ export declare type FileOptimize = Message<"pyairtable.workflow.v1.FileOptimize"
   maxHeight: number;
 
   /**
-   * Image quality. [0 = 80; 1 to 100]
+   * Quality of JPEG, WebP and AVIF, in percent. [0 = 80; 1 to 100]
    *
    * @generated from field: int32 quality = 3;
    */
   quality: number;
 
   /**
-   * Keep camera and author data of an image.
+   * Keep camera, author and colour data of an image.
    *
    * @generated from field: bool keep_metadata = 4;
    */
   keepMetadata: boolean;
 
   /**
-   * Remove blanks of JSON, XML, HTML and CSS.
+   * Remove blanks and comments of JSON, NDJSON, XML, HTML and CSS, and needless quotes of CSV; what the text means stays.
    *
    * @generated from field: bool minify = 5;
    */
   minify: boolean;
 
   /**
-   * Compress the result with gzip.
+   * Compress the result with gzip, unless that would be larger. Not for images.
    *
    * @generated from field: bool gzip = 6;
    */
@@ -1199,7 +1203,7 @@ export declare type EmailNotification = Message<"pyairtable.workflow.v1.EmailNot
   html: string;
 
   /**
-   * Stored files (`blob_…`), may hold {{…}}. At most 20.
+   * Stored files (`blb_…`), may hold {{…}}. At most 20.
    *
    * @generated from field: repeated string attachment_blob_ids = 8;
    */
@@ -1213,7 +1217,7 @@ export declare type EmailNotification = Message<"pyairtable.workflow.v1.EmailNot
 export declare const EmailNotificationSchema: GenMessage<EmailNotification>;
 
 /**
- * A webhook after Standard Webhooks (id, timestamp, HMAC-SHA256 over both and the body). 410 disables the address.
+ * A webhook after Standard Webhooks (id, timestamp, HMAC-SHA256 over both and the body). A redirect is a failure; 410 is one for good.
  *
  * @generated from message pyairtable.workflow.v1.WebhookNotification
  */
@@ -1504,28 +1508,29 @@ export enum FileExtractTarget {
   UNSPECIFIED = 0,
 
   /**
-   * Its text: {text}.
+   * Its text, also that of a PDF: {text, truncated}.
    *
    * @generated from enum value: FILE_EXTRACT_TARGET_TEXT = 1;
    */
   TEXT = 1,
 
   /**
-   * Media type, size, dimensions, author and the like: {metadata}.
+   * What is in it, without the content: {characters, lines, columns, row_count} of texts, {sheets, columns, row_count} of workbooks,
+   * {format, width, height, pixels, frames, …} of images, {pages, characters} of PDF, {entry_count, total_bytes} of archives.
    *
    * @generated from enum value: FILE_EXTRACT_TARGET_METADATA = 2;
    */
   METADATA = 2,
 
   /**
-   * Rows of a table: {rows, columns, truncated}.
+   * Rows of CSV, XLSX (first sheet), JSON, NDJSON, YAML or XML: {columns, rows, row_count, truncated}.
    *
    * @generated from enum value: FILE_EXTRACT_TARGET_ROWS = 3;
    */
   ROWS = 3,
 
   /**
-   * Names and sizes in an archive, nothing is unpacked: {entries}.
+   * Names and sizes in a ZIP archive, nothing is unpacked: {entries, entry_count, total_bytes, truncated}.
    *
    * @generated from enum value: FILE_EXTRACT_TARGET_ENTRIES = 4;
    */
