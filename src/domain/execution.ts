@@ -62,9 +62,11 @@ export function applyEvent(state: ExecutionState, event: ExecutionEvent): void {
       for (const run of applyReopened(state, event.payload, event.at)) showToExpressions(state, run);
       return;
     case "variables_set":
-      // An operator's null removes.
+      // An operator's null removes; a step's is a value.
       state.variables = Object.fromEntries(
-        Object.entries({ ...state.variables, ...event.payload.variables }).filter(([name, value]) => value !== null || !(name in event.payload.variables)),
+        Object.entries({ ...state.variables, ...event.payload.variables }).filter(
+          ([name, value]) => value !== null || event.payload.actor === undefined || !(name in event.payload.variables),
+        ),
       );
       return;
     case "step_started":

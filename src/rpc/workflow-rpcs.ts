@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import { createValidator } from "@bufbuild/protovalidate";
 import type { ServiceImpl } from "@connectrpc/connect";
-import { type WorkflowDefinition, WorkflowDefinitionSchema } from "#gen/pyairtable/workflow/v1/definition_pb.js";
+import { WorkflowDefinitionSchema } from "#gen/pyairtable/workflow/v1/definition_pb.js";
 import { InferredTypeSchema } from "#gen/pyairtable/workflow/v1/definition_report_pb.js";
 import { View } from "#gen/pyairtable/workflow/v1/view_pb.js";
 import { type Workflow, WorkflowSchema } from "#gen/pyairtable/workflow/v1/workflow_pb.js";
@@ -135,11 +135,7 @@ export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
       const schemaProblem = parametersSchema && findSchemaProblem(parametersSchema);
       // What the field rules refuse elsewhere is part of the report here.
       const broken = findRuleFaults(validator, WorkflowDefinitionSchema, request.definition).map((fault) => ({ ...fault, field: `definition.${fault.field}` }));
-      const source = jsonFormOf(request.definition);
-      if (!source) {
-        const noForm = { field: "definition", reason: "VALIDATION_FAILED" as const, description: "holds values outside their range and has no JSON form" };
-        return create(ValidateDefinitionResponseSchema, { errors: [...broken, noForm].map((fault) => issueOf(fault, "definition", {})) });
-      }
+      const source = definitionToJson(request.definition);
       const types = await parts.stepTypesOf(callerOf(context).tenantId);
       const parsed = parseDefinition(source, types, "definition", schemaProblem === undefined ? parametersSchema : undefined);
       const bindings = await findBindingFaults(parts.secrets, callerOf(context), source, request.secretBindings, "secret_bindings");
@@ -177,15 +173,6 @@ export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
 async function fullMessage(workflows: RpcParts["workflows"], caller: Caller, workflow: WorkflowRecord): Promise<Workflow> {
   const revision = await workflows.getRevision(caller, workflow.id, workflow.activeRevision || workflow.latestRevision);
   return workflowToMessage(workflow, "full", revision);
-}
-
-/** Undefined where a value (a duration of 2³¹ nanoseconds …) cannot be written as JSON; elsewhere the field rules refuse it before. */
-function jsonFormOf(definition: WorkflowDefinition): JsonObject | undefined {
-  try {
-    return definitionToJson(definition);
-  } catch {
-    return undefined;
-  }
 }
 
 /** What is known of a definition that parses. */

@@ -92,6 +92,14 @@ describe("variables", () => {
     expect(resultOf(simulated, "sum")).toBe(3);
   });
 
+  it("keep a null that set_variables gives them", () => {
+    const simulated = run({
+      variables: { a: 1 },
+      steps: [{ name: "set", set_variables: { variables: { a: null, b: null } } }, value("none", "{{ variables.a == null && variables.b == null }}")],
+    });
+    expect(simulated.state).toMatchObject({ status: "completed", output: true, variables: { a: null, b: null } });
+  });
+
   it("take what a delay exports", () => {
     const simulated = run({ variables: { woken: "" }, steps: [{ name: "wait", delay: { duration: "90s" }, export: { woken: "result.wake_time" } }] });
     expect(simulated.state.variables).toEqual({ woken: "2026-03-01T12:01:30.000Z" });

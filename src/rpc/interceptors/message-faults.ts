@@ -1,11 +1,24 @@
 /**
  * What a decoded message must not carry: fields that its schema does not know (a client newer or more hopeful than
- * this server would be ignored in silence), text that PostgreSQL cannot store, free JSON nested too deep. Answers with
- * proto paths. The fields worth a look are listed once per message type.
+ * this server would be ignored in silence), text that PostgreSQL cannot store, free JSON nested too deep, times and masks
+ * that only binary can write (a duration of 2³¹ nanoseconds). Answers with proto paths. The fields worth a look are listed
+ * once per message type.
  */
 import { type DescField, type DescMessage, type Message, ScalarType, toJson } from "@bufbuild/protobuf";
-import { isWrapperDesc, type ListValue, ListValueSchema, type Value, ValueSchema } from "@bufbuild/protobuf/wkt";
-import type { FieldViolation } from "../../base/errors.ts";
+import {
+  type Duration,
+  DurationSchema,
+  type FieldMask,
+  FieldMaskSchema,
+  isWrapperDesc,
+  type ListValue,
+  ListValueSchema,
+  type Timestamp,
+  TimestampSchema,
+  type Value,
+  ValueSchema,
+} from "@bufbuild/protobuf/wkt";
+import type { ErrorReason, FieldViolation } from "../../base/errors.ts";
 import { findJsonFault } from "../../base/json.ts";
 
 /** Enough to correct a request in one go; more would not fit the trailers. */
@@ -97,6 +110,21 @@ function lookOfMessage(desc: DescMessage): Look {
       return (value, path, faults) => lookAtValue(() => toJson(ValueSchema, value as Value), path, faults);
     case "google.protobuf.ListValue":
       return (value, path, faults) => lookAtValue(() => toJson(ListValueSchema, value as ListValue), path, faults);
+    case "google.protobuf.Duration":
+      return (value, path, faults) => {
+        const problem = "is not a duration: within 10,000 years, nanos below one second and of the sign of seconds";
+        if (!hasJsonForm(() => toJson(DurationSchema, value as Duration))) add(faults, path, problem);
+      };
+    case "google.protobuf.Timestamp":
+      return (value, path, faults) => {
+        const problem = "is not a timestamp: the years 1 to 9999, nanos from 0 to 999,999,999";
+        if (!hasJsonForm(() => toJson(TimestampSchema, value as Timestamp))) add(faults, path, problem);
+      };
+    case "google.protobuf.FieldMask":
+      return (value, path, faults) => {
+        const problem = "has a path that no field can have: paths are written as in the proto, in lower case with underscores";
+        if (!hasJsonForm(() => toJson(FieldMaskSchema, value as FieldMask))) add(faults, path, problem, "FIELD_MASK_INVALID");
+      };
     default:
       return (value, path, faults) => lookAtMessage(desc, value as Message, path, faults);
   }
@@ -113,13 +141,22 @@ function lookAtValue(read: () => unknown, path: string, faults: FieldViolation[]
   lookAtJson(json, path, faults);
 }
 
+function hasJsonForm(write: () => unknown): boolean {
+  try {
+    write();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function lookAtJson(value: unknown, path: string, faults: FieldViolation[]): void {
   const fault = findJsonFault(value, undefined, path);
   if (fault) add(faults, fault.path, fault.problem);
 }
 
-function add(faults: FieldViolation[], field: string, description: string): void {
-  if (faults.length < violationsMax) faults.push({ field, reason: "VALIDATION_FAILED", description });
+function add(faults: FieldViolation[], field: string, description: string, reason: ErrorReason = "VALIDATION_FAILED"): void {
+  if (faults.length < violationsMax) faults.push({ field, reason, description });
 }
 
 export function joined(path: string, name: string): string {
