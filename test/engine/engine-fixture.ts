@@ -19,7 +19,8 @@ import { ReplicaNews } from "../../src/engine/replica-news.ts";
 import type { TaskPort } from "../../src/engine/run-tasks.ts";
 import { Signals } from "../../src/engine/signals.ts";
 import { stepHandlers } from "../../src/steps/registry.ts";
-import type { StepCall, StepHandler } from "../../src/steps/step-handler.ts";
+import { selfDriven } from "../../src/steps/self-driven.ts";
+import type { HttpEgress, StepCall, StepHandler } from "../../src/steps/step-handler.ts";
 import { BatchedJournal } from "../../src/store/batched-journal.ts";
 import { createChildFinder } from "../../src/store/child-finder.ts";
 import { type Database, openDatabase } from "../../src/store/database.ts";
@@ -70,6 +71,8 @@ export interface EngineChoices {
   readonly beforeAppend?: (request: AppendRequest) => Promise<void>;
   /** Waits after an append was committed, before its run hears of it. */
   readonly afterAppend?: (request: AppendRequest) => Promise<void>;
+  /** Whom http_request reaches from here; nobody unless told. */
+  readonly http?: HttpEgress;
 }
 
 export interface TestEngine extends AsyncDisposable {
@@ -82,6 +85,7 @@ export interface TestEngine extends AsyncDisposable {
   readonly skew: { ms: number };
   readonly signals: Signals;
   readonly deliveries: Deliveries;
+  readonly definitions: Definitions;
   /** As kill -9: from this moment it writes, reads and tells nothing any more, and its peers notice. */
   kill(): Promise<void>;
   start(definition: JsonObject, input?: JsonObject): Promise<string>;
@@ -177,7 +181,7 @@ async function openEngine(
 ): Promise<TestEngine> {
   const clock = systemClock;
   const connection = place.database.connection;
-  const handlers: ReadonlyMap<string, StepHandler> = new Map([...stepHandlers, ["call", callBy(name, onSent)]]);
+  const handlers: ReadonlyMap<string, StepHandler> = new Map([...stepHandlers, [selfDriven.type, selfDriven], ["call", callBy(name, onSent)]]);
   const stepTypes = new Map([...handlers, ...blockTypes.map((type) => [type.type, type] as const)]);
   const definitions = new Definitions({
     stepTypes,
@@ -231,9 +235,10 @@ async function openEngine(
     onAnswer: (commandId) => desk.answered(commandId),
     onDue: () => engine.wake(),
   });
-  const http = { request: () => Promise.reject(new Error("no network here")) };
-  const grpc = { call: http.request, exchange: http.request };
-  const tokens = { get: http.request };
+  const nowhere = (): Promise<never> => Promise.reject(new Error("no network here"));
+  const http = choices.http ?? { request: nowhere };
+  const grpc = { call: nowhere, exchange: nowhere };
+  const tokens = { get: nowhere };
   const engine: Engine = new Engine({
     handlers,
     services: { http, grpc, tokens, ...offlineServices(), clock, log: silentLog },
@@ -280,6 +285,7 @@ async function openEngine(
     skew,
     signals: new Signals({ repository: signals, deliveries, ids }),
     deliveries,
+    definitions,
     async kill() {
       life.isOver = true;
       await leases.stop();
