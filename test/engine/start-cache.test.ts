@@ -61,3 +61,39 @@ it("what was read before a change and arrives after it is not kept", async () =>
   expect(await cache.find(acme, "orders")).toMatchObject({ activeRevision: 1 });
   expect(await cache.find(acme, "orders")).toMatchObject({ activeRevision: 2 });
 });
+
+it("starts at once share one question, but none that is older than an entry may be", async () => {
+  const { cache, reads, activate, pass } = setUp();
+  const together = await Promise.all([cache.find(acme, "orders"), cache.find(acme, "orders"), cache.find(rival, "orders")]);
+  expect(together.map((workflow) => workflow?.activeRevision)).toEqual([1, 1, 1]);
+  expect(reads).toEqual(["acme orders", "rival orders"]);
+  pass(500);
+  const slow = cache.find(acme, "orders");
+  pass(500);
+  activate(2);
+  expect(await cache.find(acme, "orders")).toMatchObject({ activeRevision: 2 });
+  expect(await slow).toMatchObject({ activeRevision: 1 });
+  expect(reads).toHaveLength(4);
+});
+
+it("a question from before a change is not shared by those who ask after it", async () => {
+  const { cache, activate } = setUp();
+  const before = cache.find(acme, "orders");
+  cache.forget("acme");
+  activate(2);
+  expect(await cache.find(acme, "orders")).toMatchObject({ activeRevision: 2 });
+  expect(await before).toMatchObject({ activeRevision: 1 });
+  expect(await cache.find(acme, "orders")).toMatchObject({ activeRevision: 2 });
+});
+
+it("a question that failed is asked again", async () => {
+  let fails = true;
+  const cache = new StartCache(() => (fails ? Promise.reject(new Error("the database is away")) : Promise.resolve(undefined)), {
+    now: () => 0,
+    monotonic: () => 0,
+    sleep: () => Promise.resolve(),
+  });
+  await expect(Promise.all([cache.find(acme, "orders"), cache.find(acme, "orders")])).rejects.toThrow("away");
+  fails = false;
+  expect(await cache.find(acme, "orders")).toBeUndefined();
+});
