@@ -23,7 +23,7 @@ export type Authenticate = (credential: string, peer: string) => Promise<Identit
 
 export interface Auth {
   /** For rpcs: checks the credential against the method's policy and leaves a Caller in the context values. */
-  gate(context: HandlerContext): Promise<void>;
+  gate(context: Pick<HandlerContext, "method" | "values" | "requestHeader" | "url">): Promise<void>;
   /** For plain HTTP routes: the caller of these headers, who must hold `scopes`. */
   authorize(headers: Headers, url: string, call: Call, scopes: readonly string[]): Promise<Caller>;
 }

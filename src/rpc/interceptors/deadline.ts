@@ -16,16 +16,23 @@ const streamDeadlineMsMax = 24 * 3_600_000;
 
 const grpcUnits: Record<string, number> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 };
 
+/** Milliseconds this call may take; undefined: no bound, or the caller's cannot be read, which is left to `checkTimeout`. */
+export function deadlineMsOf(headers: Headers, rule: MethodRule): number | undefined {
+  const header = timeoutHeader(headers);
+  const text = headers.get(header);
+  const wantedMs = text === null ? rule.defaultDeadlineMs : parseTimeoutMs(header, text);
+  if (wantedMs === undefined) return undefined;
+  return Math.min(wantedMs, rule.method.methodKind === "unary" ? unaryDeadlineMsMax : streamDeadlineMsMax);
+}
+
 /** Sets the timeout header that holds for this call. An unreadable one is left to `checkTimeout`. */
 export function applyDeadline(headers: Headers, rule: MethodRule): void {
   const header = timeoutHeader(headers);
   const text = headers.get(header);
-  const wantedMs = text === null ? rule.defaultDeadlineMs : parseTimeoutMs(header, text);
-  if (wantedMs === undefined) return;
-  const maxMs = rule.method.methodKind === "unary" ? unaryDeadlineMsMax : streamDeadlineMsMax;
-  if (text !== null && wantedMs <= maxMs) return;
-  const timeoutMs = Math.ceil(Math.min(wantedMs, maxMs));
-  headers.set(header, header === "grpc-timeout" ? `${timeoutMs}m` : String(timeoutMs));
+  const timeoutMs = deadlineMsOf(headers, rule);
+  if (timeoutMs === undefined || (text !== null && parseTimeoutMs(header, text) === timeoutMs)) return;
+  const ceiled = Math.ceil(timeoutMs);
+  headers.set(header, header === "grpc-timeout" ? `${ceiled}m` : String(ceiled));
 }
 
 /** Throws VALIDATION_FAILED naming the header when the caller's timeout cannot be read. */

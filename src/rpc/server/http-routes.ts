@@ -63,7 +63,8 @@ export function writeReply(response: NodeResponse, reply: HttpReply, withBody: b
   write.end(withBody ? body : undefined);
 }
 
-function isGone(response: NodeResponse): boolean {
+/** Whether nobody waits for this answer any more. */
+export function isGone(response: NodeResponse): boolean {
   return "stream" in response ? !response.stream || response.stream.destroyed : response.destroyed;
 }
 

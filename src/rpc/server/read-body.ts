@@ -8,7 +8,7 @@ import type { NodeRequest } from "./http-routes.ts";
 export interface ReadBodyOptions {
   readonly bytesMax: number;
   readonly msMax: number;
-  readonly signal: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** Called once `headBytes` are there; throws to refuse the rest unread. */
   readonly head?: { readonly bytes: number; check(head: Buffer): void };
 }
@@ -21,7 +21,8 @@ export function readBody(request: NodeRequest, options: ReadBodyOptions): Promis
     let headChecked = options.head === undefined;
 
     const timer = setTimeout(() => fail(new AppError("DEADLINE_EXCEEDED", `The request body did not arrive within ${options.msMax / 1000} s.`)), options.msMax);
-    const onAbort = (): void => fail(options.signal.reason);
+    const { signal } = options;
+    const onAbort = (): void => fail(signal?.reason);
     const onError = (): void => fail(new DOMException("The caller went away.", "AbortError"));
 
     function onData(chunk: Buffer): void {
@@ -52,13 +53,13 @@ export function readBody(request: NodeRequest, options: ReadBodyOptions): Promis
 
     function settle(): void {
       clearTimeout(timer);
-      options.signal.removeEventListener("abort", onAbort);
+      signal?.removeEventListener("abort", onAbort);
       request.off("data", onData).off("end", onEnd).off("close", onError);
     }
 
     request.on("error", () => undefined);
-    if (options.signal.aborted) return fail(options.signal.reason);
-    options.signal.addEventListener("abort", onAbort, { once: true });
+    if (signal?.aborted) return fail(signal.reason);
+    signal?.addEventListener("abort", onAbort, { once: true });
     request.on("data", onData).on("end", onEnd).on("close", onError);
   });
 }

@@ -18,6 +18,8 @@ import type { NodeRequest } from "./http-routes.ts";
 import { readBody, tooLarge } from "./read-body.ts";
 
 export const compressions: readonly Compression[] = [compressionGzip, compressionBrotli];
+/** Answers below this size are sent as they are: compressing them costs more than it saves. */
+export const compressBytesMin = 1024;
 
 /** The message that was read; set by the server before Connect's own reading begins. */
 export const messageKey = createContextKey<Message | undefined>(undefined, { description: "request message" });
@@ -58,8 +60,8 @@ export interface IncomingCall {
   readonly bodyMsMax: number;
 }
 
-/** The decoded message of a POST. */
-export async function readMessage(method: DescMethod, incoming: IncomingCall, signal: AbortSignal): Promise<Message> {
+/** The decoded message of a POST; `signal` ends the wait for its bytes, besides a caller who goes away. */
+export async function readMessage(method: DescMethod, incoming: IncomingCall, signal?: AbortSignal): Promise<Message> {
   const bytesMax = limits.messageBytesMax;
   const { form, request } = incoming;
   const compression = compressionOf(incoming.encoding);

@@ -3,6 +3,8 @@
  *
  *   deadline header → Connect → gate (timeout readable? who is it? body read and decoded) → errors → deadline →
  *   decoded message → validation → the interceptors of `options` → service
+ *
+ * Unary gRPC calls take the same way through `unary-grpc.ts`, without Connect.
  */
 import type { Message } from "@bufbuild/protobuf";
 import {
@@ -16,6 +18,7 @@ import {
 } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerRequest, UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
+import type { Clock } from "../../base/clock.ts";
 import { AppError, messageOf } from "../../base/errors.ts";
 import { limits } from "../../base/limits.ts";
 import type { Log } from "../../base/log.ts";
@@ -28,8 +31,20 @@ import { methodName, type PolicyTable } from "../interceptors/policy.ts";
 import { createValidation } from "../interceptors/validation.ts";
 import { respellGrpcMessage } from "./grpc-message.ts";
 import type { NodeRequest, NodeResponse } from "./http-routes.ts";
-import { blankQuery, compressions, createDecoded, emptyBody, formOf, type IncomingCall, messageKey, readMessage, readQueryMessage } from "./read-request.ts";
+import {
+  blankQuery,
+  compressBytesMin,
+  compressions,
+  createDecoded,
+  emptyBody,
+  formOf,
+  type IncomingCall,
+  messageKey,
+  readMessage,
+  readQueryMessage,
+} from "./read-request.ts";
 import type { TransportLimits } from "./transport-limits.ts";
+import { isUnaryGrpc, serveUnaryGrpc, type UnaryCall, type UnaryMethod, unaryMethodsOf } from "./unary-grpc.ts";
 
 export interface RpcHandlerOptions {
   readonly routes: (router: ConnectRouter) => void;
@@ -38,13 +53,17 @@ export interface RpcHandlerOptions {
   /** Run after validation, around the service; the first is the outermost. */
   readonly interceptors: readonly Interceptor[];
   readonly log: Log;
+  readonly clock: Clock;
   readonly drain: AbortSignal;
   readonly limits: TransportLimits;
 }
 
 export interface RpcHandler {
-  /** Starts to answer and returns true, or returns false when the path names no method. `touch` hears of every chunk sent. */
-  handle(request: NodeRequest, response: NodeResponse, call: Call, touch: () => void): boolean;
+  /**
+   * Starts to answer and returns true, or returns false when the path names no method. `header` holds the headers of the
+   * request; `touch` hears of every chunk sent.
+   */
+  handle(request: NodeRequest, response: NodeResponse, header: Headers, call: Call, touch: () => void): boolean;
   /**
    * Calls a method (`package.Service/Method`) from another front, such as the JSON routes: same gate, same checks.
    * Answers in the Connect protocol: JSON for unary methods, enveloped JSON for streams.
@@ -67,23 +86,41 @@ const incomingKey = createContextKey<Incoming | undefined>(undefined, { descript
 
 export function createRpcHandler(options: RpcHandlerOptions): RpcHandler {
   const methods = [...options.policies.values()].map((rule) => rule.method);
+  const checked = [createValidation(methods), ...options.interceptors];
   const router = createConnectRouter({
     acceptCompression: [...compressions],
+    compressMinBytes: compressBytesMin,
     readMaxBytes: limits.messageBytesMax,
     requestGate: (context) => gate(context, options),
-    interceptors: [createErrors(options.log), createDeadline(), createDecoded(), createValidation(methods), ...options.interceptors],
+    interceptors: [createErrors(options.log), createDeadline(), createDecoded(), ...checked],
   });
-  options.routes(router);
+  const unaries = new Map<string, UnaryMethod>();
+  const both: ConnectRouter = {
+    ...router,
+    service(service, implementations, ownOptions) {
+      router.service(service, implementations, ownOptions);
+      if (ownOptions) return both;
+      const found = unaryMethodsOf(service, implementations, checked, (method) => options.policies.get(methodName(method)));
+      for (const [path, unary] of found) unaries.set(path, unary);
+      return both;
+    },
+  };
+  options.routes(both);
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
   const lacking = router.handlers.map((handler) => methodName(handler.method)).filter((name) => !options.policies.has(name));
   if (lacking.length > 0) throw new Error(`These rpcs are served without a policy:\n  ${lacking.join("\n  ")}`);
 
   return {
-    handle(request, response, call, touch) {
-      const handler = handlers.get((request.url ?? "").split("?", 1)[0] as string);
+    handle(request, response, header, call, touch) {
+      const path = (request.url ?? "").split("?", 1)[0] as string;
+      const handler = handlers.get(path);
       if (!handler) return false;
       call.method = methodName(handler.method);
-      serve(handler, request, response, call, touch, options).catch((error: unknown) => {
+      const unary = isUnaryGrpc(request) ? unaries.get(path) : undefined;
+      const served = unary
+        ? serveUnaryGrpc(unary, { request, response, header, call, touch } as UnaryCall, options)
+        : serve(handler, request, response, call, touch, options);
+      served.catch((error: unknown) => {
         // Connect has written what could be written; what is left is a caller who hung up.
         options.log.debug({ request_id: call.requestId, rpc_method: call.method, error: messageOf(error) }, "an answer could not be delivered");
         response.destroy();

@@ -80,7 +80,8 @@ export async function startServer(options: ServerOptions): Promise<Server> {
 
   function onRequest(request: NodeRequest, response: NodeResponse, sessions: Sessions): void {
     const startedAt = options.clock.monotonic();
-    const call = createCall(webHeaders(request), request.socket.remoteAddress ?? "", hasRivalCredentials(request));
+    const header = webHeaders(request);
+    const call = createCall(header, request.socket.remoteAddress ?? "", hasRivalCredentials(request));
     const session = "stream" in request ? request.stream.session : undefined;
     openCalls++;
     request.on("error", () => undefined);
@@ -99,14 +100,14 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     for (const [name, value] of Object.entries(echoHeaders(call))) response.setHeader(name, value);
     try {
       if (headerBytes(request) > limits.headerBytesMax) writeReply(response, { status: 431 }, true);
-      else answer(request, response, call, () => sessions.touch(session));
+      else answer(request, response, header, call, () => sessions.touch(session));
     } catch (error) {
       writeReply(response, errorReply(toConnectError(error, call, options.log)), true);
     }
   }
 
-  function answer(request: NodeRequest, response: NodeResponse, call: Call, touch: () => void): void {
-    if (rpc.handle(request, response, call, touch)) return;
+  function answer(request: NodeRequest, response: NodeResponse, header: Headers, call: Call, touch: () => void): void {
+    if (rpc.handle(request, response, header, call, touch)) return;
     const [path = "", query = ""] = (request.url ?? "").split("?", 2);
     const isHead = request.method === "HEAD";
     const route = routes.get(`${isHead ? "GET" : request.method} ${path}`);
