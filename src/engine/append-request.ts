@@ -23,9 +23,6 @@ const changesRow: ReadonlySet<string> = new Set([
   "operator_acted",
 ]);
 
-/** The row of a saga whose steps joined counts those without a final outcome. */
-const changesOpenSteps: ReadonlySet<string> = new Set(["step_succeeded", "step_failed", "step_skipped", "step_canceled"]);
-
 export interface WrittenTurn {
   readonly events: readonly ExecutionEvent[];
   /** Set for the first turn of a new execution. */
@@ -41,9 +38,7 @@ export interface WrittenTurn {
 
 /** `state` is the one after the events. */
 export function appendRequest(definition: Definition, state: ExecutionState, { events, start, isRowOld, tasks, release, until }: WrittenTurn): AppendRequest {
-  const isSaga = state.enlisted.length > 0;
-  const changed =
-    release || start !== undefined || isRowOld || events.some((event) => changesRow.has(event.type) || (isSaga && changesOpenSteps.has(event.type)));
+  const changed = release || start !== undefined || isRowOld || events.some((event) => changesRow.has(event.type));
   const wakeAt = release && !isTerminal(state.status) && Number.isFinite(until) ? until : undefined;
   const waits = waitChanges(state, events);
   const outbox = outboxOf(definition, state, events);

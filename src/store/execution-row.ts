@@ -75,12 +75,22 @@ export interface ExecutionRow {
   readonly openSteps?: number | null;
   readonly expireTime?: Date | null;
 }
+/**
+ * The saga's row counts its open steps when it is written, which a step's end alone does not do (it would double that commit): the
+ * ends since then are read from the ledger.
+ */
+const openSteps = `case when i.open_steps > 0 then greatest(0, i.open_steps - (
+    select count(distinct v.step_path) from execution_events v
+    where v.tenant_id = e.tenant_id and v.execution_id = e.id and v.sequence > e.last_sequence
+      and v.type in ('step_succeeded', 'step_failed', 'step_skipped', 'step_canceled')))::int
+  else i.open_steps end`;
+
 /** Without the payloads; `e` is the execution, `i` its saga view. */
 export const executionColumns = `e.id, e.workflow_id as "workflowId", e.workflow_name as "workflowName", e.revision, e.state, i.state as "sagaState",
   e.end_reason as "endReason", e.failure, e.failed_step as "failedStep", coalesce(e.standing_effects, '{}') as "standingEffects", e.execution_key as "executionKey",
   e.request_id as "requestId", e.correlation_id as "correlationId", e.labels, e.priority, e.paused, e.parent_execution_id as "parentExecutionId",
   e.rerun_of as "rerunOf", e.traceparent, e.last_sequence as "lastSequence", e.wake_at as "wakeAt", e.create_time as "createTime",
-  e.start_time as "startTime", e.end_time as "endTime", i.open_steps as "openSteps", i.expire_time as "expireTime"`;
+  e.start_time as "startTime", e.end_time as "endTime", ${openSteps} as "openSteps", i.expire_time as "expireTime"`;
 
 export function toExecution(row: ExecutionRow): ExecutionRecord {
   return {

@@ -55,6 +55,18 @@ describe("a standalone saga", () => {
     expect(saga.steps.map(({ compensationState }) => compensationState)).toEqual([OperationState.SUCCEEDED, OperationState.SUCCEEDED, OperationState.NONE]);
   });
 
+  it("tells in a listing how many steps are open, also while its own row is older than its ledger", async () => {
+    const { clients, ledger } = fixture;
+    ledger.script("/o/hotel", ["hang"]);
+    const { saga } = await clients.sagas.startSaga(sagaOf(["flight", "hotel", "car"].map((name) => httpStep(`${ledger.url}/o`, name))));
+    await ledger.called("/o/hotel");
+    const open = async () => (await clients.sagas.listSagas({ filter: `id = "${saga?.id}"` })).sagas.map(({ openSteps }) => openSteps);
+    expect(await open()).toEqual([2]);
+    ledger.release();
+    await ended(fixture.clients, saga?.id ?? "");
+    expect(await open()).toEqual([0]);
+  });
+
   it("is found by its participant, its correlation id and its state", async () => {
     const { clients, ledger } = fixture;
     const saga = await finished(sagaOf([httpStep(`${ledger.url}/c`, "flight")], { correlation_id: "trip-7" }));

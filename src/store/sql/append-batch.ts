@@ -7,12 +7,12 @@
  *
  * A row of an execution that this replica does not own any more is left alone (`coalesce` keeps the planner from looking
  * for it by owner). The batch is never joined to itself; the one membership test (`started`) is a hashed subplan. Array
- * parameters keep a text, and so its prepared plan, the same for every batch size. Parts that a batch does not have are
- * left out of the text: each costs its start-up even without rows. A batch of events alone is a plain insert (one event: 1.25
- * raw commits instead of 1.4).
+ * parameters keep a text, and so its prepared plan, the same for every batch size; a few rows, which is what one execution
+ * alone writes, are scalar parameters, because `unnest` of nine arrays costs a quarter of a commit. Parts that a batch does not
+ * have are left out of the text: each costs its start-up even without rows. A batch of events alone is a plain insert.
  */
 import type { ClientBase } from "pg";
-import { type BatchRows, type Part, partColumns, parts } from "./batch-parts.ts";
+import { type BatchRows, type Part, type PartRow, partColumns, parts } from "./batch-parts.ts";
 
 export interface BatchAnswer {
   readonly fenced: boolean;
@@ -22,25 +22,44 @@ export interface BatchAnswer {
 
 /** Writes one batch in its own transaction; durable when it resolves. Throws what PostgreSQL throws: then nothing was written. */
 export async function appendBatch(client: ClientBase, replicaId: string, epoch: number, batch: BatchRows): Promise<BatchAnswer> {
-  const present = parts.filter((part) => batch[part].length > 0);
+  const present = parts.filter((part) => batch[part].length > 0).map((name) => ({ name, form: formOf(batch[name].length) }));
+  const key = present.map(({ name, form }) => `${name}${form}`).join(" ");
   const { rows, rowCount } = await client.query<{ fence: number; started: string[] }>({
-    name: `append ${present.join(" ")}`,
-    text: textOf(present),
-    values: [replicaId, epoch, ...present.flatMap((part) => columnsOf(part, batch))],
+    name: `append ${key}`,
+    text: textOf(key, present),
+    values: [replicaId, epoch, ...present.flatMap((part) => valuesOf(part, batch[part.name]))],
   });
   if (isEventsOnly(present)) return { fenced: rowCount === 0, started: [] };
   const row = rows[0];
   return { fenced: row?.fence !== 1, started: row?.started ?? [] };
 }
 
+/** How many rows of a part are sent as scalar parameters; 0: its columns are arrays, of any length. */
+type Form = number;
+
+interface PresentPart {
+  readonly name: Part;
+  readonly form: Form;
+}
+
+/** Rows of a part up to which scalars are used: what a start writes. Each number of rows is one more prepared text. */
+const scalarRowsMax = 3;
+
+function formOf(rows: number): Form {
+  return rows <= scalarRowsMax ? rows : 0;
+}
+
 /** Most batches between a start and an end: the insert itself is the statement, and the number of its rows is the fence's answer. */
-function isEventsOnly(present: readonly Part[]): boolean {
-  return present.length === 1 && present[0] === "events";
+function isEventsOnly(present: readonly PresentPart[]): boolean {
+  return present.length === 1 && present[0]?.name === "events";
+}
+
+function valuesOf({ name, form }: PresentPart, rows: readonly PartRow[]): PartRow | string[] {
+  return form === 0 ? columnsOf(name, rows) : rows.flat();
 }
 
 /** One array per column as PostgreSQL's text form of an array: the client's own way quotes every element, numbers too. */
-function columnsOf(part: Part, batch: BatchRows): string[] {
-  const rows = batch[part];
+function columnsOf(part: Part, rows: readonly PartRow[]): string[] {
   return partColumns[part].map(([, type], column) => {
     const isText = type === "text";
     let text = "{";
@@ -59,29 +78,29 @@ function quoted(text: string): string {
 
 const texts = new Map<string, string>();
 
-function textOf(present: readonly Part[]): string {
-  const key = present.join(" ");
+function textOf(key: string, present: readonly PresentPart[]): string {
   let text = texts.get(key);
   if (text === undefined) texts.set(key, (text = compose(present)));
   return text;
 }
 
-/** The part's rows as a table named `alias`, from array parameters. */
+/** The part's rows as a table named `alias`, from parameters. */
 type Source = (alias: string) => string;
 
-function compose(present: readonly Part[]): string {
+function compose(present: readonly PresentPart[]): string {
   let parameter = 2;
   const sources = new Map<Part, Source>();
-  for (const part of present) {
-    const columns = partColumns[part];
-    const arrays = columns.map(([, type], index) => `$${parameter + index + 1}::${type}[]`).join(", ");
-    parameter += columns.length;
-    sources.set(part, (alias) => `unnest(${arrays}) as ${alias} (${columns.map(([name]) => name).join(", ")})`);
+  for (const { name, form } of present) {
+    const columns = partColumns[name];
+    const row = (suffix: string): string => columns.map(([, type]) => `$${++parameter}::${type}${suffix}`).join(", ");
+    const table = form === 0 ? `unnest(${row("[]")})` : `(${Array.from({ length: form }, () => `select ${row("")}`).join(" union all ")})`;
+    const names = columns.map(([column]) => column).join(", ");
+    sources.set(name, (alias) => `${table} as ${alias} (${names})`);
   }
   const hasStarts = sources.has("starts");
   const fence = "fence as materialized (select id from replicas where id = $1 and epoch = $2 and expire_time > clock_timestamp() for key share)";
   if (isEventsOnly(present)) return `with ${fence}\n${insertEvents(sources.get("events") as Source, false)}`;
-  const expressions = [fence, ...present.flatMap((part) => statements[part](sources.get(part) as Source, hasStarts))];
+  const expressions = [fence, ...present.flatMap(({ name }) => statements[name](sources.get(name) as Source, hasStarts))];
   const started = hasStarts ? "array(select id::text from started)" : "'{}'::text[]";
   return `with ${expressions.join(",\n")}\nselect (select count(*) from fence)::int as fence, ${started} as started`;
 }
