@@ -9,10 +9,11 @@ import { type Json, jsonBytes } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
 import type { ExecutionEvent } from "../domain/events.ts";
 import type { ExecutionState } from "../domain/execution-state.ts";
+import type { LedgerPage } from "../store/execution-repository.ts";
 import { readState } from "./read-execution.ts";
 
-/** Reads the events after a number; fewer than there are when they are many or large, none at the end. */
-export type ReadPage = (afterSequence: number) => Promise<readonly ExecutionEvent[]>;
+/** Reads the events after a number; fewer than there are when they are many or large. */
+export type ReadPage = (afterSequence: number) => Promise<LedgerPage>;
 
 export interface FeedOptions {
   readonly tenantId: string;
@@ -41,7 +42,7 @@ export class Feed {
   readonly executionId: string;
   readonly #options: FeedOptions;
   readonly #watchers = new Set<Watcher>();
-  readonly #pages = new Map<number, Shared<readonly ExecutionEvent[]>>();
+  readonly #pages = new Map<number, Shared<LedgerPage>>();
   readonly #snapshots = new Map<number, Shared<ExecutionState | undefined>>();
   /** Consecutive; ends with event number `last`. */
   #ring: ExecutionEvent[] = [];
@@ -119,10 +120,11 @@ export class Feed {
   }
 
   /** As `since`, from the ledger. */
-  page(afterSequence: number): Promise<readonly ExecutionEvent[]> {
+  page(afterSequence: number): Promise<LedgerPage> {
     const { clock, read } = this.#options;
     const known = this.#pages.get(afterSequence);
-    if (known && clock.monotonic() - known.at < sharedMs) return known.value;
+    // What one has read a moment ago may not be the end any more.
+    if (known && clock.monotonic() - known.at < sharedMs) return known.value.then(({ events }) => ({ events, isLast: false }));
     this.#pages.delete(afterSequence);
     const value = read(afterSequence);
     const shared = { at: clock.monotonic(), value };
@@ -131,7 +133,7 @@ export class Feed {
       if (this.#pages.get(afterSequence) === shared) this.#pages.delete(afterSequence);
     };
     // Where the ledger ends now it may go on a moment later, so an end is shared only while it is being read.
-    void value.then((events) => events.length === 0 && drop(), drop);
+    void value.then(({ events }) => events.length === 0 && drop(), drop);
     if (this.#pages.size > sharedPagesMax) this.#pages.delete(this.#pages.keys().next().value as number);
     return value;
   }

@@ -1,11 +1,11 @@
 /** Reads an execution as its ledger tells it, page by page. */
 import type { Caller } from "../base/caller.ts";
-import type { ExecutionEvent } from "../domain/events.ts";
 import { applyEvent } from "../domain/execution.ts";
 import { type ExecutionIdentity, type ExecutionState, emptyExecution } from "../domain/execution-state.ts";
+import type { LedgerPage } from "../store/execution-repository.ts";
 
-/** Events after a number, in order, at most `rowsMax`; fewer when they are large. Empty at the end. */
-export type ListEvents = (caller: Caller, executionId: string, afterSequence: number, rowsMax: number) => Promise<readonly ExecutionEvent[]>;
+/** Events after a number, in order, at most `rowsMax`; fewer when they are large. */
+export type ListEvents = (caller: Caller, executionId: string, afterSequence: number, rowsMax: number) => Promise<LedgerPage>;
 
 export const ledgerPageRows = 500;
 
@@ -23,18 +23,18 @@ export async function readExecution(
 /** As `readExecution`; `complete` says that the ledger ended there when it was read. */
 export async function readState(
   identity: ExecutionIdentity,
-  read: (afterSequence: number) => Promise<readonly ExecutionEvent[]>,
+  read: (afterSequence: number) => Promise<LedgerPage>,
   untilSequence: number,
 ): Promise<{ readonly state: ExecutionState | undefined; readonly complete: boolean }> {
   const state = emptyExecution(identity);
   let known = false;
   for (;;) {
-    const page = await read(state.sequence);
-    known ||= page.length > 0;
-    for (const event of page) {
+    const { events, isLast } = await read(state.sequence);
+    known ||= events.length > 0;
+    for (const event of events) {
       if (event.sequence > untilSequence) return { state, complete: false };
       applyEvent(state, event);
     }
-    if (page.length === 0) return { state: known ? state : undefined, complete: true };
+    if (isLast || events.length === 0) return { state: known ? state : undefined, complete: true };
   }
 }

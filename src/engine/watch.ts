@@ -64,7 +64,7 @@ export async function* watchExecution(progress: Progress, caller: Caller, reques
         quietSince = clock.monotonic();
       }
       const inMemory = feed.since(position);
-      const pending = inMemory ?? (await feed.page(position));
+      const pending = inMemory ?? (await feed.page(position)).events;
       if (pending.length === 0) {
         if (!inMemory) feed.reached(position);
         if (ended && feed.last <= position) return;
@@ -114,7 +114,7 @@ async function firstState(feed: Feed, { executionId, afterSequence }: WatchReque
 /** Resolves true when the execution has ended, false after `timeoutMs`. Throws EXECUTION_NOT_FOUND. */
 export async function waitForEnd(progress: Progress, caller: Caller, executionId: string, timeoutMs: number, signal: AbortSignal): Promise<boolean> {
   const timer = new AbortController();
-  const onAbort = (): void => timer.abort();
+  const onAbort = (): void => timer.abort(calledOff);
   signal.addEventListener("abort", onAbort, { once: true });
   void progress.clock.sleep(timeoutMs, timer.signal).then(onAbort, () => undefined);
   try {
@@ -126,8 +126,11 @@ export async function waitForEnd(progress: Progress, caller: Caller, executionId
     return false;
   } finally {
     signal.removeEventListener("abort", onAbort);
-    timer.abort();
+    timer.abort(calledOff);
   }
 }
+
+/** Without a reason an abort makes an exception with its stack. */
+const calledOff = "called off";
 
 const onlyEnds: ReadonlySet<string> = new Set(["execution_ended"]);

@@ -183,9 +183,9 @@ async function sourceOf(parts: RpcParts, caller: Caller, executionId: string): P
   const events: ExecutionEvent[] = [];
   for (;;) {
     const page = await parts.executions.listEvents(caller, executionId, state.sequence, ledgerPageRows);
-    for (const event of page) applyEvent(state, event);
-    events.push(...page);
-    if (page.length === 0) break;
+    for (const event of page.events) applyEvent(state, event);
+    events.push(...page.events);
+    if (page.isLast) break;
   }
   if (!state.info) throw executionNotFound(executionId);
   if (!isTerminal(state.status)) throw notTerminal(executionId, state.status);

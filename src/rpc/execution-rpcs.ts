@@ -115,7 +115,7 @@ export function executionRpcs(parts: RpcParts): ExecutionRpcs {
       const wish = { pageSize, pageToken, shape: [executionId, String(afterSequence), ...eventTypes] };
       const { items, nextPageToken } = await listPage(parts, caller, "ListExecutionEvents", wish, async ({ pageSize, afterId }) => {
         const read = await parts.executions.listEvents(caller, executionId, Number(afterId ?? request.afterSequence), pageSize);
-        const messages = read.map((event) => fitEvent(eventToMessage(executionId, event)));
+        const messages = read.events.map((event) => fitEvent(eventToMessage(executionId, event)));
         const events = messages.slice(0, countFitting(ExecutionEventSchema, messages));
         const last = Number(events.at(-1)?.sequence ?? lastSequence);
         return { items: events, nextAfterId: last < lastSequence ? String(last) : undefined };
@@ -133,9 +133,9 @@ export function executionRpcs(parts: RpcParts): ExecutionRpcs {
 async function readSteps(parts: RpcParts, caller: Caller, reference: string, look?: (event: ExecutionEvent) => void): Promise<readonly ExecutionStep[]> {
   const executionId = await resolveExecutionId(parts, caller, reference);
   const listEvents: ListEvents = async (...page) => {
-    const events = await parts.executions.listEvents(...page);
-    if (look) events.forEach(look);
-    return events;
+    const read = await parts.executions.listEvents(...page);
+    if (look) read.events.forEach(look);
+    return read;
   };
   const state = await readExecution(listEvents, caller, executionId);
   if (!state?.info) throw executionNotFound(reference);

@@ -38,6 +38,13 @@ export interface ListExecutionsOptions {
   readonly filter?: ExecutionFilter;
 }
 
+/** A stretch of a ledger, in order. */
+export interface LedgerPage {
+  readonly events: readonly ExecutionEvent[];
+  /** The ledger ended there when it was read: nobody has to ask for the next page to learn that it is empty. */
+  readonly isLast: boolean;
+}
+
 export interface ExecutionRepository {
   /** By `exe_…`, or `key:<execution_key>` for the newest run with that key. */
   getExecution(caller: Caller, reference: string): Promise<ExecutionRecord | undefined>;
@@ -53,9 +60,9 @@ export interface ExecutionRepository {
   findOwner(caller: Caller, executionId: string): Promise<ExecutionOwner | undefined>;
   /**
    * Events with a number above `afterSequence`, in order: up to `limit`, fewer when they reach 3 MiB as stored (at least one
-   * all the same). Empty means that there are none, or no such execution.
+   * all the same). Empty and last: there are none, or no such execution.
    */
-  listEvents(caller: Caller, executionId: string, afterSequence: number, limit: number): Promise<ExecutionEvent[]>;
+  listEvents(caller: Caller, executionId: string, afterSequence: number, limit: number): Promise<LedgerPage>;
   lastSequence(caller: Caller, executionId: string): Promise<number | undefined>;
   hasOpenExecutions(caller: Caller, workflowId: string): Promise<boolean>;
 }
@@ -127,8 +134,9 @@ export function createExecutionRepository(database: Pick<Database, "pool">): Exe
 
     async listEvents(caller, executionId, afterSequence, limit) {
       const uuid = parseId("execution", executionId);
-      if (!uuid) return [];
-      return (await guarded(() => listEvents(pool, caller.tenantId, uuid, afterSequence, limit, limits.pageBytesMax))).map(toEvent);
+      if (!uuid) return { events: [], isLast: true };
+      const { rows, isLast } = await guarded(() => listEvents(pool, caller.tenantId, uuid, afterSequence, limit, limits.pageBytesMax));
+      return { events: rows.map(toEvent), isLast };
     },
 
     async lastSequence(caller, executionId) {

@@ -224,7 +224,13 @@ describe("a stream", () => {
 
   it("spreads its age by a tenth, so that not all come back at once", () => {
     const ages = [0, 0.5, 0.999].map((random) =>
-      new Progress({ clock: systemClock as Clock, log: silentLog, listEvents: async () => [], readNews: async () => [], random: () => random }).nextAgeMsMax(),
+      new Progress({
+        clock: systemClock as Clock,
+        log: silentLog,
+        listEvents: async () => ({ events: [], isLast: true }),
+        readNews: async () => [],
+        random: () => random,
+      }).nextAgeMsMax(),
     );
     expect(ages.map((age) => Math.round(age / 60_000))).toEqual([27, 30, 33]);
   });

@@ -15,6 +15,7 @@ import { ReplicaNews } from "../../src/engine/replica-news.ts";
 import { Starter } from "../../src/engine/start-execution.ts";
 import { stepHandlers } from "../../src/steps/registry.ts";
 import type { StepHandler } from "../../src/steps/step-handler.ts";
+import type { LedgerPage } from "../../src/store/execution-repository.ts";
 import type { Journal } from "../../src/store/journal.ts";
 import { offlineServices } from "../steps/offline-services.ts";
 import type { VirtualDatabase } from "./database.ts";
@@ -90,8 +91,11 @@ export function createReplica(process: VirtualProcess, replicaId: string, ground
     log,
     hasPeers: () => leases.peers > 0,
   });
-  const listEvents = (_: Caller, executionId: string, after: number, rowsMax: number): Promise<ExecutionEvent[]> =>
-    link.call("list events", () => database.ledgerOf(executionId).slice(after, after + rowsMax));
+  const listEvents = (_: Caller, executionId: string, after: number, rowsMax: number): Promise<LedgerPage> =>
+    link.call("list events", () => {
+      const ledger = database.ledgerOf(executionId);
+      return { events: ledger.slice(after, after + rowsMax), isLast: ledger.length < after + rowsMax };
+    });
   const progress = new Progress({
     clock,
     log,

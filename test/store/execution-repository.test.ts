@@ -193,12 +193,14 @@ describe("listEvents", () => {
         sequence === 1 ? nastyJson : { result: sequence },
         sequence === 1 ? "" : "orders[3]/charge",
       );
-    const all = await executions.listEvents(acme, id, 0, 100);
+    const { events: all, isLast } = await executions.listEvents(acme, id, 0, 100);
+    expect(isLast).toBe(true);
     expect(all.map(({ sequence }) => sequence)).toEqual([1, 2, 3, 4]);
     expect(all[1]).toEqual({ sequence: 2, type: "step_succeeded", stepPath: "orders[3]/charge", attempt: 1, at: at + 2, payload: { result: 2 } });
     expect(JSON.stringify(all[0]?.payload)).toBe(JSON.stringify(nastyJson));
-    expect((await executions.listEvents(acme, id, 2, 1)).map(({ sequence }) => sequence)).toEqual([3]);
-    expect(await executions.listEvents(acme, id, 4, 100)).toEqual([]);
+    expect(await executions.listEvents(acme, id, 2, 1)).toMatchObject({ events: [{ sequence: 3 }], isLast: false });
+    expect(await executions.listEvents(acme, id, 3, 1)).toMatchObject({ events: [{ sequence: 4 }], isLast: false }); // as many as asked for: it cannot know
+    expect(await executions.listEvents(acme, id, 4, 100)).toEqual({ events: [], isLast: true });
   });
 
   it("ends a stretch early when it grows large, but always gets on", async () => {
@@ -208,10 +210,10 @@ describe("listEvents", () => {
     const seen: number[] = [];
     const sizes: number[] = [];
     for (let after = 0; ; after = seen.at(-1) ?? 0) {
-      const stretch = await executions.listEvents(acme, id, after, 100);
-      if (stretch.length === 0) break;
-      sizes.push(stretch.length);
-      seen.push(...stretch.map(({ sequence }) => sequence));
+      const { events, isLast } = await executions.listEvents(acme, id, after, 100);
+      sizes.push(events.length);
+      seen.push(...events.map(({ sequence }) => sequence));
+      if (isLast) break;
     }
     expect(seen).toEqual([1, 2, 3, 4]);
     expect(Math.max(...sizes)).toBeLessThan(4);
@@ -225,7 +227,7 @@ it("another tenant's execution reads like one that does not exist", async () => 
   for (const reference of [id, "key:secret", ids.next("execution"), "exe_nonsense", "", "key:", "key:\u0000", "\u0000"]) {
     expect(await executions.getExecution(rival, reference)).toBeUndefined();
     expect(await executions.lastSequence(rival, reference)).toBeUndefined();
-    expect(await executions.listEvents(rival, reference, 0, 10)).toEqual([]);
+    expect(await executions.listEvents(rival, reference, 0, 10)).toEqual({ events: [], isLast: true });
   }
   expect(await executions.hasOpenExecutions(acme, workflowId)).toBe(true);
   expect(await executions.hasOpenExecutions(rival, workflowId)).toBe(false);
