@@ -1,4 +1,4 @@
-/** Lines in which a pattern is found. The regex engine is linear, but its factor can be large, so the time is watched. */
+/** Lines (and pages, which a form feed ends) in which a pattern is found. The regex engine is linear, but its factor can be large, so the time is watched. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Clock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
@@ -19,7 +19,7 @@ export async function filterLines(text: string, pattern: string, clock: Clock, s
   const kept: string[] = [];
   let spentMs = 0;
   let turnStartedAt = clock.monotonic();
-  for (const [index, line] of text.split(/\r?\n/).entries()) {
+  for (const [index, line] of text.split(/\r?\n|\f/).entries()) {
     try {
       if (matchesPattern(line, pattern, new Budget(undefined))) kept.push(line);
     } catch (error) {

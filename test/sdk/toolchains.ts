@@ -19,32 +19,37 @@ export function pythonDriver(): Promise<Tool> {
 
 /** Runs a program in a virtual environment with the Python SDK and its one dependency. */
 export async function pythonProgram(script: string): Promise<Tool> {
-  const venv = path.join(root, ".tmp/python");
-  const python = path.join(venv, "bin/python");
-  try {
-    if (!(await hasPsycopg(python))) await makeEnvironment(venv);
-  } catch (error) {
-    return { missing: `Python with ${psycopg} is neither there nor can be installed (${firstLine(error)})` };
-  }
-  const environment = { PYTHONPATH: path.join(root, "sdk/python"), PYTHONIOENCODING: "utf-8" };
-  return { command: [python, path.join(root, script)], environment };
+  const tool = await pythonWith("python", [psycopg], "import psycopg", script);
+  return "missing" in tool ? tool : { ...tool, environment: { ...tool.environment, PYTHONPATH: path.join(root, "sdk/python") } };
 }
 
-async function hasPsycopg(python: string): Promise<boolean> {
-  return await run(python, ["-c", "import psycopg"]).then(
+/** Runs `script` of the project in a virtual environment `.tmp/<name>` with these packages; `probe` fails where they are missing. */
+export async function pythonWith(name: string, packages: readonly string[], probe: string, script: string): Promise<Tool> {
+  const venv = path.join(root, ".tmp", name);
+  const python = path.join(venv, "bin/python");
+  try {
+    if (!(await runs(python, probe))) await makeEnvironment(venv, packages, probe);
+  } catch (error) {
+    return { missing: `Python with ${packages.join(", ")} is neither there nor can be installed (${firstLine(error)})` };
+  }
+  return { command: [python, path.join(root, script)], environment: { PYTHONIOENCODING: "utf-8" } };
+}
+
+async function runs(python: string, probe: string): Promise<boolean> {
+  return await run(python, ["-c", probe]).then(
     () => true,
     () => false,
   );
 }
 
 /** Made beside its place and moved there whole: several tests may want it at once. */
-async function makeEnvironment(venv: string): Promise<void> {
+async function makeEnvironment(venv: string, packages: readonly string[], probe: string): Promise<void> {
   const own = `${venv}-${process.pid}`;
   await run("python3", ["-m", "venv", own]);
-  await run(path.join(own, "bin/python"), ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", psycopg], { timeout: 120_000 });
+  await run(path.join(own, "bin/python"), ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", ...packages], { timeout: 120_000 });
   await rename(own, venv).catch(async (error: unknown) => {
     await rm(own, { recursive: true, force: true });
-    if (!(await hasPsycopg(path.join(venv, "bin/python")))) throw error;
+    if (!(await runs(path.join(venv, "bin/python"), probe))) throw error;
   });
 }
 
