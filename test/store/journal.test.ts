@@ -68,6 +68,8 @@ describe("the plan of the batch statement", () => {
     await write();
     await gone("pawf-journal");
     expect(await scans()).toBe(before);
+    const { rows } = await other.pool.query("select idx_scan::int as n from pg_stat_user_indexes where indexrelname = 'workflow_executions_workflow_idx'");
+    expect(rows, "a row is found by its key, not by skipping over the workflows").toEqual([{ n: 0 }]);
     const looker = await connect(other);
     await looker.query("select count(*) from execution_events");
     await looker.end();
