@@ -32,6 +32,8 @@ export interface ExecutionConditions {
   readonly failureName?: TextMatch;
   readonly failedStep?: TextMatch;
   readonly revision?: number;
+  /** The template that its revision was made from. */
+  readonly templateUuid?: string;
   readonly priority?: number;
   readonly labels?: Readonly<Record<string, string>>;
   readonly times?: readonly TimeRange[];
@@ -88,6 +90,12 @@ export function whereOf(tenantId: string, conditions: ExecutionConditions, befor
   addText("failure", "e.failure ->> 'name'", conditions.failureName);
   addText("step", "e.failed_step", conditions.failedStep);
   add("revision", conditions.revision, (place) => `e.revision = ${place}::numeric`);
+  add(
+    "template",
+    conditions.templateUuid,
+    (place) => `exists (select from workflow_revisions r where r.tenant_id = e.tenant_id and r.workflow_id = e.workflow_id
+      and r.revision = e.revision and r.template_id = ${place})`,
+  );
   add("priority", conditions.priority, (place) => `e.priority = ${place}::numeric`);
   add("labels", conditions.labels && JSON.stringify(conditions.labels), (place) => `e.labels @> ${place}::jsonb`);
   add("id", conditions.uuid, (place) => `e.id = ${place}`);

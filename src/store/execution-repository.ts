@@ -3,7 +3,7 @@
  * undefined, or an empty list.
  */
 import type { Caller } from "../base/caller.ts";
-import { formatId, parseId } from "../base/ids.ts";
+import { formatId, type IdKind, parseId } from "../base/ids.ts";
 import { limits } from "../base/limits.ts";
 import type { ExecutionEvent } from "../domain/events.ts";
 import type { Database } from "./database.ts";
@@ -11,7 +11,7 @@ import { guarded } from "./database-error.ts";
 import type { ExecutionConditions } from "./execution-conditions.ts";
 import { type ExecutionRecord, toExecution } from "./execution-row.ts";
 import { type Page, pageOf, readListing } from "./listing.ts";
-import { type CountBy, type CountRow, countExecutions, countGroups } from "./sql/count-executions.ts";
+import { type CountBy, type CountField, type CountRow, countExecutions, countGroups } from "./sql/count-executions.ts";
 import { deleteExpired } from "./sql/delete-expired.ts";
 import { type ExecutionOwner, findOwner } from "./sql/find-owner.ts";
 import { type ExecutionReference, getExecution } from "./sql/get-execution.ts";
@@ -22,10 +22,11 @@ import { type ExecutionOrder, type ExecutionPosition, listExecutions } from "./s
 import { isStorable } from "./storable.ts";
 
 /** Ids in text form; all that is given must hold. */
-export interface ExecutionFilter extends Omit<ExecutionConditions, "workflowUuid" | "parentUuid" | "uuid"> {
+export interface ExecutionFilter extends Omit<ExecutionConditions, "workflowUuid" | "parentUuid" | "templateUuid" | "uuid"> {
   readonly id?: string;
   readonly workflowId?: string;
   readonly parentId?: string;
+  readonly templateId?: string;
 }
 
 export interface ListExecutionsOptions {
@@ -66,6 +67,9 @@ export interface ExecutionRepository {
   lastSequence(caller: Caller, executionId: string): Promise<number | undefined>;
   hasOpenExecutions(caller: Caller, workflowId: string): Promise<boolean>;
 }
+
+/** Fields whose groups are ids. */
+const idKinds: Partial<Record<CountField, IdKind>> = { workflow_id: "workflow", template_id: "template" };
 
 const newestFirst: ExecutionOrder = { field: "create_time", descending: true };
 
@@ -110,8 +114,9 @@ export function createExecutionRepository(database: Pick<Database, "pool">): Exe
       const conditions = conditionsOf(filter);
       if (!conditions || !isStorable(by)) return [];
       const rows = await guarded(() => readListing(pool, (client) => countGroups(client, caller.tenantId, conditions, by, groupsMax)));
-      const ids = by.map((key) => "field" in key && key.field === "workflow_id");
-      return rows.map((row) => ({ ...row, values: row.values.map((value, index) => (value !== null && ids[index] ? formatId("workflow", value) : value)) }));
+      const kinds = by.map((key) => ("field" in key ? idKinds[key.field] : undefined));
+      const shown = (value: string | null, kind: IdKind | undefined): string | null => (value !== null && kind ? formatId(kind, value) : value);
+      return rows.map((row) => ({ ...row, values: row.values.map((value, index) => shown(value, kinds[index])) }));
     },
 
     async deleteExecution(caller, executionId) {
@@ -151,19 +156,21 @@ export function createExecutionRepository(database: Pick<Database, "pool">): Exe
   };
 }
 
-/** Undefined: nothing can match, because it names what cannot exist here. */
 /** The filter with plain uuids; undefined when no execution can match it. */
-export function conditionsOf({ id, workflowId, parentId, ...rest }: ExecutionFilter): ExecutionConditions | undefined {
+export function conditionsOf({ id, workflowId, parentId, templateId, ...rest }: ExecutionFilter): ExecutionConditions | undefined {
   const uuid = id === undefined ? undefined : parseId("execution", id);
   const workflowUuid = workflowId === undefined ? undefined : parseId("workflow", workflowId);
   const parentUuid = parentId === undefined ? undefined : parseId("execution", parentId);
-  const foreign = (id !== undefined && !uuid) || (workflowId !== undefined && !workflowUuid) || (parentId !== undefined && !parentUuid);
-  if (foreign || !isStorable(rest)) return undefined;
+  const templateUuid = templateId === undefined ? undefined : parseId("template", templateId);
+  const named = [id, workflowId, parentId, templateId].filter((one) => one !== undefined);
+  const known = [uuid, workflowUuid, parentUuid, templateUuid].filter((one) => one !== undefined);
+  if (known.length < named.length || !isStorable(rest)) return undefined;
   return {
     ...rest,
     ...(uuid === undefined ? {} : { uuid }),
     ...(workflowUuid === undefined ? {} : { workflowUuid }),
     ...(parentUuid === undefined ? {} : { parentUuid }),
+    ...(templateUuid === undefined ? {} : { templateUuid }),
   };
 }
 

@@ -51,3 +51,25 @@ test("windows that are too long, empty or turned around are refused", async () =
   expect(await stats({ startTime: at(1), endTime: at(2) })).toMatchObject({ code: "INVALID_ARGUMENT" });
   expect(await refusal(templates.getTemplateUsageStats({ template: "nobody" }))).toMatchObject({ reason: "TEMPLATE_NOT_FOUND" });
 });
+
+test("executions are listed and counted by the template behind their revision", async () => {
+  const { templates, workflows } = fixture.clients;
+  const { template } = await templates.createTemplate({ template: { name: newName("listed"), definition: definition([logStep("a")]) } });
+  const { workflow: derived } = await templates.createWorkflowFromTemplate({ template: template?.name ?? "", name: newName() });
+  const { workflow: own } = await workflows.createWorkflow({ workflow: { name: newName(), definition: definition([logStep("a")]) } });
+  const label = newName();
+  const start = async (workflow = "") => (await workflows.startExecution({ workflow, labels: { label }, wait: seconds(20) })).execution?.id;
+  const [first, second, other] = [await start(derived?.id), await start(derived?.id), await start(own?.id)];
+
+  const found = async (filter: string) => (await workflows.listExecutions({ filter: `labels.label = ${label} AND ${filter}` })).executions.map(({ id }) => id);
+  expect(await found(`template_id = ${template?.id}`)).toEqual([second, first]);
+  expect(await found("template_id = tpl_00000000000000000000000000")).toEqual([]);
+  expect(await found(`id = ${other}`)).toEqual([other]);
+  expect(await found(`workflow = ${own?.id}`)).toEqual([other]);
+  expect(await found(`workflow = ${derived?.name}`)).toEqual([second, first]);
+  const { groups } = await workflows.countExecutions({ filter: `labels.label = ${label}`, groupBy: ["template_id"] });
+  expect(groups.map(({ values, count }) => [values["template_id"], count])).toEqual([
+    [template?.id, 2n],
+    ["", 1n],
+  ]);
+});

@@ -28,12 +28,15 @@ const moment: FilterField = { kind: "time", operators: ["=", "<", "<=", ">", ">=
 const number: FilterField = { kind: "number", operators: ["="], negatable: false, valuesMax: 1 };
 
 const executionFields: FilterFields = {
+  id: exact,
   state: { kind: "enum", operators: ["=", "!="], words: executionStateWords },
   saga_state: { kind: "enum", operators: ["=", "!="], words: sagaStateWords },
   end_reason: { kind: "enum", operators: ["=", "!="], words: endReasonWords },
+  workflow: exact,
   workflow_id: exact,
   workflow_name: matching,
   revision: number,
+  template_id: exact,
   execution_key: exact,
   correlation_id: exact,
   parent_execution_id: exact,
@@ -70,14 +73,16 @@ const templateFields: FilterFields = {
 };
 
 export function executionFilterOf(text: string): ExecutionFilter {
-  const terms = termsOf(text, executionFields);
+  const terms = termsOf(text, executionFields).map(asIdOrName);
   return present({
+    id: oneText(terms, "id"),
     states: wordsLeft<ExecutionStatus>(terms, executionStates),
     sagaStates: wordsLeft<SagaStatus>(terms, sagaStates, "saga_state"),
     endReasons: wordsLeft<EndReason>(terms, endReasons, "end_reason"),
     workflowId: oneText(terms, "workflow_id"),
     workflowName: oneMatch(terms, "workflow_name"),
     revision: oneNumber(terms, "revision"),
+    templateId: oneText(terms, "template_id"),
     executionKey: oneText(terms, "execution_key"),
     correlationId: oneText(terms, "correlation_id"),
     parentId: oneText(terms, "parent_execution_id"),
@@ -87,6 +92,12 @@ export function executionFilterOf(text: string): ExecutionFilter {
     labels: labelsOf(terms),
     times: timesOf(terms),
   });
+}
+
+/** `workflow` is a workflow's id or its name, as in requests. */
+function asIdOrName(term: FilterTerm): FilterTerm {
+  if (term.field !== "workflow") return term;
+  return { ...term, field: String(term.values[0].value).startsWith("wfl_") ? "workflow_id" : "workflow_name" };
 }
 
 const sagaFields: FilterFields = {

@@ -2,7 +2,17 @@
 import type { ClientBase } from "pg";
 import { type ExecutionConditions, shownState, whereOf } from "../execution-conditions.ts";
 
-export const countFields = ["state", "saga_state", "end_reason", "workflow_name", "workflow_id", "revision", "failure.reason", "failed_step"] as const;
+export const countFields = [
+  "state",
+  "saga_state",
+  "end_reason",
+  "workflow_name",
+  "workflow_id",
+  "revision",
+  "template_id",
+  "failure.reason",
+  "failed_step",
+] as const;
 export type CountField = (typeof countFields)[number];
 
 /** A field, or the label of that key. */
@@ -21,6 +31,8 @@ const columns: Record<CountField, string> = {
   workflow_name: "e.workflow_name",
   workflow_id: "e.workflow_id::text",
   revision: "e.revision::text",
+  template_id: `(select r.template_id::text from workflow_revisions r
+    where r.tenant_id = e.tenant_id and r.workflow_id = e.workflow_id and r.revision = e.revision)`,
   "failure.reason": "e.failure ->> 'name'",
   failed_step: "e.failed_step",
 };

@@ -22,6 +22,12 @@ describe("the filter of executions", () => {
     });
   });
 
+  it("takes a workflow by id or by name", () => {
+    expect(executionFilterOf("id = exe_1 AND template_id = tpl_1 AND workflow = wfl_1")).toEqual({ id: "exe_1", templateId: "tpl_1", workflowId: "wfl_1" });
+    expect(executionFilterOf("workflow = orders").workflowName).toEqual({ values: ["orders"] });
+    expect(columnOf(() => executionFilterOf("workflow = a AND workflow_name = b"))).toBe(18);
+  });
+
   it("takes the complement of negated states, and none at all for a contradiction", () => {
     expect(executionFilterOf("NOT (state = COMPLETED OR state = FAILED) AND state != STUCK").states).toEqual([
       "pending",
@@ -38,7 +44,7 @@ describe("the filter of executions", () => {
   });
 
   it("refuses what the store cannot answer", () => {
-    expect(columnOf(() => executionFilterOf("state = FAILED AND template_id = x"))).toBe(20);
+    expect(columnOf(() => executionFilterOf("state = FAILED AND template = x"))).toBe(20);
     expect(columnOf(() => executionFilterOf("workflow_id = a OR workflow_id = b"))).toBe(17);
     expect(columnOf(() => executionFilterOf("workflow_id = a AND workflow_id = b"))).toBe(21);
     expect(columnOf(() => executionFilterOf("correlation_id = a*"))).toBe(18);

@@ -1894,9 +1894,9 @@ export declare type ListExecutionsRequest = Message<"pyairtable.workflow.v1.List
   pageToken: string;
 
   /**
-   * Fields: id, state, saga_state, end_reason, workflow_id, workflow_name, revision, template_id, execution_key,
-   * correlation_id, parent_execution_id, priority, failure.reason (error name), failed_step, create_time, start_time, end_time,
-   * labels.<key>. Example: `state = FAILED AND failure.reason = "HTTP.5*"`. At most 4,096 bytes.
+   * Fields: id, state, saga_state, end_reason, workflow (id or name), workflow_id, workflow_name, revision, template_id,
+   * execution_key, correlation_id, parent_execution_id, priority, failure.reason (error name), failed_step, create_time,
+   * start_time, end_time, labels.<key>. Example: `state = FAILED AND failure.reason = "HTTP.5*"`. At most 4,096 bytes.
    *
    * @generated from field: string filter = 3;
    */
@@ -2417,8 +2417,8 @@ export declare const WatchExecutionResponseSchema: GenMessage<WatchExecutionResp
  */
 export declare type WatchExecutionsRequest = Message<"pyairtable.workflow.v1.WatchExecutionsRequest"> & {
   /**
-   * As in ListExecutions, without times, end_reason, failure.reason and failed_step. A state is matched before or after an
-   * event, so that executions are seen to enter and to leave. Empty = all of the tenant.
+   * As in ListExecutions, without times, template_id, end_reason, failure.reason and failed_step. A state is matched before
+   * or after an event, so that executions are seen to enter and to leave. Empty = all of the tenant.
    *
    * @generated from field: string filter = 1;
    */
