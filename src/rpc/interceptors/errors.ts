@@ -3,6 +3,7 @@
  * google.rpc.ErrorInfo (reason, domain, facts) and RequestInfo, and further details where they apply. What nobody
  * expected is logged once, with its stack, and leaves as INTERNAL_BUG without it.
  */
+import { createRegistry } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import {
   BadRequestSchema,
@@ -130,7 +131,14 @@ function withDetails(error: ConnectError, reason: ErrorReason, call: Call): Conn
 }
 
 function fromAppError(error: AppError, call: Call): ConnectError {
-  const details: Details = [errorInfo(error.reason, error.metadata), requestInfo(call)];
+  const message = shortened(error.message, messageCharactersMax);
+  const [reason, ...others] = detailsOf(error);
+  return new ConnectError(message, codes[error.code], retryHeaders(error), [reason, requestInfo(call), ...others], error.cause);
+}
+
+/** What a refusal tells programs beside the call's own id, the reason first. */
+export function detailsOf(error: AppError): [Details[number], ...Details] {
+  const details: [Details[number], ...Details] = [errorInfo(error.reason, error.metadata)];
   const message = shortened(error.message, messageCharactersMax);
   if (error.violations.length > 0) details.push(badRequest(error));
   if (error.retryAfterMs !== undefined) details.push({ desc: RetryInfoSchema, value: { retryDelay: duration(error.retryAfterMs) } });
@@ -149,8 +157,19 @@ function fromAppError(error: AppError, call: Call): ConnectError {
     default:
       break;
   }
-  return new ConnectError(message, codes[error.code], retryHeaders(error), details, error.cause);
+  return details;
 }
+
+/** Types of details: a status inside an answer (one item of a batch) cannot be written as JSON without them. */
+export const detailTypes = createRegistry(
+  BadRequestSchema,
+  ErrorInfoSchema,
+  PreconditionFailureSchema,
+  QuotaFailureSchema,
+  RequestInfoSchema,
+  ResourceInfoSchema,
+  RetryInfoSchema,
+);
 
 function errorInfo(reason: ErrorReason, metadata: Readonly<Record<string, string>>): Details[number] {
   return { desc: ErrorInfoSchema, value: { reason, domain: errorDomain, metadata: { ...metadata } } };

@@ -26,7 +26,7 @@ import type { Auth } from "../interceptors/auth.ts";
 import { type Call, callKey, drainKey, echoHeaders, ensureCall, replyKey } from "../interceptors/call.ts";
 import { applyDeadline, checkTimeout, createDeadline, unlessAborted } from "../interceptors/deadline.ts";
 import { decodeMessage } from "../interceptors/decode.ts";
-import { createErrors, toConnectError } from "../interceptors/errors.ts";
+import { createErrors, detailTypes, toConnectError } from "../interceptors/errors.ts";
 import { methodName, type PolicyTable } from "../interceptors/policy.ts";
 import { createValidation } from "../interceptors/validation.ts";
 import { respellGrpcMessage } from "./grpc-message.ts";
@@ -91,6 +91,7 @@ export function createRpcHandler(options: RpcHandlerOptions): RpcHandler {
     acceptCompression: [...compressions],
     compressMinBytes: compressBytesMin,
     readMaxBytes: limits.messageBytesMax,
+    jsonOptions: { registry: detailTypes },
     requestGate: (context) => gate(context, options),
     interceptors: [createErrors(options.log), createDeadline(), createDecoded(), ...checked],
   });
