@@ -13,6 +13,11 @@ export function updateVariables(state: ExecutionState, now: number, request: Con
   const { variables } = request;
   const fault = findJsonFault(variables);
   if (fault) return violationsError([{ field: `variables.${fault.path}`, reason: "VALIDATION_FAILED", description: fault.problem }]);
+  const misnamed = Object.keys(variables).filter((name) => variables[name] !== null && !/^[A-Za-z][A-Za-z0-9_]{0,63}$/.test(name));
+  if (misnamed.length > 0) {
+    const description = "a variable's name is a letter, then letters, digits or _, at most 64";
+    return violationsError(misnamed.slice(0, 20).map((name) => ({ field: `variables[${JSON.stringify(name)}]`, reason: "VALIDATION_FAILED", description })));
+  }
   const merged = Object.entries({ ...state.variables, ...variables }).filter(([, value]) => value !== null);
   if (merged.length > limits.variablesPerExecutionMax) {
     return new AppError("LIMIT_EXCEEDED", `an execution has at most ${limits.variablesPerExecutionMax} variables; remove some with null`);

@@ -256,6 +256,12 @@ describe("update_variables", () => {
     expect(types(simulated)).toContain("operator_acted");
   });
 
+  it("refuses names that no expression could read", () => {
+    const simulated = run([wait("sleep", "1s")], {}, [order(update({ a: 1, "a b": 1 }), stands("sleep", "waiting"))]);
+    expect(refused(simulated)).toEqual(["VALIDATION_FAILED"]);
+    expect(simulated.state.variables).toEqual({});
+  });
+
   it("keeps the bound and refuses an end", () => {
     const many = Object.fromEntries(Array.from({ length: 101 }, (_, index) => [`v${index}`, index]));
     const simulated = run([wait("sleep", "1s")], {}, [order(update(many), stands("sleep", "waiting"))]);
