@@ -67,6 +67,8 @@ export interface StarterOptions {
   readonly findStart: (tenantId: string, requestId: string | undefined, executionKey: string | undefined) => Promise<ExistingStart | undefined>;
 }
 
+type Begun = Pick<Awaited<ReturnType<Engine["begin"]>>, "outcome"> & { readonly state?: ExecutionState };
+
 /** A key that frees itself while its holder is being replaced is tried again this often. */
 const conflictRoundsMax = 5;
 
@@ -96,7 +98,7 @@ export class Starter {
         case "committed":
           if (place === "queued") this.#options.gate.queued();
           else if (held) await this.#releaseIfResumed(caller, revision.workflowId, execution.executionId);
-          return { executionId: execution.executionId, existing: false, state };
+          return { executionId: execution.executionId, existing: false, ...(state ? { state } : {}) };
         case "refused":
           throw new AppError("VALIDATION_FAILED", `the input cannot be stored: ${outcome.message}`);
         case "fenced":
@@ -115,12 +117,14 @@ export class Starter {
   }
 
   /** Writes it; a slot of one that was not written is given back. */
-  async #begin(tenantId: string, revision: CompiledRevision, execution: NewExecution): ReturnType<Engine["begin"]> {
+  async #begin(tenantId: string, revision: CompiledRevision, execution: NewExecution): Promise<Begun> {
     const giveBack = async (): Promise<void> => {
       if (revision.definition.concurrency) await this.#options.gate.drop({ tenantId, executionId: execution.executionId });
     };
     try {
-      const begun = await this.#options.engine.begin(tenantId, revision, execution);
+      const begun: Begun = (await this.#isTaken(tenantId, execution))
+        ? { outcome: { kind: "exists" } }
+        : await this.#options.engine.begin(tenantId, revision, execution);
       // After a lost answer nobody knows whether it was written; such a slot is freed when it has no execution.
       if (begun.outcome.kind === "exists" || begun.outcome.kind === "refused") await giveBack();
       return begun;
@@ -128,6 +132,14 @@ export class Starter {
       if (error instanceof AppError) await giveBack();
       throw error;
     }
+  }
+
+  /**
+   * Whether an open execution has the key. The index that admits one open execution a key says nothing to a run that ends in its
+   * first commit, since it is never open there; such a run counts as one that began and ended at this look.
+   */
+  async #isTaken(tenantId: string, { start: { requestId, executionKey } }: NewExecution): Promise<boolean> {
+    return executionKey !== undefined && (await this.#options.findStart(tenantId, requestId, executionKey)) !== undefined;
   }
 
   /** Under the workflow's concurrency limit. Throws when its key cannot be told for this input. */
@@ -156,7 +168,11 @@ export class Starter {
 
   /** Everything that can be refused before anything is written; `validate_only` is just this. */
   async check(caller: Caller, request: StartRequest): Promise<CompiledRevision> {
-    return (await this.#check(caller, request)).revision;
+    const { revision } = await this.#check(caller, request);
+    const holder = await this.#options.findStart(caller.tenantId, request.requestId, request.executionKey);
+    const refusal = holder && refusalBy(holder, request, fingerprint(request));
+    if (refusal) throw refusal;
+    return revision;
   }
 
   async #check(caller: Caller, request: StartRequest): Promise<{ readonly revision: CompiledRevision; readonly held: boolean }> {
@@ -239,19 +255,13 @@ export class Starter {
   async #existing(caller: Caller, request: StartRequest, requestHash: Buffer): Promise<Started | undefined> {
     const holder = await this.#options.findStart(caller.tenantId, request.requestId, request.executionKey);
     if (!holder) return undefined;
+    const refusal = refusalBy(holder, request, requestHash);
+    if (refusal) throw refusal;
     const { executionId } = holder;
-    if (holder.byRequestId) {
-      if (holder.requestHash?.equals(requestHash)) return { executionId, existing: true, replayed: true };
-      throw new AppError("REQUEST_ID_REUSED", "this request_id was used for another start; use a new one for a new request", { metadata: { executionId } });
-    }
+    if (holder.byRequestId) return { executionId, existing: true, replayed: true };
     if (request.conflictPolicy === "return_existing") return { executionId, existing: true };
-    if (request.conflictPolicy === "terminate_existing") {
-      await this.#terminate(caller, executionId);
-      return undefined;
-    }
-    throw new AppError("EXECUTION_EXISTS", `an open execution has the key ${request.executionKey}; choose a conflict_policy or another key`, {
-      metadata: { executionId },
-    });
+    await this.#terminate(caller, executionId);
+    return undefined;
   }
 
   async #terminate(caller: Caller, executionId: string): Promise<void> {
@@ -262,6 +272,17 @@ export class Starter {
       if (!(error instanceof AppError) || error.reason !== "EXECUTION_TERMINAL") throw error;
     }
   }
+}
+
+/** Why the holder of the id or the key does not let this start be; undefined when it is this start's own answer, or gives way. */
+function refusalBy({ executionId, byRequestId, requestHash }: ExistingStart, request: StartRequest, ownHash: Buffer): AppError | undefined {
+  const metadata = { executionId };
+  if (byRequestId) {
+    if (requestHash?.equals(ownHash)) return undefined;
+    return new AppError("REQUEST_ID_REUSED", "this request_id was used for another start; use a new one for a new request", { metadata });
+  }
+  if (request.conflictPolicy !== "fail") return undefined;
+  return new AppError("EXECUTION_EXISTS", `an open execution has the key ${request.executionKey}; choose a conflict_policy or another key`, { metadata });
 }
 
 type Held = NonNullable<ExecutionState["held"]>;

@@ -57,8 +57,11 @@ export class SagaStarter {
     const base = sagaBase(foldExecution({ executionId: saga.executionId, tenantId: caller.tenantId }, [{ ...saga.created, sequence: 1 }]));
     // A key that was freed between the refusal and the look is tried once more.
     for (let round = 1; round <= 2; round++) {
-      const { outcome, state } = await engine.begin(caller.tenantId, base, saga);
-      if (outcome.kind === "committed") return { executionId: saga.executionId, existing: false, state };
+      // One that ends in its first commit is never open, and the index of open keys does not see it.
+      const isTaken = wish.executionKey !== undefined && (await findStart(caller.tenantId, saga.start.requestId, wish.executionKey)) !== undefined;
+      const begun = isTaken ? undefined : await engine.begin(caller.tenantId, base, saga);
+      const outcome = begun?.outcome ?? { kind: "exists" };
+      if (begun && outcome.kind === "committed") return { executionId: saga.executionId, existing: false, state: begun.state };
       if (outcome.kind === "refused") throw new AppError("VALIDATION_FAILED", `a step cannot be stored: ${outcome.message}`);
       if (outcome.kind !== "exists") {
         throw new AppError("STORAGE_UNAVAILABLE", "this replica lost its lease before the saga was written; try again", { retryAfterMs: 500 });
@@ -71,7 +74,9 @@ export class SagaStarter {
 
   /** What a start would make, without making it. Throws what can be known beforehand. */
   async preview(caller: Caller, wish: SagaStart): Promise<ExecutionState> {
-    const { executionId, created, enlisted = [] } = await this.#newSaga(caller, wish);
+    const { executionId, created, enlisted = [], start } = await this.#newSaga(caller, wish);
+    const holder = await this.#options.findStart(caller.tenantId, start.requestId, wish.executionKey);
+    if (holder) existing(holder, start.requestHash, wish);
     const events = [created, ...enlisted].map((event, index) => ({ ...event, sequence: index + 1 }));
     return foldExecution({ executionId, tenantId: caller.tenantId }, events);
   }

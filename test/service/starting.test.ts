@@ -99,6 +99,27 @@ describe("execution_key", () => {
     expect(await start()).toMatchObject({ existing: false });
   });
 
+  test("is held against a run that would end in its first commit, and validate_only tells", async () => {
+    const { clients } = service;
+    const executionKey = "held-by-a-long-run";
+    const long = await createWorkflow(clients, [delayStep("d", "60s")]);
+    const short = await createWorkflow(clients, [logStep("a")]);
+    const { execution: holder } = await clients.workflows.startExecution({ workflow: long, executionKey });
+    for (const validateOnly of [true, false]) {
+      const taken = await refusal(clients.workflows.startExecution({ workflow: short, executionKey, validateOnly }));
+      expect(taken).toMatchObject({ reason: "EXECUTION_EXISTS", metadata: { executionId: holder?.id } });
+      expect(await refusal(clients.sagas.startSaga({ executionKey, autoComplete: true, validateOnly }))).toMatchObject({ reason: "EXECUTION_EXISTS" });
+    }
+    const { results } = await clients.workflows.batchStartExecutions({ requests: [{ workflow: short, executionKey }] });
+    expect(results[0]?.result.case).toBe("error");
+    const { RETURN_EXISTING, TERMINATE_EXISTING } = ConflictPolicy;
+    const returned = await clients.workflows.startExecution({ workflow: short, executionKey, conflictPolicy: RETURN_EXISTING });
+    expect(returned).toMatchObject({ existing: true, execution: { id: holder?.id } });
+    const replacing = await clients.workflows.startExecution({ workflow: short, executionKey, conflictPolicy: TERMINATE_EXISTING });
+    expect(replacing).toMatchObject({ existing: false, execution: { state: ExecutionState.COMPLETED } });
+    expect((await ended(clients, holder?.id ?? "")).state).toBe(ExecutionState.TERMINATED);
+  });
+
   test("20 at once under one key: one starts", async () => {
     const { workflows } = service.clients;
     const workflow = await createWorkflow(service.clients, [delayStep("long", "3600s")]);
@@ -204,6 +225,15 @@ describe("BatchStartExecutions", () => {
     }
     expect(new Set(ids).size).toBe(500);
     expect(ids).toHaveLength(500);
+  });
+
+  test("an item that is refused reads the same in JSON, details included", async () => {
+    const answer = await postJson(service.server, "WorkflowService/BatchStartExecutions", { requests: [{ workflow: "nobody" }] });
+    expect(answer.status).toBe(200);
+    const [{ error }] = answer.body["results"] as [{ error: { code: number; details: { "@type": string; reason?: string }[] } }];
+    expect(error.code).toBe(5);
+    expect(error.details.map((detail) => detail["@type"])).toEqual(["type.googleapis.com/google.rpc.ErrorInfo", "type.googleapis.com/google.rpc.ResourceInfo"]);
+    expect(error.details[0]).toMatchObject({ reason: "WORKFLOW_NOT_FOUND", domain: "workflow.pyairtable.dev" });
   });
 
   test("a batch with a request_id starts everything once, answers a repeat as before, and refuses another payload", async () => {
