@@ -11,6 +11,7 @@ import type { CompiledRevision, Step, Timeouts } from "../domain/definition.ts";
 import type { ExecutionState, StepRun } from "../domain/execution-state.ts";
 import { evaluateExpression } from "../domain/expressions/evaluate-expression.ts";
 import type { EvaluationContext, Expression, Scope, Template } from "../domain/expressions/expression.ts";
+import { portableExpression } from "../domain/expressions/portable-expression.ts";
 import { renderTemplate } from "../domain/expressions/render-template.ts";
 import { type Failure, failure } from "../domain/failure.ts";
 import { scopeOf, undoVariables } from "../domain/scope.ts";
@@ -255,6 +256,10 @@ function callOf(environment: StepEnvironment, state: ExecutionState, attempt: At
     evaluate: (path, extra) => {
       const compiled = attempt.leaf.config.deferred.get(path);
       return compiled ? evaluate(compiled, { ...attempt.scope, ...extra }, context) : ok(null);
+    },
+    portable: (path) => {
+      const compiled = attempt.leaf.config.deferred.get(path);
+      return compiled?.kind === "expression" ? portableExpression(compiled, attempt.scope, context) : undefined;
     },
   };
 }

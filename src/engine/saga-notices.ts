@@ -156,6 +156,7 @@ async function call(
     secrets: attemptSecrets(options.secrets ?? noSecrets, mask, state.tenantId, { definition: { secretSlots: new Map() } }),
     now: options.now,
     evaluate: () => ok(null),
+    portable: () => undefined,
   };
   try {
     return await handler.run(stepCall, maskedServices(options.services, mask));

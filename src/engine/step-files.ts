@@ -1,4 +1,5 @@
 /** The tenant's files as steps use them: refusals become failures that a retry policy understands. */
+import { createHash } from "node:crypto";
 import { AppError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { fail, ok } from "../base/result.ts";
@@ -25,21 +26,23 @@ export function createStepFiles(files: FileRepository): StepFiles {
       }
     },
 
-    async save(tenantId, { name, mediaType }, source) {
+    async save(tenantId, { name, mediaType, ttlMs = limits.fileTtlMsDefault }, source) {
       let id: string | undefined;
       let isOurs = true;
       try {
-        id = (await files.create(tenantId, { name, mediaType, ttlMs: limits.fileTtlMsDefault })).id;
+        id = (await files.create(tenantId, { name, mediaType, ttlMs })).id;
         let offset = 0;
+        const hash = createHash("sha256");
         isOurs = false;
         for await (const chunk of inChunks(source)) {
           isOurs = true;
           await files.append(tenantId, id, offset, chunk);
+          hash.update(chunk);
           offset += chunk.length;
           isOurs = false;
         }
         isOurs = true;
-        return ok(toStepFile(await files.complete(tenantId, id)));
+        return ok(toStepFile(await files.complete(tenantId, id, undefined, { sizeBytes: offset, sha256: hash.digest("hex") })));
       } catch (error) {
         // Without it the unfinished file would count against the quota until it expires.
         if (id !== undefined) await files.remove(tenantId, id).catch(() => undefined);
@@ -54,17 +57,19 @@ export function createStepFiles(files: FileRepository): StepFiles {
   };
 }
 
-/** Chunks of the size that uploads have, so that a file of many small pieces does not become many rows. */
+/** Large enough that a file of many small pieces does not become many rows, small enough that no copy of one is noticed on the event loop. */
+const chunkBytes = 1024 * 1024;
+
 async function* inChunks(source: AsyncIterable<Uint8Array>): AsyncIterable<Buffer> {
   let held: Uint8Array[] = [];
   let bytes = 0;
   for await (const piece of source) {
     for (let from = 0; from < piece.length; ) {
-      const part = piece.subarray(from, from + limits.fileChunkBytesMax - bytes);
+      const part = piece.subarray(from, from + chunkBytes - bytes);
       held.push(part);
       bytes += part.length;
       from += part.length;
-      if (bytes < limits.fileChunkBytesMax) continue;
+      if (bytes < chunkBytes) continue;
       yield Buffer.concat(held);
       held = [];
       bytes = 0;

@@ -15,7 +15,6 @@ import type { FileContent } from "./file-formats.ts";
 import { rowsIn, structureOf } from "./file-structure.ts";
 import { filterLines, patternProblem } from "./filter-lines.ts";
 import type { Report } from "./report.ts";
-import type { StepCall } from "./step-handler.ts";
 
 const rowsDefault = 10_000;
 const rowsMax = 10_000;
@@ -55,7 +54,8 @@ function checkMaximum(extract: JsonObject, name: string, maximum: number, report
 
 /** What reading a file needs from outside. */
 export interface Inspection {
-  readonly evaluate: StepCall["evaluate"];
+  /** The value of `select`. */
+  readonly evaluate: (extra: Readonly<Record<string, Json>>) => Result<Json, Failure>;
   readonly clock: Clock;
   readonly signal: AbortSignal;
   readonly readBinary: BinaryReader;
@@ -86,7 +86,7 @@ async function extractText(inspection: Inspection, extract: JsonObject, file: Fi
   if (isSet(extract, "select")) {
     const document = await documentOf(inspection, extract, file);
     if (!document.ok) return document;
-    const selected = inspection.evaluate("extract.select", { document: document.value });
+    const selected = inspection.evaluate({ document: document.value });
     if (!selected.ok) return selected;
     text = textOf(selected.value);
   }
@@ -120,7 +120,7 @@ function tableOf(rows: readonly Json[], limit: number): JsonObject {
 async function selectRows(inspection: Inspection, extract: JsonObject, file: FileContent): Promise<Result<Json[], Failure>> {
   const document = await documentOf(inspection, extract, file);
   if (!document.ok) return document;
-  const selected = inspection.evaluate("extract.select", { document: document.value });
+  const selected = inspection.evaluate({ document: document.value });
   if (!selected.ok) return selected;
   return Array.isArray(selected.value) ? ok(selected.value) : fail(failure("EXPRESSION", "extract.select has to give a list of rows"));
 }

@@ -5,7 +5,7 @@ import { type Failure, failure } from "../domain/failure.ts";
 import { type FileContent, isArchive, xlsxType } from "./file-formats.ts";
 import type { FileJob, FileJobOutcome } from "./files/file-job.ts";
 
-/** Reads what is no text. Inside of a worker thread at once, from the server's own by handing it to one. */
+/** Reads what is no text. */
 export type BinaryReader = (job: FileJob) => Promise<FileJobOutcome>;
 
 async function factsOf(kind: FileJob["kind"], file: FileContent, reader: BinaryReader, options: JsonObject = {}): Promise<Result<JsonObject, Failure>> {

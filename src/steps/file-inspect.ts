@@ -1,6 +1,5 @@
 /**
- * `validate` and `extract` over the bytes of a file: the same code in a worker thread and, for small files and those whose `select`
- * needs the execution's expressions, in the server's own.
+ * `validate` and `extract` over the bytes of a file; runs in a worker thread.
  */
 import { createHash } from "node:crypto";
 import type { JsonObject } from "../base/json.ts";

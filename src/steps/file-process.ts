@@ -3,13 +3,10 @@
  * what its target says (`file-extract.ts`) beside `media_type`, `size_bytes` and `sha256`. The file itself is never changed.
  */
 import type { JsonObject } from "../base/json.ts";
-import { ok, type Result } from "../base/result.ts";
-import type { Failure } from "../domain/failure.ts";
 import { failed, failedWith, isSet, objectField } from "./config-fields.ts";
 import { checkFileExtract } from "./file-extract.ts";
-import { inspectFile } from "./file-inspect.ts";
 import { checkFileConvert, checkFileOptimize, rewriteFile, rewriteOf } from "./file-rewrite.ts";
-import { checkFileSource, loadFile } from "./file-source.ts";
+import { checkFileSource, type OpenSource, openSource } from "./file-source.ts";
 import { checkFileValidate } from "./file-validate.ts";
 import type { StepCall, StepHandler, StepOutcome, StepServices } from "./step-handler.ts";
 
@@ -42,36 +39,27 @@ export const fileProcess: StepHandler = {
   },
 
   async run(call, services) {
-    const source = await loadFile(call, services, objectField(call.config, "source") ?? {});
-    if (!source.ok) return source.fault;
-    const { bytes } = source.value;
-    const rewrite = rewriteOf(call.config);
-    if (rewrite) return rewriteFile(call, services, source.value, rewrite);
-    const inspected = await inspect(call, services, bytes);
-    if (!inspected.ok) return failedWith(inspected.fault);
-    const rules = objectField(call.config, "validate");
-    return rules ? verdictOf(rules, inspected.value) : { kind: "succeeded", result: inspected.value };
+    const opened = await openSource(call, services, objectField(call.config, "source") ?? {});
+    if (!opened.ok) return opened.fault;
+    const source = opened.value;
+    try {
+      const rewrite = rewriteOf(call.config);
+      return rewrite ? await rewriteFile(call, services, source, rewrite) : await inspect(call, services, source);
+    } finally {
+      await source.close();
+    }
   },
 };
 
-/** Smaller files are read sooner than a thread is asked, and take no noticeable time. */
-const ownThreadBytesMax = 64 * 1024;
-
-async function inspect(call: StepCall, services: StepServices, bytes: Buffer): Promise<Result<JsonObject, Failure>> {
+async function inspect(call: StepCall, services: StepServices, source: OpenSource): Promise<StepOutcome> {
   const { validate, extract } = call.config;
-  if (bytes.length > ownThreadBytesMax && !isSet(objectField(call.config, "extract") ?? {}, "select")) {
-    const options = { ...(validate === undefined ? {} : { validate }), ...(extract === undefined ? {} : { extract }) };
-    const done = await services.fileJobs.run({ kind: "inspect", options, bytes }, call.signal);
-    if (!done.ok) return done;
-    if (done.value.kind !== "facts") throw new Error("inspecting a file gave another file");
-    return ok(done.value.facts);
-  }
-  return await inspectFile(bytes, call.config, {
-    evaluate: call.evaluate.bind(call),
-    clock: services.clock,
-    signal: call.signal,
-    readBinary: (job) => services.fileJobs.run(job, call.signal),
-  });
+  const options = { ...(validate === undefined ? {} : { validate }), ...(extract === undefined ? {} : { extract }) };
+  const select = isSet(objectField(call.config, "extract") ?? {}, "select") ? call.portable("extract.select") : undefined;
+  const done = await services.fileJobs.run({ kind: "inspect", options, source, ...(select ? { select } : {}) }, call.signal);
+  if (!done.ok) return failedWith(done.fault);
+  const facts = done.value.facts ?? {};
+  const rules = objectField(call.config, "validate");
+  return rules ? verdictOf(rules, facts) : { kind: "succeeded", result: facts };
 }
 
 function verdictOf(rules: JsonObject, inspected: JsonObject): StepOutcome {

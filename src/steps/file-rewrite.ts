@@ -6,11 +6,12 @@ import type { JsonObject } from "../base/json.ts";
 import { failedWith, integerField, isSet, textField } from "./config-fields.ts";
 import { checkDelimiter } from "./delimiter-field.ts";
 import { fileReference } from "./file-reference.ts";
-import type { SourceFile } from "./file-source.ts";
+import type { OpenSource } from "./file-source.ts";
+import type { FileTask } from "./files/file-job.ts";
 import { extensionOf, findTarget, targetTypes } from "./files/media-types.ts";
 import { isElementName } from "./files/xml-name.ts";
 import type { Report } from "./report.ts";
-import type { StepCall, StepOutcome, StepServices } from "./step-handler.ts";
+import type { StepCall, StepFile, StepOutcome, StepServices } from "./step-handler.ts";
 
 export function checkFileConvert(convert: JsonObject, report: Report): void {
   const target = textField(convert, "to_media_type") ?? "";
@@ -50,22 +51,21 @@ function isCharset(name: string): boolean {
 export async function rewriteFile(
   call: StepCall,
   services: StepServices,
-  source: SourceFile,
+  source: OpenSource,
   operation: { readonly kind: "convert" | "optimize"; readonly options: JsonObject },
 ): Promise<StepOutcome> {
-  const done = await services.fileJobs.run({ ...operation, bytes: source.bytes }, call.signal);
+  let stored: StepFile | undefined;
+  const keep: FileTask["keep"] = async ({ mediaType }, bytes) => {
+    const saved = await services.files.save(call.tenantId, { name: nameOf(source.name, mediaType), mediaType }, bytes);
+    if (saved.ok) stored = saved.value;
+    return saved;
+  };
+  const done = await services.fileJobs.run({ ...operation, source, keep }, call.signal);
   if (!done.ok) return failedWith(done.fault);
-  if (done.value.kind !== "file") throw new Error(`${operation.kind} made no file`);
-  const { mediaType, bytes } = done.value;
-  const stored = await services.files.save(call.tenantId, { name: nameOf(source.name, mediaType), mediaType }, once(bytes));
-  if (!stored.ok) return failedWith(stored.fault);
-  const { sizeBytes, sha256 } = stored.value;
-  const blob = fileReference(stored.value);
-  return { kind: "succeeded", result: { blob, media_type: mediaType, size_bytes: sizeBytes, sha256, saved_bytes: source.bytes.length - sizeBytes } };
-}
-
-async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
-  yield bytes;
+  if (!stored) throw new Error(`${operation.kind} made no file`);
+  const { sizeBytes, sha256, mediaType } = stored;
+  const blob = fileReference(stored);
+  return { kind: "succeeded", result: { blob, media_type: mediaType, size_bytes: sizeBytes, sha256, saved_bytes: source.sizeBytes - sizeBytes } };
 }
 
 /** The source's name with the ending of what it became; gzip adds its own. */

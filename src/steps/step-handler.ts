@@ -8,6 +8,7 @@ import type { Json, JsonObject } from "../base/json.ts";
 import type { Log } from "../base/log.ts";
 import type { Result } from "../base/result.ts";
 import type { OperationKind } from "../domain/command.ts";
+import type { PortableExpression } from "../domain/expressions/portable-expression.ts";
 import type { Failure } from "../domain/failure.ts";
 import type { StepOutcome } from "../domain/step-outcome.ts";
 import type { StepTypeSpec } from "../domain/step-type.ts";
@@ -65,6 +66,8 @@ export interface StepCall {
    * variables beside the usual scope.
    */
   evaluate(path: string, extra: Readonly<Record<string, Json>>): Result<Json, Failure>;
+  /** The `expression` field at `path` with the variables that it reads: for a worker thread to evaluate. Undefined if it is not set. */
+  portable(path: string): PortableExpression | undefined;
 }
 
 /**
@@ -149,6 +152,12 @@ export interface StepFile {
   readonly sha256: string;
 }
 
+export interface NewStepFile {
+  readonly name: string;
+  readonly mediaType: string;
+  readonly ttlMs?: number;
+}
+
 /** The tenant's files. Steps hand them on by id; bytes go in and out as streams, 100 MiB at most. */
 export interface StepFiles {
   /** FILE.NOT_FOUND (not retried) when there is none, or its time is over; NETWORK while the storage is in trouble. */
@@ -156,10 +165,10 @@ export interface StepFiles {
   /** The bytes of a found file. Throws a Failure when the storage breaks off. */
   read(tenantId: string, id: string): AsyncIterable<Uint8Array>;
   /**
-   * Stores a new file, kept for 7 days. LIMIT.BODY above 100 MiB, LIMIT.FILES at the tenant's quota, NETWORK while the storage is in
+   * Stores a new file, kept for `ttlMs` [7 days]. LIMIT.BODY above 100 MiB, LIMIT.FILES at the tenant's quota, NETWORK while the storage is in
    * trouble. What `source` throws is thrown on, and nothing is kept then.
    */
-  save(tenantId: string, file: { readonly name: string; readonly mediaType: string }, source: AsyncIterable<Uint8Array>): Promise<Result<StepFile, Failure>>;
+  save(tenantId: string, file: NewStepFile, source: AsyncIterable<Uint8Array>): Promise<Result<StepFile, Failure>>;
   /** Takes back a file that the attempt saved and nobody was told of. While the storage is in trouble it stays until its time is over. */
   discard(tenantId: string, id: string): Promise<void>;
 }

@@ -28,7 +28,7 @@ import {
   listFileRows,
   lockFile,
   markDeleted,
-  readChunkAt,
+  readPieceAt,
   readUsage,
 } from "./sql/files.ts";
 import { assertStorable } from "./storable.ts";
@@ -59,11 +59,15 @@ export interface FileRepository {
   create(tenantId: string, file: NewFile): Promise<FileRecord>;
   /** @throws AppError FILE_NOT_FOUND, FILE_NOT_UPLOADING, FILE_OFFSET_CONFLICT, LIMIT_EXCEEDED, QUOTA_EXCEEDED */
   append(tenantId: string, id: string, offset: number, data: Uint8Array): Promise<FileRecord>;
-  /** Makes it readable. @throws AppError FILE_NOT_FOUND, FILE_DIGEST_MISMATCH */
-  complete(tenantId: string, id: string, sha256?: string): Promise<FileRecord>;
+  /**
+   * Makes it readable. @param sha256 is compared with the digest of what is stored.
+   * @param written what the caller itself has appended, all of it in one go: of a file of just that size it is the digest, unread.
+   * @throws AppError FILE_NOT_FOUND, FILE_DIGEST_MISMATCH
+   */
+  complete(tenantId: string, id: string, sha256?: string, written?: { readonly sizeBytes: number; readonly sha256: string }): Promise<FileRecord>;
   /** @throws AppError FILE_NOT_FOUND */
   get(tenantId: string, id: string): Promise<FileRecord>;
-  /** Bytes from `start` to before `end` of a ready file, in pieces of at most 1 MiB. @throws AppError FILE_NOT_FOUND, FILE_NOT_READY */
+  /** Bytes from `start` to before `end` of a ready file, in pieces of at most 256 KiB. @throws AppError FILE_NOT_FOUND, FILE_NOT_READY */
   read(tenantId: string, id: string, start?: number, end?: number): AsyncIterable<Buffer>;
   /** Newest first. */
   list(tenantId: string, page: { readonly pageSize: number; readonly afterId?: string; readonly name: NameMatch | undefined }): Promise<Page<FileRecord>>;
@@ -73,9 +77,8 @@ export interface FileRepository {
   purge(): Promise<number>;
 }
 
-const pieceBytes = 1024 * 1024;
-/** Hashing keeps the event loop for half a millisecond at a time. */
-const hashBytes = 256 * 1024;
+/** A piece of the database takes the event loop half a millisecond: it comes as hexadecimal text. */
+const pieceBytes = 256 * 1024;
 const purgedMax = 100;
 
 export function createFileRepository({
@@ -102,11 +105,10 @@ export function createFileRepository({
 
   async function* chunks(tenantId: string, uuid: string, start: number, end: number): AsyncIterable<Buffer> {
     for (let at = start; at < end; ) {
-      const chunk = await guarded(() => readChunkAt(pool, tenantId, uuid, at));
-      const rest = chunk?.data.subarray(at - chunk.offsetBytes, end - chunk.offsetBytes);
-      if (!rest || rest.length === 0) throw notFound(formatId("blob", uuid));
-      for (let from = 0; from < rest.length; from += pieceBytes) yield rest.subarray(from, from + pieceBytes);
-      at += rest.length;
+      const piece = await guarded(() => readPieceAt(pool, tenantId, uuid, at, Math.min(pieceBytes, end - at)));
+      if (!piece || piece.length === 0) throw notFound(formatId("blob", uuid));
+      yield piece;
+      at += piece.length;
     }
   }
 
@@ -145,10 +147,11 @@ export function createFileRepository({
       );
     },
 
-    async complete(tenantId, id, sha256) {
+    async complete(tenantId, id, sha256, written) {
       const file = await requireFile(tenantId, id);
       const uuid = file.id;
-      const digest = file.state === "ready" ? (file.sha256 as string) : await digestOf(chunks(tenantId, uuid, 0, file.sizeBytes));
+      const known = file.state === "ready" ? file.sha256 : written?.sizeBytes === file.sizeBytes ? written.sha256 : undefined;
+      const digest = known ?? (await digestOf(chunks(tenantId, uuid, 0, file.sizeBytes)));
       if (sha256 && sha256.toLowerCase() !== digest) {
         const message = `the bytes that arrived have the digest ${digest}; upload the file again`;
         throw new AppError("FILE_DIGEST_MISMATCH", message, { metadata: { sha256: digest, sizeBytes: String(file.sizeBytes) } });
@@ -211,10 +214,8 @@ export function createFileRepository({
 async function digestOf(bytes: AsyncIterable<Buffer>): Promise<string> {
   const hash = createHash("sha256");
   for await (const piece of bytes) {
-    for (let from = 0; from < piece.length; from += hashBytes) {
-      hash.update(piece.subarray(from, from + hashBytes));
-      await setImmediate();
-    }
+    hash.update(piece);
+    await setImmediate();
   }
   return hash.digest("hex");
 }

@@ -1,4 +1,4 @@
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { failure } from "../../src/domain/failure.ts";
 import { createStepFiles } from "../../src/engine/step-files.ts";
@@ -33,7 +33,8 @@ it("what a step saves is found and read by another, in a few chunks whatever the
   const saved = await files.save("acme", orders, pieces(bytes, 1_000));
   if (!saved.ok) throw new Error(saved.fault.message);
   expect(saved.value).toMatchObject({ ...orders, sizeBytes: bytes.length });
-  expect(await count("file_chunks")).toBe(2);
+  expect(await count("file_chunks")).toBe(4);
+  expect(saved.value.sha256).toBe(createHash("sha256").update(bytes).digest("hex"));
   expect(await files.find("acme", saved.value.id)).toEqual(saved);
   expect((await collect(files.read("acme", saved.value.id))).equals(bytes)).toBe(true);
   expect(await files.find("rival", saved.value.id)).toMatchObject({ ok: false, fault: { name: "FILE.NOT_FOUND" } });

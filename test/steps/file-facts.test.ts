@@ -5,7 +5,7 @@ import sharp from "sharp";
 import { expect, test } from "vitest";
 import type { JsonObject } from "../../src/base/json.ts";
 import { fileProcess } from "../../src/steps/file-process.ts";
-import type { FileJob } from "../../src/steps/files/file-job.ts";
+import type { StepServices } from "../../src/steps/step-handler.ts";
 import { memoryFiles } from "./memory-files.ts";
 import { attemptOf, failureIn, resultIn, servicesOf } from "./step-call.ts";
 
@@ -113,31 +113,40 @@ test("validate.max_pixels is a rule like the others", async () => {
   });
 });
 
-test("a large file is looked into by a worker thread, with the same result as a small one", async () => {
-  const text = Buffer.from(`a,b\n${"lorem,=1\n".repeat(20_000)}`);
+test("every file is looked into by a worker thread, however small, and so is what select picks", async () => {
   const asked: string[] = [];
-  const fileJobs = {
-    run(job: FileJob, signal: AbortSignal) {
-      asked.push(job.kind);
-      return services.fileJobs.run(job, signal);
+  const fileJobs: StepServices["fileJobs"] = {
+    run(task, signal) {
+      asked.push(task.kind);
+      return services.fileJobs.run(task, signal);
     },
   };
-  const watched = { ...services, fileJobs };
-  const { id } = files.put("tenant-a", "some.csv", text);
-  const run = (operation: JsonObject) => fileProcess.run(attemptOf(fileProcess, { source: { blob_id: id }, ...operation }), watched);
-  expect(resultIn(await run({ extract: { target: "FILE_EXTRACT_TARGET_ROWS", max_rows: 1 } }))).toMatchObject({
+  const run = (text: string, operation: JsonObject, scope: JsonObject = {}) =>
+    fileProcess.run(attemptOf(fileProcess, { source: { text }, ...operation }, scope), { ...services, fileJobs });
+  const rows = `a,b\n${"lorem,=1\n".repeat(20_000)}`;
+  expect(resultIn(await run(rows, { extract: { target: "FILE_EXTRACT_TARGET_ROWS", max_rows: 1 } }))).toMatchObject({
     media_type: "text/csv",
-    size_bytes: text.length,
+    size_bytes: rows.length,
     rows: [{ a: "lorem", b: "=1" }],
     truncated: true,
   });
-  expect(failureIn(await run({ validate: { max_rows: 5 } })).failure).toMatchObject({
+  expect(failureIn(await run("a,b\n1,2\n3,4\n", { validate: { max_rows: 1 } })).failure).toMatchObject({
     name: "SCHEMA",
-    message: "the file is not valid: the file has 20000 rows, more than 5",
+    message: "the file is not valid: the file has 2 rows, more than 1",
     details: { valid: false, violations: [{ rule: "max_rows" }], media_type: "text/csv" },
   });
-  expect(
-    failureIn(await run({ extract: { pattern: "x", target: "FILE_EXTRACT_TARGET_TEXT", max_characters: 5, select: "document.nothing" } })).failure.name,
-  ).toBe("EXPRESSION");
-  expect(asked).toEqual(["inspect", "inspect"]);
+  const select = "document.n + steps.count.result.n + variables[trigger.data.name]";
+  const scope = {
+    steps: { count: { result: { n: 20 } }, unread: { result: "x" } },
+    variables: { m: 300 },
+    trigger: { data: { name: "m" } },
+  };
+  expect(resultIn(await run('{"n":1}', { extract: { select } }, scope))).toMatchObject({ text: "321" });
+  expect(failureIn(await run('{"n":1}', { extract: { select: "document.nothing" } })).failure.name).toBe("EXPRESSION");
+  expect(asked).toEqual(["inspect", "inspect", "inspect", "inspect"]);
+});
+
+test("what is larger than a step's result may be is refused in the thread", async () => {
+  const wide = `${"x".repeat(900_000)},y\n`.repeat(7);
+  expect(await refusal(Buffer.from(wide), { extract: { target: "FILE_EXTRACT_TARGET_ROWS", no_header: true } })).toMatch(/^LIMIT\.RESULT: /);
 });

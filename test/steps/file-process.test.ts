@@ -327,7 +327,7 @@ test.each<[JsonObject, string[]]>([
   [{ extract: {} }, ["source: VALIDATION_FAILED"]],
   [{ source: {}, extract: {} }, ["source: VALIDATION_FAILED"]],
   [{ source: { url: "file:///etc/passwd" }, extract: {} }, ["source.url: EGRESS_BLOCKED"]],
-  [{ source: { text: "x", max_bytes: "10485761" }, extract: {} }, ["source.max_bytes: LIMIT_EXCEEDED"]],
+  [{ source: { text: "x", max_bytes: "104857601" }, extract: {} }, ["source.max_bytes: LIMIT_EXCEEDED"]],
   [{ source: { text: "x" }, convert: {} }, ["convert.to_media_type: VALIDATION_FAILED"]],
   [{ source: { text: "x" }, extract: { target: "FILE_EXTRACT_TARGET_ENTRIES", no_header: true } }, ["extract.no_header: VALIDATION_FAILED"]],
   [{ source: { text: "x" }, extract: { target: "FILE_EXTRACT_TARGET_ROWS", delimiter: ",," } }, ["extract.delimiter: VALIDATION_FAILED"]],

@@ -4,6 +4,7 @@ import type { Json, JsonObject } from "../../src/base/json.ts";
 import { silentLog } from "../../src/base/log.ts";
 import { Mask } from "../../src/base/mask.ts";
 import { fail } from "../../src/base/result.ts";
+import { portableExpression } from "../../src/domain/expressions/portable-expression.ts";
 import { renderTemplate } from "../../src/domain/expressions/render-template.ts";
 import { failure } from "../../src/domain/failure.ts";
 import { Report } from "../../src/domain/report.ts";
@@ -35,6 +36,7 @@ export function callOf(facts: Partial<StepCall> & { readonly config: JsonObject 
     deadlineAt: testNow + 30_000,
     now: () => testNow,
     evaluate: (path) => fail(failure("EXPRESSION", `no expression at ${path}`)),
+    portable: () => undefined,
     ...facts,
   };
 }
@@ -63,6 +65,10 @@ export function attemptOf(handler: StepHandler, config: JsonObject, scope: JsonO
       const part = compiled.deferred.get(path);
       if (!part) return fail(failure("EXPRESSION", `no expression at ${path}`));
       return renderTemplate(part, { ...scope, ...extra }, context);
+    },
+    portable(path) {
+      const part = compiled.deferred.get(path);
+      return part?.kind === "expression" ? portableExpression(part, scope, context) : undefined;
     },
     ...facts,
   });

@@ -1,141 +1,68 @@
 /**
- * A small pool of worker threads for files. A thread that exceeds its memory or its time is ended and replaced; the job it had
- * fails for good, since it would do the same again, and the other jobs never notice.
+ * A small pool of worker threads for files: some for most of them, and one of lower priority for large ones, so that small files never
+ * wait for those. A task that exceeds its memory or its time ends its thread, which is replaced; that task fails for good, since it would
+ * do the same again, and the others never notice.
  */
-import { Worker } from "node:worker_threads";
 import type { Clock } from "../../base/clock.ts";
-import { messageOf } from "../../base/errors.ts";
 import { fail } from "../../base/result.ts";
-import { failure } from "../../domain/failure.ts";
 import { signalFailure } from "../signal-failure.ts";
-import type { FileJob, FileJobOutcome, FileJobs } from "./file-job.ts";
+import { type FileJobs, type FileTask, type FileTaskOutcome, wholeBytesMax } from "./file-job.ts";
+import { FileThread, type ThreadCaps } from "./file-thread.ts";
+import { ThreadLane } from "./thread-lane.ts";
 
-export interface FileWorkersOptions {
+export interface FileWorkersOptions extends Partial<ThreadCaps> {
   readonly clock: Clock;
-  /** Threads at most; each is started when it is first needed [2]. */
+  /** Threads for sources up to 10 MiB [2]; there is one more for larger ones. */
   readonly threads?: number;
-  /** Heap of one thread, MiB [256]. */
-  readonly memoryMib?: number;
-  /** Time of one job, ms [30 s]. */
-  readonly jobMs?: number;
-  /** Jobs that may wait for a thread [32]; each holds a source of at most 10 MiB. */
+  /** Tasks that may wait for a thread of each kind [1,000]; a source that waits is not in memory, unless it was short or a text of the definition. */
   readonly waitingMax?: number;
   /** The module that a thread runs; tests give their own. */
   readonly module?: URL;
 }
 
-interface Waiting {
-  readonly job: FileJob;
-  readonly signal: AbortSignal;
-  start(): void;
-}
-
+const largeThreads = 1;
 const closeMsMax = 2_000;
 const ownModule = new URL("./worker-main.ts", import.meta.url);
 
 export class FileWorkers implements FileJobs, AsyncDisposable {
-  readonly #options: Required<FileWorkersOptions>;
-  readonly #idle: Worker[] = [];
-  readonly #all = new Set<Worker>();
-  readonly #waiting: Waiting[] = [];
-  #running = 0;
+  readonly #clock: Clock;
+  readonly #usual: ThreadLane;
+  readonly #large: ThreadLane;
+  #bytesUnderWay = 0;
+  #bytesUnderWayPeak = 0;
 
-  constructor(options: FileWorkersOptions) {
-    this.#options = { threads: 2, memoryMib: 256, jobMs: 30_000, waitingMax: 32, module: ownModule, ...options };
+  constructor({ clock, threads = 2, memoryMib = 256, cpuMs = 30_000, busyMs = 60_000, waitingMax = 1_000, module = ownModule }: FileWorkersOptions) {
+    this.#clock = clock;
+    const caps = { memoryMib, cpuMs, busyMs };
+    const count = (change: number): void => {
+      this.#bytesUnderWay += change;
+      this.#bytesUnderWayPeak = Math.max(this.#bytesUnderWayPeak, this.#bytesUnderWay);
+    };
+    const lane = (threadsMax: number, isLow: boolean): ThreadLane =>
+      new ThreadLane({ threads: threadsMax, waitingMax, count, start: () => new FileThread({ module, caps, clock, isLow }) });
+    this.#usual = lane(threads, false);
+    this.#large = lane(largeThreads, true);
   }
 
-  async run(job: FileJob, signal: AbortSignal): Promise<FileJobOutcome> {
+  /** Bytes of sources and results that are between this thread and the others now. */
+  get bytesUnderWay(): number {
+    return this.#bytesUnderWay;
+  }
+
+  /** The most there ever were at one moment. */
+  get bytesUnderWayPeak(): number {
+    return this.#bytesUnderWayPeak;
+  }
+
+  async run(task: FileTask, signal: AbortSignal): Promise<FileTaskOutcome> {
     if (signal.aborted) return fail(signalFailure(signal));
-    const { threads, waitingMax } = this.#options;
-    if (this.#running >= threads) {
-      if (this.#waiting.length >= waitingMax) return fail(failure("WORKER.BUSY", `${waitingMax} files wait to be read already; try again later`));
-      if (!(await this.#turn(job, signal))) return fail(signalFailure(signal));
-    } else this.#running++;
-    try {
-      return await this.#execute(job, signal);
-    } finally {
-      // A waiting job inherits the place, so that no newcomer slips in between.
-      const next = this.#waiting.shift();
-      if (next) next.start();
-      else this.#running--;
-    }
+    return await (task.source.sizeBytes > wholeBytesMax ? this.#large : this.#usual).run(task, signal);
   }
 
-  /** Ends every thread; jobs that still run fail. One inside of native code is waited for a moment only. */
+  /** Ends every thread; tasks that still run fail. One inside of native code is waited for a moment only. */
   async [Symbol.asyncDispose](): Promise<void> {
     const done = new AbortController();
-    const ended = Promise.all([...this.#all].map((worker) => worker.terminate())).then(() => done.abort());
-    await Promise.race([ended, this.#options.clock.sleep(closeMsMax, done.signal).catch(() => undefined)]);
-  }
-
-  /** Resolves to false when the job was called off while it waited. */
-  #turn(job: FileJob, signal: AbortSignal): Promise<boolean> {
-    const { promise, resolve } = Promise.withResolvers<boolean>();
-    const leave = (): void => {
-      this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
-      resolve(false);
-    };
-    const start = (): void => {
-      signal.removeEventListener("abort", leave);
-      resolve(true);
-    };
-    const waiting: Waiting = { job, signal, start };
-    signal.addEventListener("abort", leave, { once: true });
-    this.#waiting.push(waiting);
-    return promise;
-  }
-
-  async #execute(job: FileJob, signal: AbortSignal): Promise<FileJobOutcome> {
-    if (signal.aborted) return fail(signalFailure(signal));
-    const { clock, jobMs, memoryMib } = this.#options;
-    const worker = this.#idle.pop() ?? this.#spawn();
-    const over = new AbortController();
-    const { promise, resolve } = Promise.withResolvers<{ readonly outcome: FileJobOutcome; readonly isAlive: boolean }>();
-    const lost = (outcome: FileJobOutcome): void => resolve({ outcome, isAlive: false });
-    const onMessage = (outcome: FileJobOutcome): void => resolve({ outcome, isAlive: true });
-    const onError = (error: unknown): void => {
-      const isMemory = error instanceof Error && "code" in error && error.code === "ERR_WORKER_OUT_OF_MEMORY";
-      lost(fail(failure("LIMIT.FILE", isMemory ? `the file needs more than ${memoryMib} MiB to be read` : `reading the file broke off: ${messageOf(error)}`)));
-    };
-    const onExit = (): void => lost(fail(failure("LIMIT.FILE", "reading the file broke off")));
-    const onAbort = (): void => lost(fail(signalFailure(signal)));
-    worker.on("message", onMessage).on("error", onError).on("exit", onExit);
-    signal.addEventListener("abort", onAbort, { once: true });
-    const isLate = clock.sleep(jobMs, over.signal).then(
-      () => lost(fail(failure("LIMIT.FILE", `reading the file takes more than ${jobMs / 1000} s`))),
-      () => undefined,
-    );
-    worker.ref();
-    const bytes = Uint8Array.from(job.bytes);
-    worker.postMessage({ ...job, bytes }, [bytes.buffer]);
-    const { outcome, isAlive } = await promise;
-    over.abort();
-    await isLate;
-    worker.off("message", onMessage).off("error", onError).off("exit", onExit);
-    signal.removeEventListener("abort", onAbort);
-    worker.unref();
-    if (isAlive && this.#all.has(worker)) this.#idle.push(worker);
-    // Not waited for: a thread inside of native code ends when that returns.
-    else void worker.terminate();
-    return outcome;
-  }
-
-  #spawn(): Worker {
-    const { memoryMib, module } = this.#options;
-    // No environment: a file's bytes are handled where no secret of the server is.
-    const worker = new Worker(module, {
-      execArgv: [],
-      env: {},
-      resourceLimits: { maxOldGenerationSizeMb: memoryMib, maxYoungGenerationSizeMb: 32 },
-      stdout: true,
-      stderr: true,
-    });
-    this.#all.add(worker);
-    const forget = (): void => {
-      this.#all.delete(worker);
-      const index = this.#idle.indexOf(worker);
-      if (index >= 0) this.#idle.splice(index, 1);
-    };
-    return worker.on("error", forget).on("exit", forget);
+    const ended = Promise.all([this.#usual.end(), this.#large.end()]).then(() => done.abort());
+    await Promise.race([ended, this.#clock.sleep(closeMsMax, done.signal).catch(() => undefined)]);
   }
 }

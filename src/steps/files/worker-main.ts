@@ -1,12 +1,26 @@
-/** A thread of `file-workers.ts`: one job after the other, each answered with one message. */
-import { parentPort } from "node:worker_threads";
-import type { FileJob } from "./file-job.ts";
-import { doFileJob } from "./file-job-table.ts";
+/** A thread of `file-workers.ts`: one task after the other. */
+import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import { doFileTask } from "./file-task.ts";
+import { lowerOwnPriority } from "./lower-priority.ts";
+import { TaskPort } from "./task-port.ts";
+import type { FromThread, ThreadData, ToThread } from "./thread-messages.ts";
 
-parentPort?.on("message", (job: FileJob) => {
-  void doFileJob(job).then((outcome) => {
-    if (!outcome.ok || outcome.value.kind !== "file") return parentPort?.postMessage(outcome);
-    const bytes = Uint8Array.from(outcome.value.bytes);
-    parentPort?.postMessage({ ...outcome, value: { ...outcome.value, bytes } }, [bytes.buffer]);
+if ((workerData as ThreadData).isLow) lowerOwnPriority();
+
+function serve(port: MessagePort): void {
+  let current: TaskPort | undefined;
+  port.on("message", (message: ToThread) => {
+    if (message.type !== "task") return current?.receive(message);
+    const task = new TaskPort(port, message);
+    current = task;
+    void doFileTask(task).then((outcome) => port.postMessage({ type: "done", outcome, cpuMs: cpuMsOfThread() } satisfies FromThread));
   });
-});
+}
+
+/** Zero where Node.js cannot tell (before 23.9). */
+function cpuMsOfThread(): number {
+  const usage = typeof process.threadCpuUsage === "function" ? process.threadCpuUsage() : { user: 0, system: 0 };
+  return (usage.user + usage.system) / 1_000;
+}
+
+if (parentPort) serve(parentPort);

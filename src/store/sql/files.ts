@@ -17,11 +17,6 @@ export interface FileRow {
   readonly expireTime: Date;
 }
 
-export interface ChunkRow {
-  readonly offsetBytes: number;
-  readonly data: Buffer;
-}
-
 const columns = `f.tenant_id as "tenantId", f.id, f.name, f.media_type as "mediaType", f.state, f.storage, f.size_bytes::float8 as "sizeBytes", f.sha256,
   f.create_time as "createTime", f.complete_time as "completeTime", f.expire_time as "expireTime"`;
 const isThere = "f.state <> 'deleted' and f.expire_time > now()";
@@ -34,8 +29,8 @@ const append = `with chunk as (insert into file_chunks (tenant_id, file_id, offs
 const stands = "select data = $4 as equal from file_chunks where tenant_id = $1 and file_id = $2 and offset_bytes = $3";
 const complete = `update files f set state = 'ready', sha256 = $3, storage = $4, complete_time = now()
   where f.tenant_id = $1 and f.id = $2 and f.state = 'uploading' returning ${columns}`;
-/** The chunk that holds byte $3. */
-const chunkAt = `select offset_bytes::float8 as "offsetBytes", data from file_chunks
+/** At most $4 bytes from byte $3 on, of the chunk that holds it. Chunks are stored uncompressed, so that only these bytes are read. */
+const pieceAt = `select substring(data from ($3::bigint - offset_bytes)::int + 1 for $4::int) as data from file_chunks
   where tenant_id = $1 and file_id = $2 and offset_bytes <= $3 order by offset_bytes desc limit 1`;
 const remove = `update files f set state = 'deleted', expire_time = now() where f.tenant_id = $1 and f.id = $2 and ${isThere} returning ${columns}`;
 const doomed = `select ${columns} from files f where f.expire_time <= now() and f.storage = any($2) order by f.expire_time limit $1`;
@@ -80,8 +75,9 @@ export async function completeFile(client: ClientBase, tenantId: string, id: str
   return (await client.query<FileRow>({ name: "file_complete", text: complete, values: [tenantId, id, sha256, storage] })).rows[0];
 }
 
-export async function readChunkAt(client: ClientBase | Pool, tenantId: string, id: string, offset: number): Promise<ChunkRow | undefined> {
-  return (await client.query<ChunkRow>({ name: "file_chunk_at", text: chunkAt, values: [tenantId, id, offset] })).rows[0];
+/** Empty behind the end; undefined when there is no chunk. */
+export async function readPieceAt(client: ClientBase | Pool, tenantId: string, id: string, offset: number, bytesMax: number): Promise<Buffer | undefined> {
+  return (await client.query<{ data: Buffer }>({ name: "file_piece_at", text: pieceAt, values: [tenantId, id, offset, bytesMax] })).rows[0]?.data;
 }
 
 /** Its bytes go with the next purge. Undefined: no such file. */

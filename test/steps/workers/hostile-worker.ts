@@ -1,11 +1,23 @@
 /** A thread that does what a bad file could make it do. */
 import { parentPort } from "node:worker_threads";
+import type { FromThread, ToThread } from "../../../src/steps/files/thread-messages.ts";
 
 const kept: unknown[] = [];
-parentPort?.on("message", ({ options }: { options: { act?: string } }) => {
-  if (options.act === "spin") for (;;) Math.random();
-  if (options.act === "eat") for (;;) kept.push(new Array(100_000).fill(kept.length).map(String));
-  if (options.act === "throw") throw new Error("broken inside");
-  if (options.act === "wait") return;
-  parentPort?.postMessage({ ok: true, value: { kind: "facts", facts: { done: true } } });
+const post = (message: FromThread): void => parentPort?.postMessage(message);
+const done = (facts: object): void => post({ type: "done", outcome: { ok: true, value: { facts: { ...facts } } }, cpuMs: 0 });
+let act: unknown;
+
+parentPort?.on("message", (message: ToThread) => {
+  if (message.type === "stop") return done({ stopped: true });
+  if (message.type !== "task") return;
+  act = message.options["act"];
+  if (act === "spin") for (;;) Math.random();
+  if (act === "eat") for (;;) kept.push(new Array(100_000).fill(kept.length).map(String));
+  if (act === "throw") throw new Error("broken inside");
+  if (act === "idle" || act === "wait") return;
+  if (act === "pour") {
+    post({ type: "made", mediaType: "text/plain" });
+    return post({ type: "result", bytes: Buffer.from("half of it") });
+  }
+  done({ done: true });
 });

@@ -1,0 +1,102 @@
+/** One worker thread. A task that takes too much memory or time costs it its life; whatever else goes wrong with a task, it lives on. */
+import { Worker } from "node:worker_threads";
+import type { Clock } from "../../base/clock.ts";
+import { messageOf } from "../../base/errors.ts";
+import { failure } from "../../domain/failure.ts";
+import { signalFailure } from "../signal-failure.ts";
+import { CpuMeter } from "./cpu-meter.ts";
+import type { FileTask } from "./file-job.ts";
+import { type Ended, TaskExchange } from "./task-exchange.ts";
+import type { FromThread, ThreadData } from "./thread-messages.ts";
+
+export interface ThreadCaps {
+  /** Heap, MiB. Memory of native code (images, compression) is bounded by the limits of pixels and bytes instead. */
+  readonly memoryMib: number;
+  /** CPU time of one task, ms. */
+  readonly cpuMs: number;
+  /** Time of one task in which it waits neither for its source nor for room for its result, ms. Meets what is busy outside of the thread, too. */
+  readonly busyMs: number;
+}
+
+/** How often the caps are looked at, ms. */
+const watchMs = 200;
+const youngMib = 16;
+
+export class FileThread {
+  readonly #worker: Worker;
+  readonly #caps: ThreadCaps;
+  readonly #clock: Clock;
+  readonly #cpu: CpuMeter;
+  #isAlive = true;
+
+  /** @param isLow makes the operating system prefer every other thread to it. */
+  constructor({ module, caps, clock, isLow }: { readonly module: URL; readonly caps: ThreadCaps; readonly clock: Clock; readonly isLow: boolean }) {
+    this.#caps = caps;
+    this.#clock = clock;
+    // No environment: a file's bytes are handled where no secret of the server is.
+    this.#worker = new Worker(module, {
+      execArgv: [],
+      env: {},
+      workerData: { isLow } satisfies ThreadData,
+      resourceLimits: { maxOldGenerationSizeMb: caps.memoryMib, maxYoungGenerationSizeMb: youngMib },
+      stdout: true,
+      stderr: true,
+    });
+    this.#cpu = new CpuMeter(this.#worker);
+    const die = (): void => {
+      this.#isAlive = false;
+    };
+    this.#worker.on("error", die).on("exit", die);
+  }
+
+  get isAlive(): boolean {
+    return this.#isAlive;
+  }
+
+  /** Resolves when the thread is free again, or lost. */
+  async run(task: FileTask, signal: AbortSignal, onBytes: (change: number) => void): Promise<Ended> {
+    const worker = this.#worker;
+    const exchange = new TaskExchange(worker, task, onBytes);
+    const onMessage = (message: FromThread): void => exchange.receive(message);
+    const onError = (error: unknown): void => {
+      const isMemory = error instanceof Error && "code" in error && error.code === "ERR_WORKER_OUT_OF_MEMORY";
+      const why = isMemory ? `the file needs more than ${this.#caps.memoryMib} MiB to be read` : `reading the file broke off: ${messageOf(error)}`;
+      exchange.lose(failure("LIMIT.FILE", why));
+    };
+    const onExit = (): void => exchange.lose(failure("LIMIT.FILE", "reading the file broke off"));
+    const onAbort = (): void => exchange.lose(signalFailure(signal));
+    worker.on("message", onMessage).on("error", onError).on("exit", onExit);
+    signal.addEventListener("abort", onAbort, { once: true });
+    worker.ref();
+    const ended = new AbortController();
+    void this.#watch(exchange, ended.signal);
+    const result = await exchange.start();
+    ended.abort();
+    worker.off("message", onMessage).off("error", onError).off("exit", onExit);
+    signal.removeEventListener("abort", onAbort);
+    worker.unref();
+    if (result.cpuMs === undefined) void this.end();
+    else this.#cpu.restart(result.cpuMs);
+    return result;
+  }
+
+  /** A thread inside of one long native call ends when that returns. */
+  async end(): Promise<void> {
+    this.#isAlive = false;
+    await this.#worker.terminate();
+  }
+
+  async #watch(exchange: TaskExchange, ended: AbortSignal): Promise<void> {
+    const { cpuMs, busyMs } = this.#caps;
+    let busy = 0;
+    for (let last = this.#clock.monotonic(); ; ) {
+      await this.#clock.sleep(watchMs, ended).catch(() => undefined);
+      if (ended.aborted) return;
+      const now = this.#clock.monotonic();
+      if (!exchange.isWaiting) busy += now - last;
+      last = now;
+      if (this.#cpu.spentMs() > cpuMs) exchange.lose(failure("LIMIT.FILE", `reading the file takes more than ${cpuMs / 1_000} s of CPU time`));
+      else if (busy > busyMs) exchange.lose(failure("LIMIT.FILE", `reading the file takes more than ${busyMs / 1_000} s`));
+    }
+  }
+}

@@ -1,0 +1,66 @@
+/** Pieces that arrive by messages, read as a stream. Its sender bounds it (`byte-window.ts`). */
+export class PieceQueue implements AsyncIterable<Uint8Array> {
+  readonly #pieces: Uint8Array[] = [];
+  readonly #onTaken: (bytes: number) => void;
+  #end: "open" | "ended" | { readonly reason: unknown } = "open";
+  #waiting: PromiseWithResolvers<void> | undefined;
+
+  /** @param onTaken is told how many bytes the reader has gone past. */
+  constructor(onTaken: (bytes: number) => void) {
+    this.#onTaken = onTaken;
+  }
+
+  /** Somebody reads, and nothing is there for him. */
+  get isHungry(): boolean {
+    return this.#waiting !== undefined;
+  }
+
+  add(piece: Uint8Array): void {
+    if (this.#end !== "open") return this.#onTaken(piece.length);
+    this.#pieces.push(piece);
+    this.#wake();
+  }
+
+  end(): void {
+    if (this.#end === "open") this.#end = "ended";
+    this.#wake();
+  }
+
+  /** The reader gets `reason` thrown at once; pieces that it has not read are gone. */
+  breakOff(reason: unknown): void {
+    if (this.#end !== "ended" || this.#pieces.length > 0) this.#end = { reason };
+    this.#drop();
+    this.#wake();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
+    try {
+      for (;;) {
+        const piece = this.#pieces.shift();
+        if (piece) {
+          try {
+            yield piece;
+          } finally {
+            this.#onTaken(piece.length);
+          }
+        } else if (typeof this.#end === "object") throw this.#end.reason;
+        else if (this.#end === "ended") return;
+        else {
+          this.#waiting = Promise.withResolvers();
+          await this.#waiting.promise;
+        }
+      }
+    } finally {
+      this.#drop();
+    }
+  }
+
+  #drop(): void {
+    for (const piece of this.#pieces.splice(0)) this.#onTaken(piece.length);
+  }
+
+  #wake(): void {
+    this.#waiting?.resolve();
+    this.#waiting = undefined;
+  }
+}
