@@ -1,6 +1,6 @@
 /**
  * A participant in TypeScript: plain HTTP, its own PostgreSQL database (PG* variables), the barrier. POST /{step}/{action|compensate}
- * with the amount to book. Prints one JSON line when it serves. `tables.sql` has its tables.
+ * with the amount to book. Prints one JSON line when it serves, on PORT if there is one. `tables.sql` has its tables.
  */
 import { readFileSync } from "node:fs";
 import { createServer, type IncomingMessage } from "node:http";
@@ -60,8 +60,10 @@ async function serve(task: BarrierTask, booking: Booking, key: string): Promise<
   const fault = await faultOf(task, booking);
   if (fault === "unavailable") return { status: 503, body: {} };
   if (fault === "late") await untilUndone(task);
+  if (fault === "dies before") process.kill(process.pid, "SIGKILL");
   try {
     const outcome = await book(task, booking, fault);
+    if (fault === "dies after") process.kill(process.pid, "SIGKILL");
     await note(outcome.kind);
     return fault === "lost" ? undefined : { status: statuses[outcome.kind], body: "result" in outcome ? outcome.result : {} };
   } catch (error) {
@@ -93,4 +95,6 @@ const server = createServer(async (request, response) => {
 
 await createBarrier(pool);
 await pool.query(readFileSync(new URL("tables.sql", import.meta.url), "utf8"));
-server.listen(0, "127.0.0.1", () => process.stdout.write(`${JSON.stringify({ port: (server.address() as AddressInfo).port })}\n`));
+server.listen(Number(process.env["PORT"] ?? 0), "127.0.0.1", () =>
+  process.stdout.write(`${JSON.stringify({ port: (server.address() as AddressInfo).port })}\n`),
+);

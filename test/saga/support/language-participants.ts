@@ -21,8 +21,9 @@ export const programs: Readonly<Record<string, () => Promise<Tool>>> = {
   },
 };
 
-/** "unavailable": 503 before anything; "refuse": the change fails; "lost": it is made, and the connection breaks; "late": not before its undo. */
-export type Fault = "unavailable" | "refuse" | "lost" | "late";
+/** "unavailable": 503 before anything; "refuse": the change fails; "lost": it is made, and the connection breaks; "late": not before its undo.
+ * The one in TypeScript also dies: before its change, or after its commit. */
+export type Fault = "unavailable" | "refuse" | "lost" | "late" | "dies before" | "dies after";
 
 export interface LanguageParticipant {
   readonly language: string;
@@ -34,12 +35,14 @@ export interface LanguageParticipant {
   calls(saga: string): Promise<readonly { readonly step: string; readonly op: string; readonly key: string; readonly outcome: string | null }[]>;
   /** Lines of the ledger: "hotel action 5". */
   ledger(saga: string): Promise<readonly string[]>;
+  /** Starts it again at its address, after it has died. */
+  comeBack(): Promise<void>;
   stop(): Promise<void>;
 }
 
 export async function startLanguageParticipant(language: string, tool: Extract<Tool, { command: unknown }>): Promise<LanguageParticipant> {
   const database = await createDatabase();
-  const child = start(tool, database);
+  let child = start(tool, database);
   const port = await portOf(child);
   const client = new Client(database.connection);
   await client.connect();
@@ -62,8 +65,13 @@ export async function startLanguageParticipant(language: string, tool: Extract<T
       const { rows } = await client.query<{ line: string }>("select concat_ws(' ', step, op, amount) as line from ledger where saga = $1 order by id", [saga]);
       return rows.map(({ line }) => line);
     },
+    async comeBack() {
+      if (child.exitCode === null && child.signalCode === null) await new Promise((resolve) => child.once("exit", resolve));
+      child = start(tool, database, { PORT: String(port) });
+      await portOf(child);
+    },
     async stop() {
-      const exited = child.exitCode === null ? new Promise((resolve) => child.once("exit", resolve)) : undefined;
+      const exited = child.exitCode === null && child.signalCode === null ? new Promise((resolve) => child.once("exit", resolve)) : undefined;
       child.kill("SIGKILL");
       await exited;
       await client.end();
@@ -73,10 +81,14 @@ export async function startLanguageParticipant(language: string, tool: Extract<T
 }
 
 /** The PG* variables are what drivers of all languages read. */
-function start({ command: [program = "", ...args], environment }: Extract<Tool, { command: unknown }>, { connection }: TestDatabase): ChildProcess {
+function start(
+  { command: [program = "", ...args], environment }: Extract<Tool, { command: unknown }>,
+  { connection }: TestDatabase,
+  more: Record<string, string> = {},
+): ChildProcess {
   const { host, port, user, password = "", database } = connection;
   const variables = { PGHOST: host, PGPORT: String(port), PGUSER: user, PGPASSWORD: password, PGDATABASE: database };
-  const child = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, ...environment, ...variables } });
+  const child = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, ...environment, ...variables, ...more } });
   process.once("exit", () => child.kill("SIGKILL"));
   return child;
 }
