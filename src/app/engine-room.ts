@@ -33,6 +33,7 @@ import { clientConfig } from "../store/database.ts";
 import { createEngineStore } from "../store/engine-store.ts";
 import { createInbox } from "../store/inbox.ts";
 import { createNewsRepository } from "../store/news-repository.ts";
+import { createNotificationCounts } from "../store/notification-counts.ts";
 import { NotifyLink } from "../store/notify.ts";
 import { ReplicaLease } from "../store/replica-lease.ts";
 import { createRetentionStore } from "../store/retention-store.ts";
@@ -138,7 +139,7 @@ export async function buildEngine({ config, log, version, clock, metrics, instru
     files: createStepFiles(files),
     fileJobs: fileWorkers,
     mail,
-    quota: createNotificationQuota(clock),
+    quota: createNotificationQuota(createNotificationCounts(database.pool), log),
     clock,
     log,
   };

@@ -53,7 +53,7 @@ export interface RetentionReport {
 }
 
 const dayMs = 86_400_000;
-const signalsPerPurge = 500;
+const rowsPerPurge = 500;
 export const completedMsDefault = 30 * dayMs;
 export const failedMsDefault = 90 * dayMs;
 /** The row answers repeats of its request_id, which are promised for a day. */
@@ -95,7 +95,8 @@ export class Retention {
     const total = { ran: true, executions: 0, events: 0 };
     try {
       for (const tenantId of await pass.tenants()) {
-        await this.#purgeSignals(pass, tenantId);
+        await this.#purge((rowsMax) => pass.purgeSignals(tenantId, rowsMax));
+        await this.#purge((rowsMax) => pass.purgeNotifications(tenantId, rowsMax));
         const { executions, events } = await this.#tenant(pass, tenantId);
         total.executions += executions;
         total.events += events;
@@ -149,11 +150,11 @@ export class Retention {
     return total;
   }
 
-  /** Events from outside whose time is over, in the same small steps. */
-  async #purgeSignals(pass: RetentionPass, tenantId: string): Promise<void> {
+  /** Small rows whose time is over, in the same small steps. */
+  async #purge(some: (rowsMax: number) => Promise<number>): Promise<void> {
     const { clock } = this.#options;
     const { signal } = this.#stopping;
-    while (!signal.aborted && (await pass.purgeSignals(tenantId, signalsPerPurge)) === signalsPerPurge) {
+    while (!signal.aborted && (await some(rowsPerPurge)) === rowsPerPurge) {
       await clock.sleep(this.#bounds.pauseMsMin, signal).catch(() => undefined);
     }
   }

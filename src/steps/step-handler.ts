@@ -137,8 +137,8 @@ export interface MailFault {
 
 /** How many notifications a tenant and each of its recipients get in an hour. */
 export interface NotificationQuota {
-  /** Takes one for each recipient, or none: LIMIT.NOTIFICATIONS names which bound was met. */
-  take(tenantId: string, recipients: readonly string[]): Result<undefined, Failure>;
+  /** Takes one for each recipient, or none: LIMIT.NOTIFICATIONS names which bound was met; NETWORK while nothing can be counted. */
+  take(tenantId: string, recipients: readonly string[]): Promise<Result<undefined, Failure>>;
 }
 
 /** A stored file as steps see it. */

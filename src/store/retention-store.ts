@@ -7,6 +7,7 @@ import { Client, type ClientConfig } from "pg";
 import type { JsonObject } from "../base/json.ts";
 import { type Deleted, deleteExpired } from "./sql/delete-expired.ts";
 import { type ExpiredExecution, type FindExpired, findExpired } from "./sql/find-expired.ts";
+import { purgeNotifications } from "./sql/notification-counts.ts";
 import { purgeSignals } from "./sql/purge-signals.ts";
 
 export type { Deleted } from "./sql/delete-expired.ts";
@@ -25,6 +26,8 @@ export interface RetentionPass {
   deleteExpired(tenantId: string, uuids: readonly string[]): Promise<Deleted>;
   /** Deletes at most `rowsMax` signals of the tenant whose time is over; answers how many. */
   purgeSignals(tenantId: string, rowsMax: number): Promise<number>;
+  /** Deletes at most `rowsMax` counts of the tenant's notifications whose hour is over; answers how many. */
+  purgeNotifications(tenantId: string, rowsMax: number): Promise<number>;
   close(): Promise<void>;
 }
 
@@ -69,6 +72,7 @@ function passOn(client: Client): RetentionPass {
     findExpired: (wish) => findExpired(client, wish),
     deleteExpired: (tenantId, uuids) => deleteExpired(client, tenantId, uuids),
     purgeSignals: (tenantId, rowsMax) => purgeSignals(client, tenantId, rowsMax),
+    purgeNotifications: (tenantId, rowsMax) => purgeNotifications(client, tenantId, rowsMax),
     close: () => client.end().catch(() => undefined),
   };
 }

@@ -20,7 +20,7 @@ export async function postChat(call: StepCall, services: StepServices, channel: 
   if (!secret.ok) return failedWith(secret.fault);
   const url = secret.value;
   if (url === undefined || !URL.canParse(url)) return failed("SECRET.INVALID", `the secret of slot "${slot}" is not the address of an incoming webhook`);
-  const taken = services.quota.take(call.tenantId, [`${channel}:${slot}`]);
+  const taken = await services.quota.take(call.tenantId, [`${channel}:${slot}`]);
   if (!taken.ok) return failedWith(taken.fault);
   // The address is the credential: failures and the log name its slot instead.
   const shownAs = `the ${channel} webhook of slot "${slot}"`;

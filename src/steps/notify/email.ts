@@ -37,7 +37,7 @@ export async function sendEmail(call: StepCall, services: StepServices, email: J
   const message = await messageOf(call, services, email);
   if (!message.ok) return failedWith(message.fault);
   const recipients = [...message.value.to, ...message.value.cc, ...message.value.bcc];
-  const taken = services.quota.take(call.tenantId, recipients);
+  const taken = await services.quota.take(call.tenantId, recipients);
   if (!taken.ok) return failedWith(taken.fault);
   const sent = await services.mail.send(message.value, call.signal);
   if (!sent.ok) return { kind: "failed", ...sent.fault };

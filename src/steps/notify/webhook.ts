@@ -24,7 +24,7 @@ export async function postWebhook(call: StepCall, services: StepServices, webhoo
   const members = Object.entries(objectField(webhook, "headers") ?? {}).filter(([, value]) => value !== null);
   const given = checkHeaders(Object.fromEntries(members.map(([name, value]) => [name, textOf(value)])));
   if (!given.ok) return failedWith(given.fault);
-  const taken = services.quota.take(call.tenantId, [`webhook:${url}`]);
+  const taken = await services.quota.take(call.tenantId, [`webhook:${url}`]);
   if (!taken.ok) return failedWith(taken.fault);
   const message = { id: sendable(call.idempotencyKey), timestamp: String(Math.floor(call.now() / 1000)), body };
   const signature = await signWebhook(call, webhook["signing_secret"], message);

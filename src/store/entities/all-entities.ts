@@ -7,6 +7,7 @@ import { ExecutionOutbox } from "./execution-outbox.ts";
 import { File } from "./file.ts";
 import { FileChunk } from "./file-chunk.ts";
 import { IdempotencyKey } from "./idempotency-key.ts";
+import { NotificationCount } from "./notification-count.ts";
 import { Replica } from "./replica.ts";
 import { Secret } from "./secret.ts";
 import { SecretVersion } from "./secret-version.ts";
@@ -54,6 +55,7 @@ export const allEntities = [
   TemplateUsageCursor,
   Task,
   TaskWorker,
+  NotificationCount,
   File,
   FileChunk,
 ] as const;
