@@ -18,8 +18,8 @@ import { executionRpcs } from "../rpc/execution-rpcs.ts";
 import { fileRpcs } from "../rpc/file-service.ts";
 import { healthRoutes, type Readiness } from "../rpc/health.ts";
 import { createAuth } from "../rpc/interceptors/auth.ts";
+import { createChanges } from "../rpc/interceptors/changes.ts";
 import { buildPolicyTable } from "../rpc/interceptors/policy.ts";
-import { createRequestIds } from "../rpc/interceptors/request-id.ts";
 import { createRpcSpans } from "../rpc/interceptors/telemetry.ts";
 import { metricsRoute } from "../rpc/metrics-route.ts";
 import { operateRpcs } from "../rpc/operate-rpcs.ts";
@@ -40,10 +40,14 @@ import { workflowRpcs } from "../rpc/workflow-rpcs.ts";
 import { stepHandlers } from "../steps/registry.ts";
 import { createIdempotencyRepository } from "../store/idempotency-repository.ts";
 import { createTenantNewsRepository } from "../store/tenant-news-repository.ts";
+import { createUnits } from "../store/unit-of-work.ts";
 import { createUsageRepository } from "../store/usage-repository.ts";
 import type { EngineRoom } from "./engine-room.ts";
 import type { Ground } from "./ground.ts";
 import type { Site } from "./site.ts";
+
+/** Changes that hold a connection while their call goes on: a third of the pool, so that reads and the journal never wait for them. */
+const unitsMax = 3;
 
 export async function buildFront({ config, log, version, clock, metrics, instruments, tracer, onStop }: Site, ground: Ground, room: EngineRoom) {
   const { embedded, database, own, files, secrets, keys, workflows, templates, executions, egress, stepTypesOf } = ground;
@@ -97,7 +101,13 @@ export async function buildFront({ config, log, version, clock, metrics, instrum
     auth: createAuth({ policies, authenticate: createAuthenticate(keys, own.pepper, clock), clock }),
     interceptors: [
       ...(tracer ? [createRpcSpans(tracer)] : []),
-      createRequestIds({ keys: createIdempotencyRepository(database), fingerprintKey: own.fingerprintKey, clock, log }),
+      createChanges({
+        keys: createIdempotencyRepository(database),
+        units: createUnits(database.pool, unitsMax),
+        fingerprintKey: own.fingerprintKey,
+        clock,
+        log,
+      }),
     ],
     routes: (router) => {
       router.service(TemplateService, templateRpcs(parts));

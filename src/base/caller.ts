@@ -1,3 +1,5 @@
+import type { Change } from "./change.ts";
+
 /**
  * Who is calling. The first argument of every function that touches a tenant's data, so that a query without a tenant
  * does not compile. The tenant comes from the credential alone.
@@ -13,4 +15,6 @@ export interface Caller {
   readonly requestId: string;
   /** W3C trace context of the call, if it came with one. */
   readonly traceparent?: string;
+  /** Set while the call may change something. */
+  readonly change?: Change;
 }

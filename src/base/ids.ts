@@ -2,7 +2,7 @@
  * Identities: a prefix that tells the kind, then a UUIDv7 (RFC 9562) as 26 characters of Crockford base32, so
  * that ids sort by creation time and can be read aloud. SQL stores the plain uuid; only the store converts.
  */
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 
 export const idPrefixes = { template: "tpl", workflow: "wfl", execution: "exe", task: "tsk", signal: "sig", key: "key", blob: "blb" } as const;
 export type IdKind = keyof typeof idPrefixes;
@@ -40,6 +40,14 @@ export function uuidV7(atMs: number, random: Uint8Array): string {
   bytes[6] = 0x70 | ((bytes[6] as number) & 0x0f);
   bytes[8] = 0x80 | ((bytes[8] as number) & 0x3f);
   return hexToUuid(bytes.toString("hex"));
+}
+
+/** The id that always follows from this text: whoever makes the thing again makes the same thing. */
+export function idFrom(kind: IdKind, text: string): string {
+  const bytes = createHash("sha256").update(text).digest().subarray(0, 16);
+  bytes[6] = 0x80 | ((bytes[6] as number) & 0x0f);
+  bytes[8] = 0x80 | ((bytes[8] as number) & 0x3f);
+  return formatId(kind, hexToUuid(bytes.toString("hex")));
 }
 
 export function formatId(kind: IdKind, uuid: string): string {

@@ -83,6 +83,8 @@ export const limits = {
   filterBytesMax: 4_096,
   requestIdCharactersMax: 36,
   executionKeyCharactersMax: 128,
+  /** Repeatable commands that an execution knows again; an operator's thousandth after a repeat's first is none of its repeats. */
+  changeKeysPerExecutionMax: 1_000,
   correlationIdCharactersMax: 128,
 
   /** Longest wait of a long poll: 60 s, below common proxy timeouts. */

@@ -11,6 +11,7 @@
 import { AppError } from "../base/errors.ts";
 import type { Json, JsonObject } from "../base/json.ts";
 import { Answered } from "./answered.ts";
+import { earlierAnswer, stamped } from "./change-stamp.ts";
 import type { CommandContext } from "./command-context.ts";
 import { type CancelRequest, type ControlRequest, cancelExecution, terminalError, terminateExecution } from "./control.ts";
 import { compensateExecution } from "./control-compensate.ts";
@@ -27,7 +28,12 @@ import type { Failure } from "./failure.ts";
 import type { ReportRequest } from "./reported-outcome.ts";
 import { isTerminal } from "./states.ts";
 
-export type ControlCommand =
+export type ControlCommand = Verb & {
+  /** Of a command that its caller may repeat: carried out once, however often and through whichever replica it is given. */
+  readonly changeKey?: string;
+};
+
+type Verb =
   | ({ readonly kind: "cancel" } & CancelRequest)
   | ({ readonly kind: "terminate" } & ControlRequest)
   | ({ readonly kind: "pause" } & ControlRequest)
@@ -56,9 +62,20 @@ export type ControlCommand =
 
 export { Answered } from "./answered.ts";
 
-/** What the command is applied to: a state that all earlier events led to, and the revision it runs. */
-/** The events that a command makes (none when it changes nothing), with an answer where it has one, or why it is refused in this state. */
+/**
+ * The events that a command makes (none when it changes nothing), with an answer where it has one, or why it is refused in
+ * this state. `context`: a state that all earlier events led to, and the revision it runs.
+ */
 export function applyCommand(context: CommandContext, command: ControlCommand): readonly NewEvent[] | Answered | AppError {
+  const { changeKey } = command;
+  if (changeKey === undefined) return decideCommand(context, command);
+  const earlier = earlierAnswer(context.state, changeKey);
+  if (earlier) return earlier;
+  const made = decideCommand(context, command);
+  return made instanceof AppError ? made : stamped(made, changeKey);
+}
+
+function decideCommand(context: CommandContext, command: ControlCommand): readonly NewEvent[] | Answered | AppError {
   const { state, revision, now } = context;
   switch (command.kind) {
     case "cancel":

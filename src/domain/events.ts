@@ -8,6 +8,7 @@
  * no effect (`failed`) or may have had one (`unknown`).
  */
 import type { Json, JsonObject } from "../base/json.ts";
+import type { ChangeStamp } from "./change-stamp.ts";
 import type { Failure } from "./failure.ts";
 import type { ReportTerms } from "./report-terms.ts";
 import type { AnomalyKind, EndReason, ExecutionStatus, SagaStatus, TerminalExecutionStatus } from "./states.ts";
@@ -264,7 +265,8 @@ export type NewEvent = {
     readonly stepPath: string;
     /** Attempt of that step, from 1; 0 where none applies. */
     readonly attempt: number;
-    readonly payload: EventPayloads[Type];
+    /** `change`: of the first event that a repeatable command made. */
+    readonly payload: EventPayloads[Type] & { readonly change?: ChangeStamp };
   };
 }[EventType];
 

@@ -1,5 +1,7 @@
 /** What is known of one execution, as the fold of its ledger leaves it (`execution.ts` says how). */
+
 import type { Json, JsonObject } from "../base/json.ts";
+import type { ChangeStamp } from "./change-stamp.ts";
 import type { AwaitedEvent, EventPayloads } from "./events.ts";
 import type { Failure } from "./failure.ts";
 import type { ReportWait } from "./report-terms.ts";
@@ -127,6 +129,8 @@ export interface ExecutionState extends ExecutionIdentity {
   readonly children: Set<string>;
   /** Ids of the signals that were received: each is received once. */
   readonly received: Set<string>;
+  /** Repeatable commands that were carried out, by their keys, oldest first. */
+  readonly changes: Map<string, ChangeStamp>;
   /** `steps` as expressions see them, kept up to date event by event. */
   readonly stepsScope: JsonObject;
 }
@@ -161,6 +165,7 @@ export function emptyExecution(identity: ExecutionIdentity): ExecutionState {
     waits: new Set(),
     children: new Set(),
     received: new Set(),
+    changes: new Map(),
     stepsScope: Object.create(null) as JsonObject,
   };
 }

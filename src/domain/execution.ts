@@ -8,6 +8,7 @@
  */
 import { invariant } from "../base/errors.ts";
 import { isJsonObject, type JsonObject } from "../base/json.ts";
+import { noteChange } from "./change-stamp.ts";
 import type { EventPayloads, ExecutionEvent } from "./events.ts";
 import { applyReopened } from "./execution-reopened.ts";
 import { type ExecutionIdentity, type ExecutionState, emptyExecution, type StepRun } from "./execution-state.ts";
@@ -28,6 +29,7 @@ export function foldExecution(identity: ExecutionIdentity, events: Iterable<Exec
 export function applyEvent(state: ExecutionState, event: ExecutionEvent): void {
   invariant(event.sequence === state.sequence + 1, `event ${event.sequence} follows event ${state.sequence}`);
   state.sequence = event.sequence;
+  noteChange(state, event.payload.change);
   switch (event.type) {
     case "execution_created":
       state.info = event.payload;

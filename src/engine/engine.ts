@@ -136,8 +136,14 @@ export class Engine {
    * command's answer, where its rule gives one.
    */
   async control(caller: Caller, executionId: string, command: ControlCommand): Promise<JsonObject | undefined> {
+    const key = caller.change?.key;
+    const answer = await this.#ask(caller.tenantId, executionId, key === undefined ? command : { ...command, changeKey: key });
+    if (answer?.["replayed"] === true) caller.change?.noteReplay();
+    return answer;
+  }
+
+  async #ask(tenantId: string, executionId: string, command: ControlCommand): Promise<JsonObject | undefined> {
     const { clock } = this.#options.services;
-    const { tenantId } = caller;
     const give = (run: ExecutionRun): Given["promise"] => giveTo(run, command);
     for (let attempt = 1; ; attempt++) {
       const run = this.#runs.get(keyOf(tenantId, executionId));

@@ -4,7 +4,7 @@
  */
 import type { Caller } from "../base/caller.ts";
 import { AppError, violationsError } from "../base/errors.ts";
-import type { IdSource } from "../base/ids.ts";
+import { type IdSource, idFrom } from "../base/ids.ts";
 import { findJsonFault, type Json, jsonBytes } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
 import type { SignalRepository, StoredAs } from "../store/signal-repository.ts";
@@ -68,19 +68,24 @@ export class Signals {
   }
 
   async #store(
-    { tenantId }: Caller,
+    { tenantId, change }: Caller,
     to: { readonly executionId: string | undefined; readonly correlationKey: string | undefined },
     { eventType, data, dedupId, ttlMs, validateOnly }: SignalRequest,
   ): Promise<Sent | undefined> {
     checkData(data);
     const { repository, deliveries, ids } = this.#options;
     if (validateOnly) return { signalId: "", isDuplicate: false, matched: 0 };
-    const signalId = ids.next("signal");
+    const signalId = change?.key === undefined ? ids.next("signal") : idFrom("signal", `${tenantId}\n${change.key}`);
     const ttl = Math.min(ttlMs ?? limits.signalTtlMsDefault, limits.signalTtlMsMax);
-    const stored: StoredAs = await repository.store(tenantId, { signalId, ...to, eventType, data, dedupId: dedupId || undefined, ttlMs: ttl });
+    const signal = { signalId, ...to, eventType, data, dedupId: dedupId || undefined, ttlMs: ttl, isRepeatable: change?.key !== undefined };
+    const stored: StoredAs = await repository.store(tenantId, signal);
     if (stored.kind === "refused") return undefined;
-    if (stored.kind === "duplicate") return { signalId: stored.signalId, isDuplicate: true, matched: stored.matched };
-    return { signalId, isDuplicate: false, matched: await deliveries.tellSignal(tenantId, signalId) };
+    if (stored.kind === "duplicate" && stored.signalId !== signalId) return { signalId: stored.signalId, isDuplicate: true, matched: stored.matched };
+    const matched = await deliveries.tellSignal(tenantId, signalId);
+    if (stored.kind === "stored") return { signalId, isDuplicate: false, matched };
+    // Stored by an earlier call with the same request id, which may have died before it told anybody.
+    change?.noteReplay();
+    return { signalId, isDuplicate: false, matched: Math.max(matched, stored.matched) };
   }
 }
 

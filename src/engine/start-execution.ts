@@ -81,8 +81,17 @@ export class Starter {
 
   /** Throws the reasons of StartExecution; nothing is stored then. */
   async start(caller: Caller, request: StartRequest): Promise<Started> {
-    const { revision, held } = await this.#check(caller, request);
     const requestHash = fingerprint(request);
+    let checked: { readonly revision: CompiledRevision; readonly held: boolean };
+    try {
+      checked = await this.#check(caller, request);
+    } catch (error) {
+      // What was startable when the call came first may not be so when it is repeated.
+      const replayed = await this.#replayed(caller, request, requestHash);
+      if (replayed) return replayed;
+      throw error;
+    }
+    const { revision, held } = checked;
     for (let round = 1; round <= conflictRoundsMax; round++) {
       const first = this.#newExecution(caller, request, revision, requestHash, held ? "workflow_paused" : undefined);
       const place = await this.#takeSlot(caller, revision, first);
@@ -249,6 +258,13 @@ export class Starter {
         },
       },
     };
+  }
+
+  /** The start that an earlier call with this request id and payload has made. */
+  async #replayed(caller: Caller, request: StartRequest, requestHash: Buffer): Promise<Started | undefined> {
+    if (request.requestId === undefined) return undefined;
+    const holder = await this.#options.findStart(caller.tenantId, request.requestId, undefined);
+    return holder?.byRequestId && holder.requestHash?.equals(requestHash) ? { executionId: holder.executionId, existing: true, replayed: true } : undefined;
   }
 
   /** What the holder of the id or the key means for this start; undefined: it is gone, try again. */

@@ -72,6 +72,15 @@ export class SagaStarter {
     throw new AppError("EXECUTION_EXISTS", "the execution key is being fought over; try again", { retryAfterMs: 500 });
   }
 
+  /** The saga that an earlier call with this request id and payload has started. */
+  async replayed(caller: Caller, wish: SagaStart): Promise<Started | undefined> {
+    if (wish.requestId === undefined) return undefined;
+    const holder = await this.#options.findStart(caller.tenantId, sagaRequestId(wish.requestId), undefined);
+    return holder?.byRequestId && holder.requestHash?.equals(fingerprint(wish))
+      ? { executionId: holder.executionId, existing: true, replayed: true }
+      : undefined;
+  }
+
   /** What a start would make, without making it. Throws what can be known beforehand. */
   async preview(caller: Caller, wish: SagaStart): Promise<ExecutionState> {
     const { executionId, created, enlisted = [], start } = await this.#newSaga(caller, wish);
@@ -95,8 +104,7 @@ export class SagaStarter {
         ...shared,
         workflowId: undefined,
         executionKey: wish.executionKey,
-        // The ids of StartExecution are others: a request_id is kept per rpc.
-        requestId: wish.requestId === undefined ? undefined : `saga:${wish.requestId}`,
+        requestId: wish.requestId === undefined ? undefined : sagaRequestId(wish.requestId),
         requestHash: fingerprint(wish),
         labels: { ...wish.labels },
         priority: priorityDefault,
@@ -140,6 +148,11 @@ export class SagaStarter {
     const violations = [...checkSagaSteps(joining, stepTypes, policy), ...asked];
     if (violations.length > 0) throw violationsError(violations);
   }
+}
+
+/** The ids of StartExecution are others: a request_id is kept per rpc. */
+function sagaRequestId(requestId: string): string {
+  return `saga:${requestId}`;
 }
 
 /** What the holder of the id or the key means for this start. */

@@ -24,19 +24,21 @@ export function fileRpcs(parts: Pick<RpcParts, "files" | "pageTokenKey" | "clock
   const { files } = parts;
   return {
     async createFile({ name, mediaType, ttl, validateOnly }, context) {
-      const { tenantId } = callerOf(context);
+      const caller = callerOf(context);
       const wanted = { name, mediaType: mediaType || "application/octet-stream", ttlMs: msOfDuration(ttl) ?? limits.fileTtlMsDefault };
-      const file = validateOnly ? preview(wanted, parts.clock.now()) : await files.create(tenantId, wanted);
+      const file = validateOnly ? preview(wanted, parts.clock.now()) : await files.create(caller.tenantId, wanted, caller);
       return create(CreateFileResponseSchema, { file: fileToMessage(file) });
     },
 
     async appendFile({ fileId, offsetBytes, data }, context) {
-      const file = await files.append(callerOf(context).tenantId, fileId, Number(offsetBytes), data);
+      const caller = callerOf(context);
+      const file = await files.append(caller.tenantId, fileId, Number(offsetBytes), data, caller);
       return create(AppendFileResponseSchema, { file: fileToMessage(file) });
     },
 
     async completeFile({ fileId, sha256 }, context) {
-      return create(CompleteFileResponseSchema, { file: fileToMessage(await files.complete(callerOf(context).tenantId, fileId, sha256)) });
+      const caller = callerOf(context);
+      return create(CompleteFileResponseSchema, { file: fileToMessage(await files.complete(caller.tenantId, fileId, sha256, undefined, caller)) });
     },
 
     async getFile({ fileId }, context) {
@@ -65,8 +67,8 @@ export function fileRpcs(parts: Pick<RpcParts, "files" | "pageTokenKey" | "clock
     },
 
     async deleteFile({ fileId, validateOnly }, context) {
-      const { tenantId } = callerOf(context);
-      const file = validateOnly ? await files.get(tenantId, fileId) : await files.remove(tenantId, fileId);
+      const caller = callerOf(context);
+      const file = validateOnly ? await files.get(caller.tenantId, fileId) : await files.remove(caller.tenantId, fileId, caller);
       return create(DeleteFileResponseSchema, { file: fileToMessage(file) });
     },
   };

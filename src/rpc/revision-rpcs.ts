@@ -19,6 +19,7 @@ import {
   type WorkflowService,
 } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
 import type { Caller } from "../base/caller.ts";
+import { afterCommit } from "../base/change.ts";
 import { AppError, violationsError } from "../base/errors.ts";
 import { diffDefinitions } from "../domain/definition-diff.ts";
 import { mermaidOf } from "../domain/mermaid.ts";
@@ -67,7 +68,7 @@ export function revisionRpcs(parts: RpcParts): RevisionRpcs {
       const { update, warnings } = await updateOf(parts, caller, request);
       const stored = await workflows.updateWorkflow(caller, request.workflow, update);
       if (!stored) throw workflowNotFound(request.workflow);
-      if (!request.validateOnly) parts.workflowsChanged(caller.tenantId);
+      if (!request.validateOnly) await afterCommit(caller, () => parts.workflowsChanged(caller.tenantId));
       return create(UpdateWorkflowResponseSchema, { workflow: await fullMessage(parts, caller, stored.workflow, stored.revision), warnings });
     },
 
@@ -95,13 +96,13 @@ export function revisionRpcs(parts: RpcParts): RevisionRpcs {
     async activateWorkflowRevision(request, context) {
       const caller = callerOf(context);
       const workflow = await workflows.activateRevision(caller, request.workflow, request.revision, request);
-      return create(ActivateWorkflowRevisionResponseSchema, { workflow: changed(parts, caller, request, workflow) });
+      return create(ActivateWorkflowRevisionResponseSchema, { workflow: await changed(parts, caller, request, workflow) });
     },
 
     async rollbackWorkflow(request, context) {
       const caller = callerOf(context);
       const workflow = await workflows.rollbackWorkflow(caller, request.workflow, request);
-      return create(RollbackWorkflowResponseSchema, { workflow: changed(parts, caller, request, workflow) });
+      return create(RollbackWorkflowResponseSchema, { workflow: await changed(parts, caller, request, workflow) });
     },
 
     async diffWorkflowRevisions(request, context) {
@@ -194,21 +195,21 @@ async function setPaused(
   request: { readonly workflow: string; readonly etag: string; readonly validateOnly: boolean },
   change: PauseChange,
 ): Promise<{ workflow: Workflow; count: number }> {
-  const workflow = await parts.workflows.setPaused(caller, request.workflow, change, request);
-  const message = changed(parts, caller, request, workflow);
-  const count = request.validateOnly ? 0 : await parts.sweeps.run(caller.tenantId, message.id, sweepBudgetMs);
-  return { workflow: message, count };
+  const paused = await parts.workflows.setPaused(caller, request.workflow, change, request);
+  const message = await changed(parts, caller, request, paused);
+  if (!request.validateOnly) await afterCommit(caller, () => parts.sweeps.run(caller.tenantId, message.id, sweepBudgetMs));
+  return { workflow: message, count: request.validateOnly ? 0 : (paused?.concernedExecutions ?? 0) };
 }
 
 /** A changed head as its message; the caches forget what they had of it. */
-function changed(
+async function changed(
   parts: RpcParts,
   caller: Caller,
   request: { readonly workflow: string; readonly validateOnly: boolean },
   workflow: WorkflowRecord | undefined,
-): Workflow {
+): Promise<Workflow> {
   if (!workflow) throw workflowNotFound(request.workflow);
-  if (!request.validateOnly) parts.workflowsChanged(caller.tenantId);
+  if (!request.validateOnly) await afterCommit(caller, () => parts.workflowsChanged(caller.tenantId));
   return workflowToMessage(workflow, "basic");
 }
 

@@ -8,6 +8,7 @@ import {
 } from "#gen/pyairtable/workflow/v1/saga_coordination_service_pb.js";
 import type { Caller } from "../base/caller.ts";
 import { AppError, violationsError } from "../base/errors.ts";
+import type { Json } from "../base/json.ts";
 import type { ControlCommand } from "../domain/control-command.ts";
 import { addressesOf } from "../domain/saga-address.ts";
 import type { ExecutionFilter } from "../store/execution-repository.ts";
@@ -34,9 +35,12 @@ export function sagaOperateRpcs(parts: RpcParts): SagaOperateRpcs {
       }
       const asked = sagaFilterOf(request.target.value);
       const filter = { ...asked, sagaStates: (asked.sagaStates ?? ["stuck"]).filter((state) => state === "stuck") };
-      const matchedCount = BigInt(await parts.executions.countExecutions(caller, filter));
-      if (request.validateOnly) return create(RetrySagaResponseSchema, { matchedCount });
-      return create(RetrySagaResponseSchema, { matchedCount, sagaIds: await commandAll(parts, caller, await idsOf(parts, caller, filter), command) });
+      if (request.validateOnly) return create(RetrySagaResponseSchema, { matchedCount: BigInt(await parts.executions.countExecutions(caller, filter)) });
+      const { count, ids } = await planned(caller, async () => ({
+        count: await parts.executions.countExecutions(caller, filter),
+        ids: await idsOf(parts, caller, filter),
+      }));
+      return create(RetrySagaResponseSchema, { matchedCount: BigInt(count), sagaIds: await commandAll(parts, caller, ids, command) });
     },
 
     async replaceParticipant(request, context) {
@@ -44,15 +48,13 @@ export function sagaOperateRpcs(parts: RpcParts): SagaOperateRpcs {
       const { fromAddress: from, toAddress: to, reason, validateOnly } = request;
       checkAddresses(from, to);
       const command = { kind: "replace_participant" as const, actor: caller.actor, reason, from, to };
-      const ids =
-        request.target.case === "sagaId"
-          ? [await resolveSagaId(parts, caller, request.target.value)]
-          : await idsOf(parts, caller, { participant: from, open: true });
+      const one = request.target.case === "sagaId" ? request.target.value : undefined;
       // Counted before: afterwards nobody is at the old address any more.
-      const counts = await inTurns(
-        ids,
-        async (id) => (await loadSaga(parts, caller, id)).state.enlisted.filter(({ step }) => addressesOf(step).includes(from)).length,
-      );
+      const { ids, counts } = await planned(caller, async () => {
+        const ids = one === undefined ? await idsOf(parts, caller, { participant: from, open: true }) : [await resolveSagaId(parts, caller, one)];
+        const stepsOf = async (id: string) => (await loadSaga(parts, caller, id)).state.enlisted.filter(({ step }) => addressesOf(step).includes(from)).length;
+        return { ids, counts: await inTurns(ids, stepsOf) };
+      });
       if (!validateOnly && request.target.case === "sagaId") await control(parts, caller, ids[0] as string, command);
       else if (!validateOnly) await commandAll(parts, caller, ids, command);
       return create(ReplaceParticipantResponseSchema, {
@@ -61,6 +63,11 @@ export function sagaOperateRpcs(parts: RpcParts): SagaOperateRpcs {
       });
     },
   };
+}
+
+/** A repeat of the call, also behind a crash, has the same sagas before it: those it has told already know the call. */
+async function planned<Plan extends Json>({ change }: Caller, make: () => Promise<Plan>): Promise<Plan> {
+  return await (change ? change.plan(make) : make());
 }
 
 async function idsOf(parts: RpcParts, caller: Caller, filter: ExecutionFilter): Promise<string[]> {

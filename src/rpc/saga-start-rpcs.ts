@@ -14,9 +14,10 @@ import { type Endpoint, EndpointSchema, SagaStepSchema } from "#gen/pyairtable/w
 import type { Caller } from "../base/caller.ts";
 import { violationsError } from "../base/errors.ts";
 import type { JsonObject } from "../base/json.ts";
+import type { Started } from "../engine/start-execution.ts";
 import type { SagaStart } from "../engine/start-saga.ts";
 import { callerOf } from "./interceptors/call.ts";
-import { idInHeader } from "./interceptors/request-id.ts";
+import { idInHeader } from "./interceptors/changes.ts";
 import type { RpcParts } from "./parts.ts";
 import { commandSaga, loadSaga, sagaOf } from "./saga-parts.ts";
 import { checkSagaSecrets } from "./saga-secrets.ts";
@@ -33,8 +34,7 @@ export function sagaStartRpcs(parts: RpcParts): SagaStartRpcs {
         await checkSecrets(parts, caller, wish);
         return create(StartSagaResponseSchema, { saga: sagaOf({ state, revision: await parts.definitions.of(state) }) });
       }
-      await checkSecrets(parts, caller, wish);
-      const { executionId, existing, replayed, state } = await parts.sagas.start(caller, wish);
+      const { executionId, existing, replayed, state } = await start(parts, caller, wish);
       if (replayed) context.responseHeader.set("idempotent-replayed", "true");
       const loaded = state ? { state, revision: await parts.definitions.of(state) } : await loadSaga(parts, caller, executionId);
       return create(StartSagaResponseSchema, { saga: sagaOf(loaded), existing });
@@ -45,6 +45,18 @@ export function sagaStartRpcs(parts: RpcParts): SagaStartRpcs {
       return create(SubmitSagaResponseSchema, { saga: sagaOf(loaded) });
     },
   };
+}
+
+async function start(parts: RpcParts, caller: Caller, wish: SagaStart): Promise<Started> {
+  try {
+    await checkSecrets(parts, caller, wish);
+    return await parts.sagas.start(caller, wish);
+  } catch (error) {
+    // A repeat gets its answer although a secret or an address has gone meanwhile.
+    const replayed = await parts.sagas.replayed(caller, wish);
+    if (replayed) return replayed;
+    throw error;
+  }
 }
 
 /** Their faults are told first: a step that does not parse names nothing. */

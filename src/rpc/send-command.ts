@@ -37,7 +37,8 @@ export async function sendCommand(
   const record = await parts.executions.getExecution(caller, request.executionId);
   if (!record) throw executionNotFound(request.executionId);
   if (request.validateOnly) return await previewOf(parts, caller, record.id, command);
-  if (record.endedAt !== undefined && command.kind !== "retry") {
+  // It may have ended by the very command that is repeated here; its ledger knows.
+  if (record.endedAt !== undefined && command.kind !== "retry" && caller.change?.key === undefined) {
     throw new AppError("EXECUTION_TERMINAL", `the execution has ended: ${record.state.toUpperCase()}`, {
       metadata: { executionId: record.id, state: record.state.toUpperCase() },
     });

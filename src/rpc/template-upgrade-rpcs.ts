@@ -12,6 +12,7 @@ import {
   WorkflowUpgradeSchema,
 } from "#gen/pyairtable/workflow/v1/template_service_pb.js";
 import type { Caller } from "../base/caller.ts";
+import { afterCommit } from "../base/change.ts";
 import { AppError, violationsError } from "../base/errors.ts";
 import type { Json, JsonObject } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
@@ -65,8 +66,11 @@ export function templateUpgradeRpcs(parts: RpcParts): Pick<ServiceImpl<typeof Te
       const caller = callerOf(context);
       const target = await findTarget(parts, caller, request);
       const apply = request.validateOnly ? undefined : { activate: !request.draftOnly };
-      const upgrades = await inTurns(request.workflows, (reference) => upgradeOne(parts, caller, target, reference, request.parameters ?? {}, apply, true));
-      if (apply) parts.workflowsChanged(caller.tenantId);
+      // Each once, and in one order: their heads stay locked until all of them are committed together.
+      const references = [...new Set(request.workflows)].sort();
+      const items = await inTurns(references, (reference) => upgradeOne(parts, caller, target, reference, request.parameters ?? {}, apply, true));
+      const upgrades = request.workflows.map((reference) => items[references.indexOf(reference)] as WorkflowUpgrade);
+      if (apply) await afterCommit(caller, () => parts.workflowsChanged(caller.tenantId));
       return create(UpgradeWorkflowsResponseSchema, { upgrades: fitResults(upgrades) });
     },
   };

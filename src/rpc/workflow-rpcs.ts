@@ -18,6 +18,7 @@ import {
   type WorkflowService,
 } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
 import type { Caller } from "../base/caller.ts";
+import { afterCommit } from "../base/change.ts";
 import { AppError } from "../base/errors.ts";
 import { canonicalJson, type JsonObject } from "../base/json.ts";
 import type { Definition } from "../domain/definition.ts";
@@ -115,8 +116,10 @@ export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
       if (!deleted) throw workflowNotFound(request.workflow);
       const { workflow, openExecutions } = deleted;
       if (!request.validateOnly) {
-        parts.workflowsChanged(caller.tenantId);
-        if (openExecutions > 0) await parts.sweeps.run(caller.tenantId, workflow.id, sweepBudgetMs);
+        await afterCommit(caller, async () => {
+          parts.workflowsChanged(caller.tenantId);
+          if (openExecutions > 0) await parts.sweeps.run(caller.tenantId, workflow.id, sweepBudgetMs);
+        });
       }
       return create(DeleteWorkflowResponseSchema, { workflow: workflowToMessage(workflow, "basic"), canceledExecutionCount: BigInt(openExecutions) });
     },
@@ -125,7 +128,7 @@ export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
       const caller = callerOf(context);
       const workflow = await workflows.undeleteWorkflow(caller, request.workflow, request);
       if (!workflow) throw workflowNotFound(request.workflow);
-      if (!request.validateOnly) parts.workflowsChanged(caller.tenantId);
+      if (!request.validateOnly) await afterCommit(caller, () => parts.workflowsChanged(caller.tenantId));
       return create(UndeleteWorkflowResponseSchema, { workflow: workflowToMessage(workflow, "basic") });
     },
 

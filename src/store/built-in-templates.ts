@@ -16,6 +16,7 @@ import { WorkflowTemplateVersion } from "./entities/workflow-template-version.ts
 import { addVersion, templateDigest, templateEtag } from "./new-template-version.ts";
 import { assertStorable } from "./storable.ts";
 import { builtInTenant } from "./template-row.ts";
+import { withEntities } from "./transaction.ts";
 
 export interface BuiltInTemplate {
   readonly name: string;
@@ -34,10 +35,14 @@ export interface StoredBuiltIns {
 }
 
 /** In one transaction: all of them or none. */
-export async function storeBuiltIns({ orm }: Pick<Database, "orm">, templates: readonly BuiltInTemplate[], ids: IdSource = systemIds): Promise<StoredBuiltIns> {
+export async function storeBuiltIns(
+  database: Pick<Database, "orm" | "pool">,
+  templates: readonly BuiltInTemplate[],
+  ids: IdSource = systemIds,
+): Promise<StoredBuiltIns> {
   for (const template of templates) assertStorable(template);
   return guarded(() =>
-    orm.em.fork().transactional(async (em) => {
+    withEntities(database, async (em) => {
       await em.execute("select pg_advisory_xact_lock(hashtext('built-in templates'))");
       const created: string[] = [];
       const published: string[] = [];
@@ -50,7 +55,6 @@ export async function storeBuiltIns({ orm }: Pick<Database, "orm">, templates: r
           published.push(template.name);
         }
       }
-      await em.flush();
       return { created, published };
     }),
   );

@@ -20,6 +20,8 @@ import { lastSequence } from "./sql/last-sequence.ts";
 import { type EventRow, listEvents } from "./sql/list-events.ts";
 import { type ExecutionOrder, type ExecutionPosition, listExecutions } from "./sql/list-executions.ts";
 import { isStorable } from "./storable.ts";
+import { inTransaction } from "./transaction.ts";
+import { unitOf } from "./unit-of-work.ts";
 
 /** Ids in text form; all that is given must hold. */
 export interface ExecutionFilter extends Omit<ExecutionConditions, "workflowUuid" | "parentUuid" | "templateUuid" | "uuid"> {
@@ -122,14 +124,9 @@ export function createExecutionRepository(database: Pick<Database, "pool">): Exe
     async deleteExecution(caller, executionId) {
       const uuid = parseId("execution", executionId);
       if (uuid === undefined) return false;
-      return await guarded(async () => {
-        const client = await pool.connect();
-        try {
-          return (await deleteExpired(client, caller.tenantId, [uuid])).executions === 1;
-        } finally {
-          client.release();
-        }
-      });
+      return await guarded(() =>
+        inTransaction(pool, async (client) => (await deleteExpired(client, caller.tenantId, [uuid])).executions === 1, { unit: unitOf(caller) }),
+      );
     },
 
     async findOwner(caller, executionId) {

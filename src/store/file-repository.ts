@@ -7,7 +7,8 @@
  */
 import { createHash } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
-import type { Pool } from "pg";
+import type { Pool, PoolClient } from "pg";
+import type { Caller } from "../base/caller.ts";
 import { AppError } from "../base/errors.ts";
 import { formatId, type IdSource, parseId } from "../base/ids.ts";
 import { limits } from "../base/limits.ts";
@@ -33,6 +34,7 @@ import {
 } from "./sql/files.ts";
 import { assertStorable } from "./storable.ts";
 import { inTransaction } from "./transaction.ts";
+import { unitOf } from "./unit-of-work.ts";
 
 export interface FileRecord {
   /** `blb_…` */
@@ -54,17 +56,26 @@ export interface NewFile {
   readonly ttlMs: number;
 }
 
+/** Whose change it is, where a caller asked for it. */
+type Writer = Pick<Caller, "change">;
+
 export interface FileRepository {
   /** @throws AppError QUOTA_EXCEEDED */
-  create(tenantId: string, file: NewFile): Promise<FileRecord>;
+  create(tenantId: string, file: NewFile, writer?: Writer): Promise<FileRecord>;
   /** @throws AppError FILE_NOT_FOUND, FILE_NOT_UPLOADING, FILE_OFFSET_CONFLICT, LIMIT_EXCEEDED, QUOTA_EXCEEDED */
-  append(tenantId: string, id: string, offset: number, data: Uint8Array): Promise<FileRecord>;
+  append(tenantId: string, id: string, offset: number, data: Uint8Array, writer?: Writer): Promise<FileRecord>;
   /**
    * Makes it readable. @param sha256 is compared with the digest of what is stored.
    * @param written what the caller itself has appended, all of it in one go: of a file of just that size it is the digest, unread.
    * @throws AppError FILE_NOT_FOUND, FILE_DIGEST_MISMATCH
    */
-  complete(tenantId: string, id: string, sha256?: string, written?: { readonly sizeBytes: number; readonly sha256: string }): Promise<FileRecord>;
+  complete(
+    tenantId: string,
+    id: string,
+    sha256?: string,
+    written?: { readonly sizeBytes: number; readonly sha256: string },
+    writer?: Writer,
+  ): Promise<FileRecord>;
   /** @throws AppError FILE_NOT_FOUND */
   get(tenantId: string, id: string): Promise<FileRecord>;
   /** Bytes from `start` to before `end` of a ready file, in pieces of at most 256 KiB. @throws AppError FILE_NOT_FOUND, FILE_NOT_READY */
@@ -72,7 +83,7 @@ export interface FileRepository {
   /** Newest first. */
   list(tenantId: string, page: { readonly pageSize: number; readonly afterId?: string; readonly name: NameMatch | undefined }): Promise<Page<FileRecord>>;
   /** @throws AppError FILE_NOT_FOUND */
-  remove(tenantId: string, id: string): Promise<FileRecord>;
+  remove(tenantId: string, id: string, writer?: Writer): Promise<FileRecord>;
   /** Removes up to 100 files whose time is over, with their bytes; returns how many. */
   purge(): Promise<number>;
 }
@@ -97,6 +108,8 @@ export function createFileRepository({
     return uuid;
   };
 
+  const writing = <T>(writer: Writer, work: (client: PoolClient) => Promise<T>): Promise<T> => inTransaction(pool, work, { unit: unitOf(writer) });
+
   async function requireFile(tenantId: string, id: string): Promise<FileRow> {
     const row = await guarded(() => findFile(pool, tenantId, uuidOf(id)));
     if (!row) throw notFound(id);
@@ -113,11 +126,11 @@ export function createFileRepository({
   }
 
   return {
-    async create(tenantId, file) {
+    async create(tenantId, file, writer = {}) {
       assertStorable({ name: file.name });
       const uuid = uuidOf(ids.next("blob"));
       const row = await guarded(() =>
-        inTransaction(pool, async (client) => {
+        writing(writer, async (client) => {
           const used = await readUsage(client, tenantId);
           if (used.files >= limits.filesPerTenantMax) throw quotaExceeded(`${limits.filesPerTenantMax} files`);
           if (used.bytes >= limits.fileBytesPerTenantMax) throw quotaExceeded("10 GiB");
@@ -127,10 +140,10 @@ export function createFileRepository({
       return toFile(row);
     },
 
-    async append(tenantId, id, offset, data) {
+    async append(tenantId, id, offset, data, writer = {}) {
       const uuid = uuidOf(id);
       return guarded(() =>
-        inTransaction(pool, async (client) => {
+        writing(writer, async (client) => {
           const file = await lockFile(client, tenantId, uuid);
           if (!file) throw notFound(id);
           if (offset < file.sizeBytes && (await chunkStands(client, tenantId, uuid, offset, data))) return toFile(file);
@@ -147,7 +160,7 @@ export function createFileRepository({
       );
     },
 
-    async complete(tenantId, id, sha256, written) {
+    async complete(tenantId, id, sha256, written, writer = {}) {
       const file = await requireFile(tenantId, id);
       const uuid = file.id;
       const known = file.state === "ready" ? file.sha256 : written?.sizeBytes === file.sizeBytes ? written.sha256 : undefined;
@@ -160,7 +173,7 @@ export function createFileRepository({
       // Put before the row says so: a crash in between leaves an object that the next try writes again under the same name.
       if (objects) await objects.put(objectName(file), file.sizeBytes, chunks(tenantId, uuid, 0, file.sizeBytes));
       return guarded(() =>
-        inTransaction(pool, async (client) => {
+        writing(writer, async (client) => {
           const now = await lockFile(client, tenantId, uuid);
           if (!now) throw notFound(id);
           if (now.state === "ready") return toFile(now);
@@ -193,8 +206,8 @@ export function createFileRepository({
       return pageOf(rows, pageSize, toFile);
     },
 
-    async remove(tenantId, id) {
-      const row = await guarded(() => markDeleted(pool, tenantId, uuidOf(id)));
+    async remove(tenantId, id, writer = {}) {
+      const row = await guarded(() => writing(writer, (client) => markDeleted(client, tenantId, uuidOf(id))));
       if (!row) throw notFound(id);
       return toFile(row);
     },

@@ -7,13 +7,14 @@ import { parseId } from "../base/ids.ts";
 import type { Database } from "./database.ts";
 import { guarded, isUniqueViolation } from "./database-error.ts";
 import { databaseNow } from "./database-now.ts";
-import { inTransaction } from "./dry-run.ts";
 import { WorkflowTemplate } from "./entities/workflow-template.ts";
 import { checkEtag } from "./fingerprint.ts";
 import { nameTaken } from "./new-revision.ts";
 import { addVersion, basesOf, keepDraft, templateEtag } from "./new-template-version.ts";
 import { assertStorable } from "./storable.ts";
 import type { NewContent } from "./template-changes.ts";
+import { withEntities } from "./transaction.ts";
+import { unitOf } from "./unit-of-work.ts";
 import type { Labels } from "./workflow-row.ts";
 
 export interface TemplateImport {
@@ -33,27 +34,31 @@ export interface TemplateImport {
 }
 
 /** @throws AppError NAME_TAKEN, ETAG_MISMATCH (an existing one was changed meanwhile): nothing is stored then */
-export async function importTemplates({ orm }: Pick<Database, "orm">, caller: Caller, imports: readonly TemplateImport[], dryRun: boolean): Promise<void> {
+export async function importTemplates(
+  database: Pick<Database, "orm" | "pool">,
+  caller: Caller,
+  imports: readonly TemplateImport[],
+  dryRun: boolean,
+): Promise<void> {
   for (const item of imports)
     assertStorable({ ...item, versions: item.versions.map(({ content, changeNote }) => [content, changeNote]), draft: item.draft?.content });
-  await guarded(() =>
-    inTransaction(orm.em.fork(), dryRun, async (em) => {
-      for (const item of imports) {
-        const head = item.etag === undefined ? newHead(em, caller, item) : await existingHead(em, caller, item, item.etag);
-        for (const version of item.versions) {
-          addVersion(em, head, version, version.changeNote, caller.actor);
-          head.bases = basesOf(version.resolved);
-        }
-        if (item.draft) await keepDraft(em, head, item.draft);
-        head.etag = templateEtag(head);
-        try {
-          await em.flush();
-        } catch (error) {
-          throw isUniqueViolation(error, "workflow_templates_name_key") ? nameTaken(item.name) : error;
-        }
+  const store = async (em: EntityManager): Promise<void> => {
+    for (const item of imports) {
+      const head = item.etag === undefined ? newHead(em, caller, item) : await existingHead(em, caller, item, item.etag);
+      for (const version of item.versions) {
+        addVersion(em, head, version, version.changeNote, caller.actor);
+        head.bases = basesOf(version.resolved);
       }
-    }),
-  );
+      if (item.draft) await keepDraft(em, head, item.draft);
+      head.etag = templateEtag(head);
+      try {
+        await em.flush();
+      } catch (error) {
+        throw isUniqueViolation(error, "workflow_templates_name_key") ? nameTaken(item.name) : error;
+      }
+    }
+  };
+  await guarded(() => withEntities(database, store, { unit: unitOf(caller), undo: dryRun }));
 }
 
 function newHead(em: EntityManager, caller: Caller, { id, name, displayName, description, category, tags, labels }: TemplateImport): WorkflowTemplate {

@@ -14,6 +14,7 @@ import { Tenant } from "./entities/tenant.ts";
 import { findKey } from "./sql/find-key.ts";
 import { insertKey } from "./sql/insert-key.ts";
 import { builtInTenant } from "./template-row.ts";
+import { withEntities } from "./transaction.ts";
 
 export interface NewKey {
   readonly tenantId: string;
@@ -67,7 +68,8 @@ export interface KeyRepository {
 const secretHashBytes = 32;
 const keysPerTenantMax = 1_000;
 
-export function createKeyRepository({ orm, pool }: Pick<Database, "orm" | "pool">, ids: IdSource = systemIds): KeyRepository {
+export function createKeyRepository(database: Pick<Database, "orm" | "pool">, ids: IdSource = systemIds): KeyRepository {
+  const { orm, pool } = database;
   return {
     async ensureTenant(tenantId, displayName = "") {
       if (tenantId === builtInTenant) throw new AppError("VALIDATION_FAILED", `the tenant name ${builtInTenant} is reserved; choose another one`);
@@ -109,7 +111,7 @@ export function createKeyRepository({ orm, pool }: Pick<Database, "orm" | "pool"
       const id = parseId("key", keyId);
       if (!id) return undefined;
       return guarded(() =>
-        orm.em.fork().transactional(async (em) => {
+        withEntities(database, async (em) => {
           const key = await em.findOne(ApiKey, { tenantId: caller.tenantId, id }, { lockMode: LockMode.PESSIMISTIC_WRITE });
           if (!key) return undefined;
           key.revokeTime ??= databaseNow();

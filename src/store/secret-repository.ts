@@ -29,6 +29,8 @@ import {
   updateSecretRow,
 } from "./sql/secrets.ts";
 import { assertStorable } from "./storable.ts";
+import { inTransaction } from "./transaction.ts";
+import { unitOf } from "./unit-of-work.ts";
 import type { TenantKeys } from "./wrapped-keys.ts";
 
 export interface SecretRecord {
@@ -89,6 +91,8 @@ export interface SecretRepositoryParts {
 
 export function createSecretRepository({ pool, keys, monotonic, log }: SecretRepositoryParts): SecretRepository {
   const touchedAt = new Map<string, number>();
+  const writing = <T>(caller: Caller, undo: boolean | undefined, work: (client: PoolClient) => Promise<T>): Promise<T> =>
+    guarded(() => inTransaction(pool, work, { unit: unitOf(caller), undo }));
 
   /** Writes the next version of a head that this transaction has locked. */
   async function writeVersion(client: PoolClient, tenantId: string, name: string, change: SecretChange, keepMs: number, key: { number: number; key: Buffer }) {
@@ -115,10 +119,11 @@ export function createSecretRepository({ pool, keys, monotonic, log }: SecretRep
   }
 
   return {
-    async set({ tenantId }, name, change) {
+    async set(caller, name, change) {
+      const { tenantId } = caller;
       assertStorable({ description: change.description });
       const key = await keys.sealing(tenantId);
-      const row = await inTransaction(pool, change.validateOnly, async (client) => {
+      const row = await writing(caller, change.validateOnly, async (client) => {
         if (!(await lockSecretRow(client, tenantId, name))) {
           checkEtag(change.etag, "");
           if ((await countSecretRows(client, tenantId)) >= secretsPerTenantMax) throw tooMany();
@@ -131,9 +136,10 @@ export function createSecretRepository({ pool, keys, monotonic, log }: SecretRep
       return toRecord(row);
     },
 
-    async rotate({ tenantId }, name, change) {
+    async rotate(caller, name, change) {
+      const { tenantId } = caller;
       const key = await keys.sealing(tenantId);
-      const row = await inTransaction(pool, change.validateOnly, (client) => writeVersion(client, tenantId, name, change, change.keepMs, key));
+      const row = await writing(caller, change.validateOnly, (client) => writeVersion(client, tenantId, name, change, change.keepMs, key));
       return row && toRecord(row);
     },
 
@@ -143,8 +149,9 @@ export function createSecretRepository({ pool, keys, monotonic, log }: SecretRep
       return { items, nextAfterId: rows.length > pageSize ? items.at(-1)?.name : undefined };
     },
 
-    async remove({ tenantId }, name, { etag, validateOnly } = {}) {
-      return inTransaction(pool, validateOnly, async (client) => {
+    async remove(caller, name, { etag, validateOnly } = {}) {
+      const { tenantId } = caller;
+      return writing(caller, validateOnly, async (client) => {
         const head = await lockSecretRow(client, tenantId, name);
         if (!head) return undefined;
         checkEtag(etag, head.etag);
@@ -179,25 +186,6 @@ export function createSecretRepository({ pool, keys, monotonic, log }: SecretRep
 
 function boundTo(tenantId: string, secretId: string, version: number): (string | number)[] {
   return ["pawf secret", tenantId, secretId, version];
-}
-
-/** Runs `work` in one transaction; `undo` takes back what it did and keeps its answer. */
-async function inTransaction<T>(pool: Pool, undo: boolean | undefined, work: (client: PoolClient) => Promise<T>): Promise<T> {
-  return guarded(async () => {
-    const client = await pool.connect();
-    let broken: Error | undefined;
-    try {
-      await client.query("begin");
-      const answer = await work(client);
-      await client.query(undo === true ? "rollback" : "commit");
-      return answer;
-    } catch (error) {
-      await client.query("rollback").catch((failure: Error) => (broken = failure));
-      throw error;
-    } finally {
-      client.release(broken);
-    }
-  });
 }
 
 function tooMany(): AppError {

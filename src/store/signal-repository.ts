@@ -23,6 +23,8 @@ export interface NewSignal {
   readonly data: Json;
   readonly dedupId: string | undefined;
   readonly ttlMs: number;
+  /** Its id follows from its caller's request, so that a repeat is known by it. */
+  readonly isRepeatable: boolean;
 }
 
 /** `refused`: the execution is over, or too much is stored. */
@@ -75,10 +77,11 @@ export function createSignalRepository({ pool }: Pick<Database, "pool">, replica
     store: (tenantId, signal) =>
       guarded(async () => {
         const executionUuid = signal.executionId === undefined ? undefined : parseId("execution", signal.executionId);
-        const { eventType, correlationKey, data, dedupId, ttlMs } = signal;
-        const row = { tenantId, uuid: uuidOf(signal.signalId), executionUuid, eventType, correlationKey, data, dedupId, ttlMs, dedupMs, replicaId };
-        if (await insertSignal(pool, { ...row, storedMax: limits.signalsStoredMax, tenantMax: limits.signalsPerTenantMax })) return { kind: "stored" };
-        const twin = dedupId === undefined ? undefined : await findTwin(pool, tenantId, dedupId, executionUuid);
+        const { signalId, executionId: _, ...wish } = signal;
+        const bounds = { dedupMs, storedMax: limits.signalsStoredMax, tenantMax: limits.signalsPerTenantMax };
+        const row = { ...wish, ...bounds, tenantId, uuid: uuidOf(signalId), executionUuid, replicaId };
+        if (await insertSignal(pool, row)) return { kind: "stored" };
+        const twin = signal.dedupId === undefined && !signal.isRepeatable ? undefined : await findTwin(pool, row);
         return twin ? { kind: "duplicate", signalId: formatId("signal", twin.id), matched: twin.matched } : { kind: "refused" };
       }),
     match: (tenantId, signalId) => guarded(async () => (await matchSignal(pool, tenantId, uuidOf(signalId))).map((uuid) => formatId("execution", uuid))),

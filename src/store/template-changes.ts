@@ -11,7 +11,6 @@ import type { ResolvedTemplate } from "../domain/templates/resolve-template.ts";
 import type { Database } from "./database.ts";
 import { guarded, isUniqueViolation } from "./database-error.ts";
 import { databaseNow } from "./database-now.ts";
-import { inTransaction } from "./dry-run.ts";
 import { WorkflowTemplate } from "./entities/workflow-template.ts";
 import { WorkflowTemplateVersion } from "./entities/workflow-template-version.ts";
 import { checkEtag } from "./fingerprint.ts";
@@ -19,6 +18,8 @@ import { nameTaken } from "./new-revision.ts";
 import { addVersion, basesOf, copyVersion, keepDraft, publishContent, templateEtag } from "./new-template-version.ts";
 import { assertStorable, isStorable } from "./storable.ts";
 import { builtInTenant, type TemplateRecord, type TemplateVersionRecord, toTemplate, toTemplateVersion } from "./template-row.ts";
+import { withEntities } from "./transaction.ts";
+import { unitOf } from "./unit-of-work.ts";
 import type { Labels } from "./workflow-row.ts";
 
 /** What a template says, with the versions of its bases fixed. */
@@ -91,7 +92,9 @@ export interface TemplateChanges {
   undeleteTemplate(caller: Caller, reference: string, options?: ChangeOptions): Promise<TemplateRecord | undefined>;
 }
 
-export function changeTemplates({ orm }: Pick<Database, "orm">, ids: IdSource): TemplateChanges {
+export function changeTemplates(database: Pick<Database, "orm" | "pool">, ids: IdSource): TemplateChanges {
+  const inUnit = <Result>(caller: Caller, undo: boolean | undefined, work: (em: EntityManager) => Promise<Result>): Promise<Result> =>
+    withEntities(database, work, { unit: unitOf(caller), undo });
   const onHead = (
     caller: Caller,
     reference: string,
@@ -99,7 +102,7 @@ export function changeTemplates({ orm }: Pick<Database, "orm">, ids: IdSource): 
     change: (head: WorkflowTemplate, em: EntityManager) => Promise<void> | void,
   ): Promise<ChangedTemplate | undefined> =>
     guarded(() =>
-      inTransaction(orm.em.fork(), options.dryRun ?? false, async (em) => {
+      inUnit(caller, options.dryRun, async (em) => {
         const head = await lockHead(em, caller.tenantId, reference, options.deletedToo ?? false);
         if (!head) return undefined;
         checkEtag(options.etag, head.etag);
@@ -123,7 +126,7 @@ export function changeTemplates({ orm }: Pick<Database, "orm">, ids: IdSource): 
       assertStorable({ ...input, resolved: undefined });
       const publish = input.publish ?? true;
       return guarded(() =>
-        inTransaction(orm.em.fork(), input.dryRun ?? false, async (em) => {
+        inUnit(caller, input.dryRun, async (em) => {
           await holdBase(em, caller.tenantId, input);
           const head = em.create(WorkflowTemplate, {
             tenantId: caller.tenantId,

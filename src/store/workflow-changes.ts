@@ -17,6 +17,8 @@ import { WorkflowSweep } from "./entities/workflow-sweep.ts";
 import { checkEtag } from "./fingerprint.ts";
 import { assertStorableRevision, isSameRevision, type NewRevision, nameTaken, revisionEntity, workflowEtag } from "./new-revision.ts";
 import { assertStorable, isStorable } from "./storable.ts";
+import { withEntities } from "./transaction.ts";
+import { unitOf } from "./unit-of-work.ts";
 import { type Labels, type PausedStarts, toRevision, toWorkflow, type WorkflowRecord, type WorkflowWithRevision } from "./workflow-row.ts";
 import type { SweepCommand } from "./workflow-sweeps.ts";
 
@@ -48,6 +50,11 @@ export interface PauseChange {
   readonly alsoRunning: boolean;
 }
 
+export interface PausedWorkflow extends WorkflowRecord {
+  /** Open executions that its sweep pauses or resumes; 0 without `alsoRunning`. */
+  readonly concernedExecutions: number;
+}
+
 export interface WorkflowChanges {
   /** The answer's revision is the latest one. @throws AppError ETAG_MISMATCH, NAME_TAKEN */
   updateWorkflow(caller: Caller, reference: string, update: WorkflowUpdate): Promise<WorkflowWithRevision | undefined>;
@@ -56,7 +63,7 @@ export interface WorkflowChanges {
   /** The revision that was active before the present one is active again, and the other way round. @throws AppError REVISION_NOT_FOUND, ETAG_MISMATCH */
   rollbackWorkflow(caller: Caller, reference: string, options?: ChangeOptions): Promise<WorkflowRecord | undefined>;
   /** Leaves a sweep for its executions behind where one is needed. @throws AppError WORKFLOW_NOT_ACTIVE for a draft, ETAG_MISMATCH */
-  setPaused(caller: Caller, reference: string, change: PauseChange, options?: ChangeOptions): Promise<WorkflowRecord | undefined>;
+  setPaused(caller: Caller, reference: string, change: PauseChange, options?: ChangeOptions): Promise<PausedWorkflow | undefined>;
   /**
    * Soft: the name is free at once, revisions stay readable. With `force` a sweep cancels its open executions.
    * @throws AppError WORKFLOW_IN_USE (open executions, unless `force`), ETAG_MISMATCH
@@ -70,23 +77,20 @@ export interface WorkflowChanges {
   undeleteWorkflow(caller: Caller, workflowId: string, options?: ChangeOptions): Promise<WorkflowRecord | undefined>;
 }
 
-/** Ends a transaction whose result is wanted but not its effect. */
-class NotWanted extends Error {}
-
-export function changeWorkflow({ orm }: Pick<Database, "orm">, ids: IdSource): WorkflowChanges {
+export function changeWorkflow(database: Pick<Database, "orm" | "pool">, ids: IdSource): WorkflowChanges {
   /** Runs `change` on the locked head and returns it as written. */
   const onHead = async (
     caller: Caller,
     reference: string,
     options: ChangeOptions & { readonly deletedToo?: boolean },
     change: (head: Workflow, em: EntityManager) => Promise<void> | void,
-  ): Promise<Workflow | undefined> => {
-    let changed: Workflow | undefined;
-    try {
-      await guarded(() =>
-        orm.em.fork().transactional(async (em) => {
+  ): Promise<Workflow | undefined> =>
+    guarded(() =>
+      withEntities(
+        database,
+        async (em) => {
           const head = await lockHead(em, caller.tenantId, reference, options.deletedToo ?? false);
-          if (!head) return;
+          if (!head) return undefined;
           checkEtag(options.etag, head.etag);
           await change(head, em);
           const etag = workflowEtag(head);
@@ -95,15 +99,11 @@ export function changeWorkflow({ orm }: Pick<Database, "orm">, ids: IdSource): W
             head.updateTime = databaseNow();
           }
           await flush(em, head.name);
-          changed = head;
-          if (options.validateOnly) throw new NotWanted();
-        }),
-      );
-    } catch (error) {
-      if (!(error instanceof NotWanted)) throw error;
-    }
-    return changed;
-  };
+          return head;
+        },
+        { unit: unitOf(caller), undo: options.validateOnly },
+      ),
+    );
 
   const sweep = (em: EntityManager, caller: Caller, head: Workflow, command: SweepCommand, reason: string): void => {
     const id = parseId("workflow", ids.next("workflow")) as string;
@@ -160,6 +160,7 @@ export function changeWorkflow({ orm }: Pick<Database, "orm">, ids: IdSource): W
     },
 
     async setPaused(caller, reference, { paused, starts, reason, alsoRunning }, options = {}) {
+      let concernedExecutions = 0;
       const head = await onHead(caller, reference, options, async (head, em) => {
         if (head.state === "draft") throw new AppError("WORKFLOW_NOT_ACTIVE", "a draft cannot be paused or resumed; activate a revision first");
         // What they would still say (let queued starts begin, pause late ones) is not wanted any more.
@@ -168,10 +169,14 @@ export function changeWorkflow({ orm }: Pick<Database, "orm">, ids: IdSource): W
         head.state = paused ? "paused" : "active";
         head.pausedStarts = paused ? starts : "queue";
         head.pauseReason = paused ? reason : "";
-        if (alsoRunning) sweep(em, caller, head, paused ? "pause" : "resume", reason);
-        else if (wasPaused && !paused) sweep(em, caller, head, "release", reason);
+        if (alsoRunning) {
+          const open = { tenantId: head.tenantId, workflowId: head.id, endTime: null };
+          const concerned = paused ? { paused: false, state: { $ne: "pending" as const } } : { $or: [{ paused: true }, { state: "pending" as const }] };
+          concernedExecutions = await em.count(WorkflowExecution, { ...open, ...concerned });
+          sweep(em, caller, head, paused ? "pause" : "resume", reason);
+        } else if (wasPaused && !paused) sweep(em, caller, head, "release", reason);
       });
-      return head && toWorkflow(head);
+      return head && { ...toWorkflow(head), concernedExecutions };
     },
 
     async deleteWorkflow(caller, reference, options = {}) {

@@ -19,6 +19,8 @@ import { listRevisions, type RevisionSummaryRow } from "./sql/list-revisions.ts"
 import { countWorkflows, type ListWorkflowsParameters, listWorkflows, type WorkflowConditions } from "./sql/list-workflows.ts";
 import { countOpenExecutions, findPossibleParents } from "./sql/revision-impact.ts";
 import { isStorable } from "./storable.ts";
+import { inTransaction } from "./transaction.ts";
+import { unitOf } from "./unit-of-work.ts";
 import { VersionCache } from "./version-cache.ts";
 import { changeWorkflow, type WorkflowChanges } from "./workflow-changes.ts";
 import { type Labels, type RevisionRecord, toRevision, toWorkflow, type WorkflowRecord, type WorkflowWithRevision } from "./workflow-row.ts";
@@ -121,7 +123,8 @@ export function createWorkflowRepository(
       const row = { ...head, tenantId: caller.tenantId, id: uuid, etag: workflowEtag(head) };
       return guarded(async () => {
         try {
-          const { workflow, revision } = await insertWorkflow(pool, row, revisionEntity(caller, uuid, 1, input));
+          const entity = revisionEntity(caller, uuid, 1, input);
+          const { workflow, revision } = await inTransaction(pool, (client) => insertWorkflow(client, row, entity), { unit: unitOf(caller) });
           return { workflow: toWorkflow(workflow), revision: toRevision(revision) };
         } catch (error) {
           throw isUniqueViolation(error, "workflows_name_key") ? nameTaken(input.name) : error;

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { createIdempotencyRepository, type IdempotencyRepository, type Taken } from "../../src/store/idempotency-repository.ts";
+import { createIdempotencyRepository, type IdempotencyRepository, type Taken, type TakenKey } from "../../src/store/idempotency-repository.ts";
+import { inTransaction } from "../../src/store/transaction.ts";
 import { callerOf, openStore, type TestStore } from "./open-store.ts";
 
 let store: TestStore;
@@ -11,9 +12,9 @@ beforeAll(async () => {
 afterAll(() => store[Symbol.asyncDispose]());
 
 const print = (text: string): Buffer => Buffer.from(text);
-const mine = (taken: Taken): Extract<Taken, { kind: "mine" }> => {
+const mine = (taken: Taken): TakenKey => {
   if (taken.kind !== "mine") throw new Error(`it is ${taken.kind}`);
-  return taken;
+  return taken.key;
 };
 /** As time passes for somebody who is not heard of any more. */
 const age = (column: string, interval: string): Promise<unknown> =>
@@ -66,4 +67,26 @@ it("answers older than two days are purged while others come in, younger ones ar
   for (let count = 0; count < 200; count++) await keys.take(callerOf("acme"), "Pause", "young", print("x"));
   const { rows } = await store.database.pool.query("select request_id from idempotency_keys order by 1");
   expect(rows).toEqual([{ request_id: "young" }]);
+});
+
+it("the answer stands in the transaction of the work, and whoever was replaced meanwhile commits nothing", async () => {
+  const take = () => keys.take(callerOf("acme"), "Set", "id-5", print("x"));
+  const work = (key: TakenKey, answer: string) => inTransaction(store.database.pool, (client) => key.answerIn(client, Buffer.from(answer)));
+  const dead = mine(await take());
+  await age("claim_time", "10 s");
+  const next = mine(await take());
+  await expect(work(dead, "late")).rejects.toMatchObject({ reason: "STORAGE_UNAVAILABLE" });
+  await work(next, "first");
+  expect(await take()).toEqual({ kind: "answered", response: Buffer.from("first") });
+});
+
+it("work that was broken off is taken up at once with the plan it had, and by nobody with another payload", async () => {
+  const take = (text = "x") => keys.take(callerOf("acme"), "Retry", "id-6", print(text));
+  const first = mine(await take());
+  expect(await first.plan(async () => ["a", "b"])).toEqual(["a", "b"]);
+  await first.letGo();
+  expect((await take("y")).kind).toBe("reused");
+  const next = mine(await take());
+  expect(await next.plan(async () => ["c"])).toEqual(["a", "b"]);
+  await expect(first.plan(async () => ["c"])).resolves.toEqual(["a", "b"]);
 });

@@ -1,5 +1,6 @@
 /** The answer of a mutation by its request id. Written by plain SQL only; here for the schema. */
 import { defineEntity, p } from "@mikro-orm/core";
+import type { Json } from "../../base/json.ts";
 
 export const idempotencyKeySchema = defineEntity({
   name: "IdempotencyKey",
@@ -13,6 +14,7 @@ export const idempotencyKeySchema = defineEntity({
     holder: p.uuid(),
     claimTime: p.datetime(3).defaultRaw("now()"),
     response: p.blob().nullable(),
+    plan: p.json<Json>().columnType("json").nullable(),
     createTime: p.datetime(3).defaultRaw("now()"),
   },
 });

@@ -17,6 +17,8 @@ export interface NewSignalRow {
   readonly ttlMs: number;
   readonly dedupMs: number;
   readonly replicaId: string;
+  /** Its call may be repeated, so the row is kept as long as one with a dedup id. */
+  readonly isRepeatable: boolean;
   /** Signals that nobody took for one execution, or stored under one type and key. */
   readonly storedMax: number;
   /** Signals of the tenant in all. */
@@ -46,22 +48,20 @@ export async function insertSignal(pool: Pool, row: NewSignalRow): Promise<boole
   const { tenantId, uuid, executionUuid, eventType, correlationKey, data, dedupId, ttlMs, dedupMs, replicaId, storedMax, tenantMax } = row;
   const values = [
     ...[tenantId, uuid, executionUuid ?? null, eventType, correlationKey ?? null, JSON.stringify(data), dedupId ?? null],
-    ...[ttlMs, dedupMs, replicaId, storedMax, tenantMax, deliveryMs],
+    ...[ttlMs, dedupMs, replicaId, storedMax, tenantMax, row.isRepeatable ? Math.max(deliveryMs, dedupMs) : deliveryMs],
   ];
   return (await pool.query({ name: "insert_signal", text: stored, values })).rowCount === 1;
 }
 
 const twin = `
+select id, matched from signals where tenant_id = $1 and id = $4
+union all
 select id, matched from signals
-where tenant_id = $1 and dedup_id = $2 and ((execution_id = $3 and $3::uuid is not null) or (execution_id is null and $3::uuid is null))`;
+where tenant_id = $1 and dedup_id = $2 and ((execution_id = $3 and $3::uuid is not null) or (execution_id is null and $3::uuid is null))
+limit 1`;
 
-/** The signal that has the dedup id. */
-export async function findTwin(
-  pool: Pool,
-  tenantId: string,
-  dedupId: string,
-  executionUuid: string | undefined,
-): Promise<{ id: string; matched: number } | undefined> {
-  const values = [tenantId, dedupId, executionUuid ?? null];
+/** The signal that is this one, or has its dedup id. */
+export async function findTwin(pool: Pool, { tenantId, dedupId, executionUuid, uuid }: NewSignalRow): Promise<{ id: string; matched: number } | undefined> {
+  const values = [tenantId, dedupId ?? null, executionUuid ?? null, uuid];
   return (await pool.query<{ id: string; matched: number }>({ name: "find_signal_twin", text: twin, values })).rows[0];
 }

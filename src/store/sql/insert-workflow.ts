@@ -1,5 +1,5 @@
 /** A new workflow and its revision 1 in one statement: one round trip, one commit. */
-import type { Pool } from "pg";
+import type { ClientBase } from "pg";
 import type { revisionEntity } from "../new-revision.ts";
 import { type RevisionRow, type WorkflowRow, workflowColumns } from "../workflow-row.ts";
 
@@ -28,12 +28,12 @@ export interface NewWorkflowRow {
 
 /** Throws what PostgreSQL throws: a taken name breaks workflows_name_key. */
 export async function insertWorkflow(
-  pool: Pool,
+  client: ClientBase,
   head: NewWorkflowRow,
   revision: ReturnType<typeof revisionEntity>,
 ): Promise<{ readonly workflow: WorkflowRow; readonly revision: RevisionRow }> {
   const json = (value: unknown): string | null => (value === null ? null : JSON.stringify(value));
-  const { rows } = await pool.query<WorkflowRow & { readonly revisionTime: Date }>({
+  const { rows } = await client.query<WorkflowRow & { readonly revisionTime: Date }>({
     name: "insert_workflow",
     text,
     values: [

@@ -1,0 +1,40 @@
+/**
+ * A repeatable command leaves its key in the first of the events that it makes. The ledger then knows it, so a command that is
+ * given again (its caller repeats the call, or a replica died between carrying it out and saying so) changes nothing and
+ * is answered as the first time.
+ */
+
+import type { JsonObject } from "../base/json.ts";
+import { limits } from "../base/limits.ts";
+import { Answered } from "./answered.ts";
+import type { NewEvent } from "./events.ts";
+import type { ExecutionState } from "./execution-state.ts";
+
+export interface ChangeStamp {
+  readonly key: string;
+  /** What the command answered, where it has an answer. */
+  readonly answer?: JsonObject;
+}
+
+/** The answer of the command that had this key, if one was carried out. It says `replayed: true` itself. */
+export function earlierAnswer(state: ExecutionState, key: string): Answered | undefined {
+  const stamp = state.changes.get(key);
+  return stamp && new Answered([], { ...stamp.answer, replayed: true });
+}
+
+/** A command that changes nothing leaves nothing behind: given again, it is decided again. */
+export function stamped(made: readonly NewEvent[] | Answered, key: string): readonly NewEvent[] | Answered {
+  const { events, answer } = made instanceof Answered ? made : { events: made, answer: undefined };
+  const [first, ...rest] = events;
+  if (!first) return made;
+  const change: ChangeStamp = { key, ...(answer === undefined ? {} : { answer }) };
+  const marked = [{ ...first, payload: { ...first.payload, change } } as NewEvent, ...rest];
+  return made instanceof Answered ? new Answered(marked, made.answer) : marked;
+}
+
+/** The newest ones are kept: a key is known for as long as an execution can take this many commands. */
+export function noteChange(state: ExecutionState, stamp: ChangeStamp | undefined): void {
+  if (stamp === undefined) return;
+  state.changes.set(stamp.key, stamp);
+  if (state.changes.size > limits.changeKeysPerExecutionMax) state.changes.delete(state.changes.keys().next().value as string);
+}
