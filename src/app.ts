@@ -1,5 +1,5 @@
 /**
- * The composition root: builds the house from the ground up and hands each part what it needs. `main.ts` starts it from the
+ * The composition root: builds the house from the ground up and hands each part what it needs. `serve.ts` starts it from the
  * environment, tests with their own parts.
  */
 import type { Tracer } from "@opentelemetry/api";

@@ -1,5 +1,5 @@
 /**
- * OpenTelemetry's SDK, loaded by `main.ts` only when the environment asks for an export, so that nobody else pays for it.
+ * OpenTelemetry's SDK, loaded by `serve.ts` only when the environment asks for an export, so that nobody else pays for it.
  * Spans and metrics leave over OTLP (http/protobuf); `OTEL_TRACES_EXPORTER=console` prints spans instead. The exporters read
  * their `OTEL_EXPORTER_OTLP_*` settings (endpoints, headers, timeouts, certificates) themselves.
  *
