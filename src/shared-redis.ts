@@ -4,10 +4,7 @@ import type { Clock } from "./base/clock.ts";
 import type { Log } from "./base/log.ts";
 import type { NewsLink } from "./engine/replica-news.ts";
 import { databaseIdentity } from "./store/database-identity.ts";
-import { NewsLinks, newsChannel } from "./store/news-links.ts";
 import type { NotifyLink } from "./store/notify.ts";
-import { RedisLink } from "./store/redis-link.ts";
-import { SharedCache } from "./store/shared-cache.ts";
 import { VersionCache } from "./store/version-cache.ts";
 import type { Instruments } from "./telemetry/instruments.ts";
 
@@ -48,6 +45,12 @@ export async function openSharedRedis({ url, pool, cacheKey, instruments, clock,
   if (url === undefined || namespace === undefined) {
     return { versions: new VersionCache({ observer: observe("versions") }), newsLink: (notify) => notify, stop: async () => undefined };
   }
+  // Loaded by those who use it: a start without Redis need not read its client library.
+  const [{ NewsLinks, newsChannel }, { RedisLink }, { SharedCache }] = await Promise.all([
+    import("./store/news-links.ts"),
+    import("./store/redis-link.ts"),
+    import("./store/shared-cache.ts"),
+  ]);
   const channel = newsChannel(namespace);
   const link = new RedisLink({ url, clock, log, subscribe: { channel, onMessage: onPayload }, onFailure: () => instruments.redisFailures.add() });
   link.start();

@@ -41,15 +41,18 @@ export function reflectionRoutes(options: ReflectionOptions): (router: ConnectRo
 }
 
 function createAnswers(options: ReflectionOptions): (request: ServerReflectionRequest) => Response {
-  const index = buildIndex(options);
+  // Built when somebody asks first: it takes 50 ms, which a start need not wait for.
+  let built: Index | undefined;
+  const indexOf = (): Index => (built ??= buildIndex(options));
 
   function withFile(name: string | undefined, asked: string): Response {
-    const files = name === undefined ? undefined : index.withImports(name);
+    const files = name === undefined ? undefined : indexOf().withImports(name);
     if (!files) return { case: "errorResponse", value: { errorCode: Code.NotFound, errorMessage: `${asked} is not known here` } };
     return { case: "fileDescriptorResponse", value: { fileDescriptorProto: files } };
   }
 
   return ({ messageRequest: asked }) => {
+    const index = indexOf();
     switch (asked.case) {
       case "fileByFilename":
         return withFile(asked.value, `file ${asked.value}`);

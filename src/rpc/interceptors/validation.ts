@@ -10,23 +10,26 @@ import { AppError, type ErrorReason, errorReasons, type FieldViolation, violatio
 import { findMessageFaults, violationsMax } from "./message-faults.ts";
 import { findViolations } from "./nested-rules.ts";
 
-/**
- * `methods` are the ones to be served: their rules are compiled now, since the first call would otherwise wait a tenth
- * of a second for it. Throws one Error that names every method with a rule that cannot be compiled.
- */
-export function createValidation(methods: readonly DescMethod[] = []): Interceptor {
+export interface Validation {
+  readonly interceptor: Interceptor;
+  /** Compiles the rules of a method, for which its first call would otherwise wait. Throws when they cannot be evaluated. */
+  prepare(method: DescMethod): void;
+}
+
+export function createValidation(): Validation {
   const validator = createValidator();
-  const problems = methods.flatMap((method) => {
-    const result = validator.validate(method.input, create(method.input));
-    return result.kind === "error" ? [`${method.parent.typeName}/${method.name}: ${result.error.message}`] : [];
-  });
-  if (problems.length > 0) throw new Error(`These rpcs have rules that cannot be evaluated:\n  ${problems.join("\n  ")}`);
-  return (next) => async (request) => {
-    if (!request.stream) {
-      checkMessage(validator, request.method.input, request.message);
-      return next(request);
-    }
-    return next({ ...request, message: checked(validator, request.method.input, request.message) });
+  return {
+    interceptor: (next) => async (request) => {
+      if (!request.stream) {
+        checkMessage(validator, request.method.input, request.message);
+        return next(request);
+      }
+      return next({ ...request, message: checked(validator, request.method.input, request.message) });
+    },
+    prepare({ input, name, parent }) {
+      const result = validator.validate(input, create(input));
+      if (result.kind === "error") throw new Error(`${parent.typeName}/${name}: ${result.error.message}`);
+    },
   };
 }
 

@@ -69,6 +69,11 @@ export interface RpcHandler {
    * Answers in the Connect protocol: JSON for unary methods, enveloped JSON for streams.
    */
   dispatch(name: string, request: DispatchRequest): Promise<UniversalServerResponse>;
+  /**
+   * Compiles the rules of all methods, one after the other with pauses for the calls that come meanwhile: together they take
+   * a fifth of a second, for which neither the start nor a first call has to wait. Ends when the server drains.
+   */
+  prepare(): Promise<void>;
 }
 
 export interface DispatchRequest {
@@ -85,8 +90,8 @@ type Incoming = IncomingCall | { readonly url: string } | Pick<DispatchRequest, 
 const incomingKey = createContextKey<Incoming | undefined>(undefined, { description: "incoming request" });
 
 export function createRpcHandler(options: RpcHandlerOptions): RpcHandler {
-  const methods = [...options.policies.values()].map((rule) => rule.method);
-  const checked = [createValidation(methods), ...options.interceptors];
+  const validation = createValidation();
+  const checked = [validation.interceptor, ...options.interceptors];
   const router = createConnectRouter({
     acceptCompression: [...compressions],
     compressMinBytes: compressBytesMin,
@@ -134,8 +139,21 @@ export function createRpcHandler(options: RpcHandlerOptions): RpcHandler {
       request.call.method = name;
       return handler(fromDispatch(handler, request, options));
     },
+    async prepare() {
+      for (const { method, name } of options.policies.values()) {
+        await options.clock.sleep(prepareEveryMs, options.drain).catch(() => undefined);
+        if (options.drain.aborted) return;
+        try {
+          validation.prepare(method);
+        } catch (error) {
+          options.log.error({ rpc_method: name, error: messageOf(error) }, "the rules of an rpc cannot be evaluated; its calls fail");
+        }
+      }
+    },
   };
 }
+
+const prepareEveryMs = 10;
 
 function fromDispatch(handler: UniversalHandler, request: DispatchRequest, options: RpcHandlerOptions): UniversalServerRequest {
   const isUnary = handler.method.methodKind === "unary";

@@ -137,6 +137,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   }
 
   const listener = await openListener({ host: options.host, port: options.port, limits, clock: options.clock, log: options.log, onRequest });
+  void rpc.prepare();
   let drained: Promise<void> | undefined;
   let stopped: Promise<void> | undefined;
 
