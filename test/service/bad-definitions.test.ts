@@ -48,6 +48,7 @@ const cases: readonly Case[] = [
   { what: "an unknown field of a step", steps: [{ ...logStep("a"), retries: 3 }], reason: "VALIDATION_FAILED", field: "workflow.definition.steps[0].retries" },
   { what: "an unknown field deep inside", steps: [logStep("a"), get({ follow: true })], reason: "VALIDATION_FAILED", field: "steps[1].http_request.follow" },
   { what: "an unknown step type", steps: [{ name: "a", teleport: {} }], reason: ["STEP_TYPE_UNKNOWN", "VALIDATION_FAILED"], field: "steps[0]" },
+  { what: "a step without a name", steps: [{ log: { message: "x" } }], reason: "VALIDATION_FAILED", field: "steps[0].name" },
   { what: "a step without a type", steps: [{ name: "a" }], reason: ["STEP_TYPE_UNKNOWN", "VALIDATION_FAILED"], field: "steps[0]" },
   { what: "two steps of one name, but for case", steps: [logStep("pay"), logStep("Pay")], reason: "STEP_NAME_DUPLICATE", field: "steps[1].name" },
   { what: "a name that is an object's property", steps: [logStep("__proto__")], reason: "VALIDATION_FAILED", field: "steps[0].name" },

@@ -9,6 +9,7 @@ import { parseDefinition } from "../../../src/domain/parse-definition.ts";
 import type { StepTypeSpec } from "../../../src/domain/step-type.ts";
 import { instantiate } from "../../../src/domain/templates/instantiate.ts";
 import { parseTemplateDocument, readTemplateContent } from "../../../src/domain/templates/parse-template-document.ts";
+import { findViolations } from "../../../src/rpc/interceptors/nested-rules.ts";
 import { stepHandlers } from "../../../src/steps/registry.ts";
 
 const folder = new URL("../../../templates/", import.meta.url);
@@ -28,8 +29,7 @@ function parameterExamples(schema: JsonObject): JsonObject[] {
 
 /** What the contract's own field rules say of a definition, as the service would say it to a caller. */
 function contractViolations(definition: JsonObject): string[] {
-  const result = validator.validate(WorkflowDefinitionSchema, fromJson(WorkflowDefinitionSchema, definition));
-  return result.kind === "invalid" ? result.violations.map(String) : [];
+  return findViolations(validator, WorkflowDefinitionSchema, fromJson(WorkflowDefinitionSchema, definition)).map(String);
 }
 
 /** Step type → how often a definition uses it. */

@@ -174,6 +174,7 @@ export declare const SecretSlotSchema: GenMessage<SecretSlot>;
 export declare type Step = Message<"pyairtable.workflow.v1.Step"> & {
   /**
    * ^[A-Za-z][A-Za-z0-9_]{0,63}$, no CEL reserved word, unique in the whole definition ignoring case (STEP_NAME_DUPLICATE).
+   * Only an undo (Compensation.step) needs none: it goes by the name of the step that it undoes.
    *
    * @generated from field: string name = 1;
    */
