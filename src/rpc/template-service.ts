@@ -20,6 +20,7 @@ import { templateReadRpcs } from "./template-read-rpcs.ts";
 import { templateUpgradeRpcs } from "./template-upgrade-rpcs.ts";
 import { templateUsageRpcs } from "./template-usage-rpcs.ts";
 import { definitionFromJson } from "./wire/definition.ts";
+import { definitionPlace } from "./wire/definition-places.ts";
 import { overridesWithNames } from "./wire/step-patch.ts";
 import { lineageToMessage, overridesToJson, workflowToMessage } from "./wire/workflow.ts";
 
@@ -49,9 +50,10 @@ export function templateRpcs(parts: RpcParts): TemplateRpcs {
         throw new AppError("TEMPLATE_NOT_PUBLISHED", `template ${template.name} has no published version yet; publish it first`);
       }
       const overrides = overridesWithNames(overridesToJson(request.overrides), "overrides");
-      const made = instantiate(readResolved(version.content, version.resolved), request.parameters ?? {}, overrides);
+      const made = instantiate(readResolved(version.content, version.resolved), request.parameters ?? {}, overrides, definitionPlace);
       if (!made.ok) throw violationsError(made.fault);
-      if (overrides.length > 0) checkShape(made.value.definition, "definition");
+      // Overrides and the values of parameters may give what no request could have said.
+      checkShape(made.value.definition, "definition");
       const { source: rendered, warnings } = checkDefinitionJson(made.value.definition, await parts.stepTypesOf(caller.tenantId), "definition");
       const source = await pinChildren(workflows, caller, rendered, "definition", { name: request.name });
       await checkSecretBindings(parts.secrets, caller, source, request.secretBindings, "secret_bindings");

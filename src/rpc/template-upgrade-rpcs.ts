@@ -30,6 +30,7 @@ import { pinChildren } from "./pin-children.ts";
 import { bindingsOfSlots, checkSecretBindings } from "./secret-bindings.ts";
 import { checkShape, templateNotFound, versionNotFound } from "./template-content.ts";
 import { definitionFromJson, definitionToJson } from "./wire/definition.ts";
+import { definitionPlace } from "./wire/definition-places.ts";
 import { countFitting } from "./wire/fit.ts";
 import { valueFromJson } from "./wire/value.ts";
 import { workflowNotFound } from "./workflow-rpcs.ts";
@@ -153,6 +154,7 @@ async function merge(parts: RpcParts, caller: Caller, target: Target, latest: Re
     parameters,
     overrides: Array.isArray(overrides) ? overrides : [],
     given,
+    place: definitionPlace,
     definition: latest.definition,
     normalize,
   });

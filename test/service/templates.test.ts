@@ -3,6 +3,7 @@ import { fromJson, type JsonObject, toJson } from "@bufbuild/protobuf";
 import { ValueSchema } from "@bufbuild/protobuf/wkt";
 import { describe, expect, test } from "vitest";
 import { ChangeKind } from "#gen/pyairtable/workflow/v1/definition_report_pb.js";
+import { ExecutionState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import { type Template, TemplateSchema, TemplateState } from "#gen/pyairtable/workflow/v1/template_pb.js";
 import { View } from "#gen/pyairtable/workflow/v1/view_pb.js";
 import { WorkflowState } from "#gen/pyairtable/workflow/v1/workflow_pb.js";
@@ -234,6 +235,27 @@ describe("a workflow from a template", () => {
       reason,
       fields: [field],
     });
+  });
+
+  test("takes numbers, lists and conditions as parameters of text and expression fields, and text never as code", async () => {
+    const { workflows } = fixture.clients;
+    const steps = [
+      { name: "a", log: { message: "{{params.count}}" } },
+      { name: "b", run_if: "{{params.wanted}}", for_each: { items: "{{params.list}}", steps: [{ name: "c", log: { message: "{{item}}" } }] } },
+      { name: "d", delay: { duration_expression: "{{params.pause}}" } },
+    ];
+    const outputs = { message: "{{steps.a.result.message}}", items: "{{size(steps.b.result)}}", count: "{{params.count}}" };
+    const made = await make({ parameters_schema: {}, definition: { steps, outputs } });
+    const instance = async (parameters: JsonObject) =>
+      (await templates().createWorkflowFromTemplate({ template: made.id, name: newName(), parameters })).workflow?.name ?? "";
+    const workflow = await instance({ count: 3, wanted: true, list: [1, 2], pause: "0s" });
+    expect((await workflows.getWorkflow({ workflow })).workflow?.definition?.outputs["count"]?.kind).toEqual({ case: "numberValue", value: 3 });
+    const { execution } = await workflows.startExecution({ workflow, wait: seconds(20) });
+    expect(execution).toMatchObject({ state: ExecutionState.COMPLETED, output: { kind: { value: { fields: { items: { kind: { value: 2 } } } } } } });
+    // Text that would be an expression is text, which is neither true nor false.
+    const hostile = await instance({ count: 3, wanted: "1 == 1", list: [], pause: "0s" });
+    const { execution: refused } = await workflows.startExecution({ workflow: hostile, wait: seconds(20) });
+    expect(refused).toMatchObject({ state: ExecutionState.FAILED, failure: { name: "EXPRESSION" } });
   });
 
   test("refuses overrides that do not fit, with their place", async () => {

@@ -7,7 +7,7 @@ import type { FieldViolation } from "../../base/errors.ts";
 import { findJsonFault, isJsonObject, type Json, type JsonObject } from "../../base/json.ts";
 import { fail, ok, type Result } from "../../base/result.ts";
 import { joinPath } from "../compile-field.ts";
-import { foldParams } from "../expressions/fold-params.ts";
+import { type FoldPlace, foldParams } from "../expressions/fold-params.ts";
 import { findSchemaFaults, findSchemaProblem, type SchemaFault } from "../json-schema.ts";
 import { applyDefaults } from "./apply-defaults.ts";
 import { applyOverrides } from "./apply-overrides.ts";
@@ -31,9 +31,14 @@ export interface Instance {
 /**
  * `overrides` are changes beyond the template (proto JSON of StepOverride); they come before the folding, so they may read
  * `params` like the template. Violations lead with `parameters` (PARAMETERS_INVALID), `overrides` (OVERRIDE_INVALID) or, for a
- * schema that is none, `template.parameters_schema`.
+ * schema that is none, `template.parameters_schema`. `place` tells which fields of a definition are text or expressions.
  */
-export function instantiate(template: TemplateContent, given: JsonObject, overrides: readonly Json[] = []): Result<Instance, readonly FieldViolation[]> {
+export function instantiate(
+  template: TemplateContent,
+  given: JsonObject,
+  overrides: readonly Json[] = [],
+  place?: FoldPlace,
+): Result<Instance, readonly FieldViolation[]> {
   const { parametersSchema, parameterDefaults = {} } = template;
   const problem = findSchemaProblem(parametersSchema);
   if (problem !== undefined) return fail([{ field: "template.parameters_schema", reason: "SCHEMA_INVALID", description: problem }]);
@@ -45,7 +50,7 @@ export function instantiate(template: TemplateContent, given: JsonObject, overri
   if (!checked.ok) return checked;
   const definition = applyOverrides(template.definition, overrides);
   if (!definition.ok) return definition;
-  const folded = foldParams(definition.value, parameters);
+  const folded = foldParams(definition.value, parameters, place);
   if (folded.ok) return ok({ definition: folded.value as JsonObject, parameters });
   return fail(folded.fault.map(({ path, problem }) => invalid("", `they do not fit the template at ${joinPath("definition", path)}: ${problem}`)));
 }

@@ -7,6 +7,7 @@ import type { FieldViolation } from "../../base/errors.ts";
 import { isJsonObject, type Json, type JsonObject } from "../../base/json.ts";
 import { fail, ok, type Result } from "../../base/result.ts";
 import { type MergeConflict, mergeDefinitions } from "../definition-merge.ts";
+import type { FoldPlace } from "../expressions/fold-params.ts";
 import { instantiate, type TemplateContent } from "./instantiate.ts";
 
 export interface UpgradeRequest {
@@ -21,6 +22,8 @@ export interface UpgradeRequest {
   readonly definition: JsonObject;
   /** The one form of equal definitions: the stored one went through it. */
   readonly normalize: (definition: JsonObject) => JsonObject;
+  /** As for `instantiate`. */
+  readonly place?: FoldPlace;
 }
 
 export interface Upgrade {
@@ -36,11 +39,11 @@ export interface Upgrade {
 
 /** Fails with PARAMETERS_INVALID where the values do not fit the new version for another reason than being absent. */
 export function upgrade(request: UpgradeRequest): Result<Upgrade, readonly FieldViolation[]> {
-  const { from, to, definition, normalize, overrides } = request;
+  const { from, to, definition, normalize, overrides, place } = request;
   const parameters = { ...stillKnown(request), ...request.given };
-  const made = instantiate(to, parameters, overrides);
+  const made = instantiate(to, parameters, overrides, place);
   if (made.ok) {
-    const base = instantiate(from, request.parameters, overrides);
+    const base = instantiate(from, request.parameters, overrides, place);
     if (!base.ok) return base;
     const merged = mergeDefinitions(normalize(base.value.definition), normalize(made.value.definition), definition);
     return ok({ ...merged, missingParameters: [], parameters: made.value.parameters, overrides });
