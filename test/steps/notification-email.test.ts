@@ -7,8 +7,10 @@ import { failure } from "../../src/domain/failure.ts";
 import { notification } from "../../src/steps/notification.ts";
 import { createSmtpMailer, noMail } from "../../src/steps/notify/smtp-mailer.ts";
 import type { StepOutcome, StepServices } from "../../src/steps/step-handler.ts";
+import { certificate as otherCertificate, privateKey as otherKey } from "./grpc/certificate.ts";
+import { authority, certificate, privateKey } from "./mail-certificate.ts";
 import { memoryFiles } from "./memory-files.ts";
-import { type ReceivedMail, selfSigned, startSmtp, type TestSmtp } from "./smtp-server.ts";
+import { type ReceivedMail, startSmtp, type TestSmtp } from "./smtp-server.ts";
 import { attemptOf, failureIn, problemsOf, resultIn, servicesOf } from "./step-call.ts";
 
 let smtp: TestSmtp;
@@ -95,6 +97,15 @@ describe("hostile values", () => {
     expect(smtp.received).toHaveLength(before);
   });
 
+  test("more than 50 recipients are refused, however they are spread", async () => {
+    const many = (from: number, to: number) => Array.from({ length: to - from }, (_, index) => `r${from + index}@example.com`);
+    const before = smtp.received.length;
+    const spread = failureIn(await send({ ...letter, to: many(0, 20), cc: many(20, 40), bcc: many(40, 51) }));
+    expect(spread).toMatchObject({ outcome: "failed", failure: { name: "SCHEMA", message: expect.stringContaining("51") } });
+    expect(resultIn(await send({ ...letter, to: many(0, 20), cc: many(20, 40), bcc: many(40, 50) }))).toMatchObject({ recipients: 50 });
+    expect(smtp.received).toHaveLength(before + 1);
+  });
+
   test("a list or an object is not one address", async () => {
     for (const evil of [["a@x.io", "b@x.io"], { address: "a@x.io" }, 7, null]) {
       expect(failureIn(await send({ ...letter, to: ["{{evil}}"] }, {}, {}, { ...scope, evil })).failure.name).toBe("SCHEMA");
@@ -140,24 +151,52 @@ describe("the server", () => {
     expect(failureIn(await send(letter, { mail: noMail })).failure.name).toBe("SMTP.NOT_CONFIGURED");
   });
 
-  test("is only spoken to under TLS unless told otherwise, and its certificate is checked", async (context) => {
+  test("is only spoken to under TLS unless told otherwise", async () => {
     const plain = createSmtpMailer({ url: `smtp://127.0.0.1:${smtp.port}`, from: "a@example.com", tls: "required" });
     const before = smtp.received.length;
     expect(failureIn(await send(letter, { mail: plain })).failure.name).toMatch(/^(NETWORK|SMTP\.\d+)$/);
     expect(smtp.received).toHaveLength(before);
     plain.close();
-    const certificate = selfSigned();
-    if (!certificate) return context.skip("no openssl here to make a certificate");
-    await using secure = await startSmtp({ tls: certificate, login: ["user", "p@ss:word"] });
-    const stranger = createSmtpMailer({
-      url: `smtp://user:${encodeURIComponent("p@ss:word")}@127.0.0.1:${secure.port}`,
-      from: "a@example.com",
-      tls: "required",
-    });
-    expect(failureIn(await send(letter, { mail: stranger })).failure.name).toBe("NETWORK");
-    expect(secure.received).toHaveLength(0);
+  });
+});
+
+describe.each([
+  ["STARTTLS", "smtp", false],
+  ["TLS from the first byte", "smtps", true],
+] as const)("%s", (_, protocol, isImplicit) => {
+  const mine = { key: privateKey, cert: certificate };
+  const login = ["user@example.com", "p@ss:w/rd"] as const;
+  const mailer = (port: number, ca: string | undefined, password: string = login[1], host = "localhost") => {
+    const url = `${protocol}://${encodeURIComponent(login[0])}:${encodeURIComponent(password)}@${host}:${port}`;
+    return createSmtpMailer({ url, from: "service@example.com", tls: "required", ca });
+  };
+
+  test("delivers with a login to a server whose certificate a known authority signed, and to no other", async () => {
+    await using server = await startSmtp({ tls: mine, isImplicit, login });
+    const trusting = mailer(server.port, authority);
+    expect(resultIn(await send(letter, { mail: trusting }))).toMatchObject({ delivered: true, recipients: 1 });
+    expect(resultIn(await send(letter, { mail: trusting }))).toMatchObject({ delivered: true });
+    trusting.close();
+    expect(server.received.map(({ user, isSecure, to }) => ({ user, isSecure, to }))).toEqual(
+      Array(2).fill({ user: "user@example.com", isSecure: true, to: ["ada@example.com"] }),
+    );
+    const stranger = mailer(server.port, undefined);
+    expect(failureIn(await send(letter, { mail: stranger }))).toMatchObject({ outcome: "failed", failure: { name: "NETWORK" } });
     stranger.close();
-    certificate.remove();
+    const forgetful = mailer(server.port, authority, "wrong");
+    const refused = failureIn(await send(letter, { mail: forgetful }));
+    expect(refused).toMatchObject({ outcome: "failed", failure: { name: "SMTP.535" } });
+    expect(JSON.stringify(refused)).not.toContain("wrong");
+    forgetful.close();
+    expect(server.received).toHaveLength(2);
+  });
+
+  test("a certificate of another name is refused, and the password stays here", async () => {
+    await using server = await startSmtp({ tls: { key: otherKey, cert: otherCertificate }, isImplicit, login });
+    const mail = mailer(server.port, otherCertificate);
+    expect(failureIn(await send(letter, { mail }))).toMatchObject({ outcome: "failed", failure: { name: "NETWORK" } });
+    mail.close();
+    expect(server.logins).toEqual([]);
   });
 });
 

@@ -69,6 +69,14 @@ test("nothing is sent without the secret that is named", async () => {
   expect(server.seen.length).toBe(sent);
 });
 
+test.each(["a\r\nX-Evil: 1", "a\nb", "a\u0007b"])("a header's value %j is refused when it is known, and nothing is sent", async (evil) => {
+  const sent = server.seen.length;
+  const config = { webhook: { url: `${server.origin}/echo`, payload: {}, headers: { "X-One": "{{evil}}" } } };
+  const refused = failureIn(await notification.run(attemptOf(notification, config, { evil }), servicesOf(egress)));
+  expect(refused).toMatchObject({ outcome: "failed", failure: { name: "EXPRESSION", message: expect.stringMatching(/x-one/i) } });
+  expect(server.seen.length).toBe(sent);
+});
+
 test.each([
   ["/status/410", "HTTP.410 failed"],
   ["/status/404", "HTTP.404 failed"],

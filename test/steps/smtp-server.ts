@@ -1,9 +1,5 @@
-/** A real SMTP server for tests (the library's own server), with TLS by a certificate made for it, and a list of what arrived. */
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+/** A real SMTP server for tests (the library's own server), with TLS if it gets a certificate, and a list of what arrived. */
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
-import path from "node:path";
 import { SMTPServer } from "smtp-server";
 
 export interface ReceivedMail {
@@ -17,22 +13,32 @@ export interface ReceivedMail {
 export interface TestSmtp extends AsyncDisposable {
   readonly port: number;
   readonly received: ReceivedMail[];
+  /** Names that somebody tried to log in with. */
+  readonly logins: string[];
   /** Refuses every recipient with this code while it is set. */
   refuseWith: number | undefined;
 }
 
 export async function startSmtp(
-  options: { readonly tls?: { readonly key: string; readonly cert: string }; readonly login?: readonly [string, string] } = {},
+  options: {
+    readonly tls?: { readonly key: string; readonly cert: string };
+    /** TLS from the first byte instead of STARTTLS. */
+    readonly isImplicit?: boolean;
+    readonly login?: readonly [string, string];
+  } = {},
 ): Promise<TestSmtp> {
   const received: ReceivedMail[] = [];
+  const logins: string[] = [];
   const state: { refuseWith: number | undefined } = { refuseWith: undefined };
   const server = new SMTPServer({
     authOptional: !options.login,
+    secure: options.isImplicit === true,
     hideSTARTTLS: !options.tls,
     disabledCommands: options.login ? [] : ["AUTH"],
     ...(options.tls ?? {}),
     logger: false,
     onAuth({ username, password }, _session, done) {
+      logins.push(username ?? "");
       const [user, secret] = options.login ?? [];
       if (username === user && password === secret) done(null, { user: username });
       else done(new Error("wrong password"));
@@ -62,20 +68,7 @@ export async function startSmtp(
   return Object.assign(state, {
     port: (server.server.address() as AddressInfo).port,
     received,
+    logins,
     [Symbol.asyncDispose]: () => new Promise<void>((resolve) => server.close(() => resolve())),
   });
-}
-
-/** A certificate for 127.0.0.1 that signs itself, or undefined where there is no openssl. */
-export function selfSigned(): { readonly key: string; readonly cert: string; readonly file: string; remove(): void } | undefined {
-  const folder = mkdtempSync(path.join(tmpdir(), "pawf-smtp-"));
-  const [key, cert] = [path.join(folder, "key.pem"), path.join(folder, "cert.pem")];
-  try {
-    const subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"];
-    execFileSync("openssl", ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "2", ...subject], { stdio: "ignore" });
-  } catch {
-    rmSync(folder, { recursive: true });
-    return undefined;
-  }
-  return { key: readFileSync(key, "utf8"), cert: readFileSync(cert, "utf8"), file: cert, remove: () => rmSync(folder, { recursive: true }) };
 }

@@ -9,6 +9,7 @@ import { fail, ok, type Result } from "../../base/result.ts";
 import { type Failure, failure } from "../../domain/failure.ts";
 import { signalFailure } from "../signal-failure.ts";
 import type { MailFault, MailMessage, MailSender } from "../step-handler.ts";
+import { encodeSubject } from "./mail-subject.ts";
 
 export interface SmtpOptions {
   /** `smtp://[user:password@]host[:port]` (STARTTLS, required unless `tls: false`) or `smtps://…`. */
@@ -17,6 +18,8 @@ export interface SmtpOptions {
   readonly from: string;
   /** `required`: STARTTLS or nothing; `off`: for a server on this machine that knows none. */
   readonly tls: "required" | "off";
+  /** Certificate authorities in PEM [those of Node, NODE_EXTRA_CA_CERTS included]. */
+  readonly ca?: string | undefined;
 }
 
 const timeoutMs = 15_000;
@@ -26,7 +29,7 @@ export const noMail: MailSender = {
     fail({ outcome: "failed", failure: failure("SMTP.NOT_CONFIGURED", "no SMTP server is configured; the operator sets PAWF_SMTP_URL and PAWF_SMTP_FROM") }),
 };
 
-export function createSmtpMailer({ url, from, tls }: SmtpOptions): MailSender & { close(): void } {
+export function createSmtpMailer({ url, from, tls, ca }: SmtpOptions): MailSender & { close(): void } {
   const { protocol, hostname, port, username, password } = new URL(url);
   const isImplicit = protocol === "smtps:";
   const transport = createTransport({
@@ -34,6 +37,7 @@ export function createSmtpMailer({ url, from, tls }: SmtpOptions): MailSender & 
     port: port === "" ? (isImplicit ? 465 : 587) : Number(port),
     secure: isImplicit,
     ...(isImplicit ? {} : tls === "off" ? { ignoreTLS: true } : { requireTLS: true }),
+    ...(ca === undefined ? {} : { tls: { ca } }),
     ...(username === "" ? {} : { auth: { user: decodeURIComponent(username), pass: decodeURIComponent(password) } }),
     connectionTimeout: timeoutMs,
     greetingTimeout: timeoutMs,
@@ -66,15 +70,20 @@ function mailOf(message: MailMessage, from: string, messageId: string): Paramete
     to: named(to),
     cc: named(cc),
     ...(replyTo === undefined ? {} : { replyTo: { name: "", address: replyTo } }),
-    subject,
+    subject: encodeSubject(subject),
     ...(text === undefined ? {} : { text }),
     ...(html === undefined ? {} : { html }),
     messageId,
     headers: { "X-Correlation-ID": correlationId },
-    attachments: attachments.map(({ name, mediaType, content }) => ({ filename: name, contentType: mediaType, content: Readable.from(content()) })),
+    attachments: attachments.map(({ name, mediaType, content }) => ({ filename: name, contentType: typeOf(mediaType), content: Readable.from(content()) })),
     disableFileAccess: true,
     disableUrlAccess: true,
   };
+}
+
+/** A message inside of a message would be read as part of this one, and could not be sent byte by byte: it is just bytes. */
+function typeOf(mediaType: string): string {
+  return /^(?!message\/|multipart\/)[\w.+-]+\/[\w.+-]+$/i.test(mediaType) ? mediaType : "application/octet-stream";
 }
 
 async function aborted(signal: AbortSignal): Promise<Result<never, MailFault>> {
