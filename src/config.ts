@@ -3,6 +3,7 @@
  * reported together, and an unknown PAWF_ name is refused with the nearest known one.
  */
 import path from "node:path";
+import { limits } from "./base/limits.ts";
 
 export interface Config {
   readonly host: string;
@@ -22,6 +23,8 @@ export interface Config {
   readonly siblings: readonly string[];
   /** How long a stop waits for open calls, in milliseconds. */
   readonly drainMs: number;
+  /** Validity of this replica's lease, in milliseconds. */
+  readonly leaseMs: number;
   /** Key for tenant `default`, made by whoever deploys; undefined: one is made at the first start of an embedded server. */
   readonly adminKey: string | undefined;
   /** Wraps the keys of secrets and of the server, any text; undefined: one is kept in the data folder. */
@@ -83,6 +86,9 @@ export const settings: Readonly<Record<string, Setting>> = {
   PAWF_EGRESS_ALLOW: { describe: "private targets that steps may call, comma-separated host:port or CIDR:port entries [none]" },
   PAWF_SIBLINGS: { describe: "sibling services, comma-separated host:port entries; they alone get token, tenant and baggage with each call [none]" },
   PAWF_DRAIN_SECONDS: { describe: "how long a stop waits for open calls [10; 0–20]" },
+  PAWF_LEASE_SECONDS: {
+    describe: "silence of a replica after which others take over what it drives; a killed one is noticed at once [5; 4–120]",
+  },
   PAWF_ADMIN_KEY: { describe: "API key pawf_<id>_<secret> for tenant default with all scopes [embedded: generated and printed]" },
   PAWF_MASTER_KEY: {
     describe: "secret text of at least 16 characters that wraps the keys of secrets, key hashes and page tokens [embedded: generated in the data folder]",
@@ -157,6 +163,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     egressAllow: listOf(text("PAWF_EGRESS_ALLOW")),
     siblings: listOf(text("PAWF_SIBLINGS")),
     drainMs: number("PAWF_DRAIN_SECONDS", 10, 0, 20) * 1000,
+    leaseMs: number("PAWF_LEASE_SECONDS", limits.leaseMsDefault / 1_000, limits.leaseMsMin / 1_000, limits.leaseMsMax / 1_000) * 1_000,
     adminKey: text("PAWF_ADMIN_KEY"),
     masterKey,
     masterKeyRing: masterKeyRing ?? [],

@@ -1,7 +1,6 @@
 /** The engine of this replica with everything it speaks to: leases, journal, news, desks, clocks and starters. */
 import { randomUUID } from "node:crypto";
 import { systemIds } from "../base/ids.ts";
-import { limits } from "../base/limits.ts";
 import { Children } from "../engine/children.ts";
 import { CommandDesk } from "../engine/command-desk.ts";
 import { ConcurrencyGate } from "../engine/concurrency-gate.ts";
@@ -90,7 +89,8 @@ export async function buildEngine({ config, log, version, clock, metrics, instru
     },
   });
   const leases = new Leases({
-    lease: new ReplicaLease({ replicaId, connection: clientConfig(url, "pawf-lease"), leaseMs: limits.leaseMs }),
+    lease: new ReplicaLease({ replicaId, connection: clientConfig(url, "pawf-lease"), leaseMs: config.leaseMs }),
+    leaseMs: config.leaseMs,
     clock,
     log,
     address: `${config.host}:${config.port}`,

@@ -97,8 +97,10 @@ export const limits = {
   watchBacklogMax: 256,
   batchStartsMax: 500,
 
-  /** Validity of a replica's lease; a frozen replica is replaced after it. */
-  leaseMs: 5_000,
+  /** Validity of a replica's lease unless configured; a frozen replica is replaced after it. At least a renewal, its margin and a slow moment. */
+  leaseMsDefault: 5_000,
+  leaseMsMin: 4_000,
+  leaseMsMax: 120_000,
   leaseRenewMs: 1_500,
   /** Safety distance between the end of trust in the own lease and its end in the database. */
   leaseMarginMs: 1_000,

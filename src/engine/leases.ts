@@ -21,6 +21,8 @@ import type { ReplicaLease } from "../store/replica-lease.ts";
 
 export interface LeasesOptions {
   readonly lease: Pick<ReplicaLease, keyof ReplicaLease>;
+  /** Validity of that lease. */
+  readonly leaseMs: number;
   readonly clock: Clock;
   readonly log: Log;
   readonly address: string;
@@ -156,7 +158,7 @@ export class Leases {
 
   #trust(startedAt: number, databaseNow: number): void {
     const { clock } = this.#options;
-    this.#trustedUntil = startedAt + limits.leaseMs - limits.leaseMarginMs;
+    this.#trustedUntil = startedAt + this.#options.leaseMs - limits.leaseMarginMs;
     // The answer was made somewhere between the question and now; the middle halves the error.
     this.#databaseOffsetMs = databaseNow - (clock.now() - (clock.monotonic() - startedAt) / 2);
   }

@@ -36,7 +36,7 @@ export class StormCluster {
     client.on("error", () => undefined);
     await client.connect();
     const cluster = new StormCluster(client);
-    const first = await startServer({ databaseUrl: database.databaseUrl, egressAllow, env: { PAWF_LOG_LEVEL: "info" } });
+    const first = await startServer({ databaseUrl: database.databaseUrl, egressAllow, env: { PAWF_LOG_LEVEL: "info", PAWF_LEASE_SECONDS: "5" } });
     const others = Array.from({ length: count - 1 }, () => restart(first));
     for (const server of [first, ...(await Promise.all(others))]) cluster.members.push(await memberOf(server));
     return cluster;
@@ -123,6 +123,6 @@ async function memberOf(server: Server): Promise<Member> {
 /** A replica writes its id into its log when it begins. */
 async function replicaIdOf({ logLines }: Server): Promise<string> {
   const find = (): string | undefined => logLines.map((text) => (JSON.parse(text) as { replicaId?: string }).replicaId).find((id) => id !== undefined);
-  await vi.waitFor(() => expect(find()).toBeDefined(), { timeout: 5_000, interval: 5 });
+  await vi.waitFor(() => expect(find()).toBeDefined(), { timeout: 30_000, interval: 5 });
   return find() ?? "";
 }

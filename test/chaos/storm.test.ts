@@ -22,7 +22,7 @@ beforeAll(async () => {
   ledger.script("/refused", [402]);
   database = await createMigratedDatabase();
   cluster = await StormCluster.start(3, database, [ledger.address]);
-}, 60_000);
+});
 afterAll(async () => {
   await cluster?.stop();
   await ledger?.close();
@@ -84,7 +84,7 @@ test("a storm of SIGKILL and SIGSTOP over three replicas", async () => {
   expect(new Set(ledgers.keys())).toEqual(new Set(acknowledged.keys()));
   for (const { id, state, lines } of ledgers.values()) expectWhole(id, state, lines);
   for (const [operation, keys] of keysByOperation()) expect(keys.size, `${operation} was done under several keys`).toBe(1);
-}, 90_000);
+});
 
 /** Gapless, one end as the last event, every effect's outcome once, undone in reverse. */
 function expectWhole(id: string, state: string, lines: readonly LedgerLine[]): void {

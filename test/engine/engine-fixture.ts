@@ -48,13 +48,13 @@ export interface World extends AsyncDisposable {
   readonly definitions: Map<string, JsonObject>;
   /** Every attempt that was sent so far, answered or not. */
   readonly sent: readonly Sent[];
-  /** The next attempt that nobody has asked for yet; fails after ten seconds. */
+  /** The next attempt that nobody has asked for yet; fails after forty seconds. */
   nextSent(): Promise<Sent>;
   /** From now on every attempt is answered at once by this. */
   answerWith(answer: (sent: Sent) => void): void;
   openEngine(name: string, options?: EngineChoices): Promise<TestEngine>;
   ledgerOf(executionId: string): Promise<readonly ExecutionEvent[]>;
-  /** Resolves with the ledger once it holds this event; fails after ten seconds. */
+  /** Resolves with the ledger once it holds this event; fails after forty seconds. */
   ledgerWith(executionId: string, type: string): Promise<readonly ExecutionEvent[]>;
   rowOf(executionId: string): Promise<{ state: string; owner: string | null; wake_at: Date | null; last_sequence: number }>;
 }
@@ -93,7 +93,7 @@ export interface TestEngine extends AsyncDisposable {
 }
 
 /** Rejects when nothing happens; a signal is always awaited, this is only the way to a red test. */
-export async function within<T>(promise: Promise<T>, what: string, timeoutMs = 10_000): Promise<T> {
+export async function within<T>(promise: Promise<T>, what: string, timeoutMs = 40_000): Promise<T> {
   const timer = new AbortController();
   const late = systemClock.sleep(timeoutMs, timer.signal).then(() => {
     throw new Error(`${what} did not happen within ${timeoutMs} ms`);
@@ -164,6 +164,9 @@ export async function openWorld(): Promise<World> {
   };
 }
 
+/** Long enough for the slowest machine: a lease is lost here only when a test takes it. */
+const leaseMs = 60_000;
+
 interface Ground {
   readonly place: Place;
   readonly database: Database;
@@ -192,7 +195,8 @@ async function openEngine(
   });
   const replicaId = randomUUID();
   const leases = new Leases({
-    lease: new ReplicaLease({ replicaId, connection, leaseMs: 5_000 }),
+    lease: new ReplicaLease({ replicaId, connection, leaseMs }),
+    leaseMs,
     clock,
     log: silentLog,
     address: name,

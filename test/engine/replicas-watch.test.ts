@@ -237,7 +237,7 @@ describe("a stream", () => {
 });
 
 describe("a slow reader of a whole tenant", () => {
-  it("gets a snapshot in place of what it missed: what is open, and what ended meanwhile", { timeout: 60_000 }, async () => {
+  it("gets a snapshot in place of what it missed: what is open, and what ended meanwhile", async () => {
     await using world = await openWorld();
     const tenantId = "busy";
     const feeds = new TenantFeeds({

@@ -43,7 +43,7 @@ async function rowsOf(executionId: string): Promise<{ attempt: number; operation
 
 /** Attempts of a queue that stand in the ledger as open. */
 async function parked(executionId: string): Promise<void> {
-  await expect.poll(async () => (await world.rowOf(executionId)).owner, { timeout: 10_000 }).toBeNull();
+  await expect.poll(async () => (await world.rowOf(executionId)).owner).toBeNull();
 }
 
 describe("a task", () => {

@@ -22,7 +22,7 @@ afterAll(() => store[Symbol.asyncDispose]());
 const hourMs = 3_600_000;
 const dayMs = 24 * hourMs;
 const templateId = systemIds.next("template");
-const window = { from: Math.floor((Date.now() - 2 * dayMs) / dayMs) * dayMs, to: Math.ceil(Date.now() / dayMs) * dayMs, bucketMs: dayMs };
+const window = { from: Math.floor((Date.now() - 2 * dayMs) / dayMs) * dayMs, to: Math.ceil(Date.now() / dayMs + 1) * dayMs, bucketMs: dayMs };
 const rollupStore = () => createUsageRollupStore(clientConfig(store.place.connection, "test-usage"));
 const rollup = () => new UsageRollup({ store: rollupStore(), clock: systemClock, log: silentLog, random: Math.random, bounds: { lagMs: 0 } });
 

@@ -73,7 +73,7 @@ it("a sweep that stops half-way is carried on by another replica, without a gap"
   expect(await sweeper().run("acme", id, 5_000)).toBe(0); // still claimed
   const heir = sweeper({ lookMs: 20 });
   heir.start();
-  await expect.poll(left, { timeout: 10_000 }).toBe(0);
+  await expect.poll(left).toBe(0);
   await heir.stop();
   expect(new Set(given)).toEqual(new Set(executions.map((execution) => `pause ${execution}`)));
 });
@@ -105,7 +105,7 @@ it("the second pass finds a start that was written after the first one", async (
   );
   const looking = sweeper({ lookMs: 20 });
   looking.start();
-  await expect.poll(left, { timeout: 10_000 }).toBe(0);
+  await expect.poll(left).toBe(0);
   await looking.stop();
   expect(given).toEqual([`release ${late}`]);
 });

@@ -42,7 +42,7 @@ beforeAll(async () => {
   siblings = await startSiblings(0, fail);
   server = await startServer([...siblings.hosts, otherUrl("").replace("http://", "")], fail);
   clients = connect(server.url, server.apiKey);
-}, 60_000);
+});
 
 afterAll(async () => {
   await server?.remove();

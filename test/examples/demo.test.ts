@@ -30,7 +30,7 @@ function isAlive(pid: number): boolean {
   }
 }
 
-it("fulfils, compensates, survives a SIGKILL, and leaves no process behind", { timeout: 120_000 }, async () => {
+it("fulfils, compensates, survives a SIGKILL, and leaves no process behind", async () => {
   const { exitCode, facts, errors } = await runDemo(200);
   expect(errors).toBe("");
   expect(exitCode).toBe(0);
@@ -50,7 +50,7 @@ it("fulfils, compensates, survives a SIGKILL, and leaves no process behind", { t
   expect(isAlive(Number(facts.find((fact) => fact.type === "ready")?.["pid"]))).toBe(false);
 });
 
-it("exits with 1 and says why when the service dies by itself", { timeout: 60_000 }, async () => {
+it("exits with 1 and says why when the service dies by itself", async () => {
   let pid = 0;
   const { exitCode, facts, errors } = await runDemo(200, (fact) => {
     if (fact.type !== "ready") return;

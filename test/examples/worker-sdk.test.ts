@@ -51,12 +51,12 @@ test("heartbeats keep a long task, and its progress is told", async () => {
   work("long", {
     work: async (_, { progress, signal }) => {
       progress(10, "warming up");
-      await new Promise((resolve) => setTimeout(resolve, 1_500));
+      await new Promise((resolve) => setTimeout(resolve, 3_000));
       expect(signal.aborted).toBe(false);
       return "hot";
     },
   });
-  const { id } = await begin(service.clients, [workerStep("heat", "long", { ...once, timeouts: { heartbeat: "0.6s" } })]);
+  const { id } = await begin(service.clients, [workerStep("heat", "long", { ...once, timeouts: { heartbeat: "2.5s" } })]);
   expect((await ended(service.clients, id)).state).toBe(ExecutionState.COMPLETED);
   const { events } = await service.clients.workflows.listExecutionEvents({ executionId: id, pageSize: 100 });
   expect(events.find(({ type }) => type === "step_progressed")?.payload.value).toMatchObject({ percent: 10, message: "warming up" });
@@ -73,7 +73,7 @@ test("a cancel aborts the handler, and an undo may find nothing", async () => {
     undo: async () => nothingToUndo,
   });
   const undo = { compensation: { step: { name: "undo", worker_task: { task_type: "undo", task_queue: "cancel", input: {} } } } };
-  const { id } = await begin(service.clients, [workerStep("book", "cancel", { ...undo, timeouts: { heartbeat: "0.6s" } })]);
+  const { id } = await begin(service.clients, [workerStep("book", "cancel", { ...undo, timeouts: { heartbeat: "2.5s" } })]);
   await began.promise;
   await service.clients.workflows.cancelExecution({ executionId: id, reason: "no" });
   expect(await ended(service.clients, id)).toMatchObject({ state: ExecutionState.COMPENSATED, standingEffects: [] });

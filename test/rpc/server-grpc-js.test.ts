@@ -68,8 +68,9 @@ test("an unknown method is UNIMPLEMENTED with a reason", async () => {
 });
 
 test("a call that is canceled by its caller stops the handler", async () => {
-  const call = client.makeUnaryRequest("/test.echo.v1.EchoService/Slow", same, same, Buffer.alloc(0), metadata, () => undefined);
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  const patient = { deadline: Date.now() + 60_000 };
+  const call = client.makeUnaryRequest("/test.echo.v1.EchoService/Slow", same, same, Buffer.alloc(0), metadata, patient, () => undefined);
+  await new Promise((resolve) => setTimeout(resolve, 200));
   call.cancel();
   await expect.poll(() => server.log.lines.find((line) => line.fields["rpc_method"] === "test.echo.v1.EchoService/Slow")?.fields["code"]).toBe("CANCELED");
 });

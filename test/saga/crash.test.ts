@@ -15,7 +15,7 @@ let clients: Clients;
 beforeAll(async () => {
   participant = await startParticipant();
   database = await createMigratedDatabase();
-  server = await startServer({ databaseUrl: database.databaseUrl, egressAllow: participant.addresses });
+  server = await startServer({ databaseUrl: database.databaseUrl, egressAllow: participant.addresses, env: { PAWF_LEASE_SECONDS: "5" } });
   clients = connect(server);
 });
 afterAll(async () => {
@@ -37,7 +37,7 @@ async function callsOf(sagaId: string): Promise<readonly ParticipantCall[]> {
 
 /** Resolves once the participant was called so often for that operation. */
 async function called(sagaId: string, step: string, op: string): Promise<void> {
-  await expect.poll(async () => (await callsOf(sagaId)).some((call) => call.step === step && call.op === op), { timeout: 15_000 }).toBe(true);
+  await expect.poll(async () => (await callsOf(sagaId)).some((call) => call.step === step && call.op === op)).toBe(true);
 }
 
 async function standing(sagaId: string): Promise<string[]> {
@@ -58,7 +58,7 @@ describe("kill -9 of the coordinator", () => {
       await server.kill();
       await comeBack();
     }
-    await ended(clients, sagaId, 20);
+    await ended(clients, sagaId);
     expect((await clients.sagas.getSaga({ sagaId })).saga?.state).toBe(SagaState.COMPLETED);
     const calls = await callsOf(sagaId);
     expect(calls.map(({ step, attempt }) => `${step} ${attempt}`)).toEqual([`${a} 1`, `${a} 2`, `${b} 1`, `${b} 2`]);
@@ -74,7 +74,7 @@ describe("kill -9 of the coordinator", () => {
     await called(sagaId, b, "compensate");
     await server.kill();
     await comeBack();
-    await ended(clients, sagaId, 20);
+    await ended(clients, sagaId);
     const read = (await clients.sagas.getSaga({ sagaId })).saga;
     expect(read).toMatchObject({ state: SagaState.COMPENSATED, failure: { stepPath: c } });
     expect((await callsOf(sagaId)).filter(({ op }) => op === "compensate").map(({ step }) => step)).toEqual([b, b, a]);
@@ -94,7 +94,7 @@ describe("kill -9 of the coordinator", () => {
     expect(again.task).toMatchObject({ token: first.task?.token, attempt: 1 });
     await clients.sagas.reportStep({ sagaId, step: "own", token: first.task?.token ?? "", result: { outcome: 1 } });
     await clients.sagas.completeSaga({ sagaId, whenIdle: true });
-    await ended(clients, sagaId, 20);
+    await ended(clients, sagaId);
     expect((await clients.sagas.getSaga({ sagaId })).saga?.state).toBe(SagaState.COMPLETED);
   });
 });
@@ -107,11 +107,11 @@ it("a frozen coordinator that wakes after its lease changes nothing: one end, on
   const frozen = server;
   frozen.signal("SIGSTOP");
   await comeBack();
-  await ended(clients, sagaId, 20);
+  await ended(clients, sagaId);
   frozen.signal("SIGCONT");
   const { events } = await clients.workflows.listExecutionEvents({ executionId: sagaId, pageSize: 1000 });
   expect(events.filter(({ type }) => type === "execution_ended")).toHaveLength(1);
   expect(events.map(({ sequence }) => Number(sequence))).toEqual(events.map((_, index) => index + 1));
   expect((await standing(sagaId)).toSorted()).toEqual(["x", "y"]);
   await frozen.stop();
-}, 40_000);
+});

@@ -52,7 +52,7 @@ async function runSaga(order: string, sequence: readonly string[], more: Readonl
   const steps = sequence.map((language) => at(language).step(stepOf(language), order, more[language]));
   const { saga } = await clients.sagas.startSaga(sagaOf(steps));
   const id = saga?.id ?? "";
-  await ended(clients, id, 20);
+  await ended(clients, id);
   return { id, state: (await clients.sagas.getSaga({ sagaId: id })).saga?.state };
 }
 
@@ -130,7 +130,7 @@ it.for(sequences)(
     const saga = await runSaga(order, sequence, { [second]: hasty });
     expect(saga.state).toBe(SagaState.COMPENSATED);
     // The action is at its participant still; it ends by itself, after the saga.
-    await expect.poll(() => outcomesOf(second, saga), { timeout: 10_000 }).toEqual(["action SUSPENDED", "compensate NULL_COMPENSATED"]);
+    await expect.poll(() => outcomesOf(second, saga)).toEqual(["action SUSPENDED", "compensate NULL_COMPENSATED"]);
     expect(await at(second).ledger(saga.id)).toEqual([]);
     expect(await at(first).ledger(saga.id)).toEqual(undone(first));
   }),

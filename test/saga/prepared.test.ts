@@ -34,7 +34,7 @@ describe("a prepared saga", () => {
     expect(saga.state).toBe(SagaState.COMPLETED);
     expect(named(await callsOf(house, sagaId))).toEqual(["p1"]);
     const heard = async (): Promise<unknown[]> => (await house.participant.ledger()).ended.filter((notice) => notice["sagaId"] === sagaId);
-    await expect.poll(heard, { timeout: 10_000 }).toMatchObject([{ state: "SAGA_STATE_COMPLETED", executionKey: "p1", correlationId: saga.correlationId }]);
+    await expect.poll(heard).toMatchObject([{ state: "SAGA_STATE_COMPLETED", executionKey: "p1", correlationId: saga.correlationId }]);
     expect((await refusal(one().sagas.submitSaga({ sagaId }))).reason).toBe("SAGA_STATE_CONFLICT");
   });
 
@@ -61,13 +61,13 @@ describe("a prepared saga", () => {
 
   it("becomes stuck when its time is over and nobody knows, and begins all the same once it is submitted", async () => {
     const sagaId = await prepare("p5", { ttl: "0.3s" });
-    await expect.poll(async () => (await one().sagas.getSaga({ sagaId })).saga?.state, { timeout: 10_000 }).toBe(SagaState.STUCK);
+    await expect.poll(async () => (await one().sagas.getSaga({ sagaId })).saga?.state).toBe(SagaState.STUCK);
     const { saga } = await one().sagas.extendSaga({ sagaId, ttl: { seconds: 60n, nanos: 0 } });
     expect(saga?.state).toBe(SagaState.INITIALIZING);
     await one().sagas.submitSaga({ sagaId });
     expect((await atEnd(house, sagaId)).state).toBe(SagaState.COMPLETED);
     const late = await prepare("p6", { ttl: "0.2s" });
-    await expect.poll(async () => (await one().sagas.getSaga({ sagaId: late })).saga?.state, { timeout: 10_000 }).toBe(SagaState.STUCK);
+    await expect.poll(async () => (await one().sagas.getSaga({ sagaId: late })).saga?.state).toBe(SagaState.STUCK);
     await one().sagas.submitSaga({ sagaId: late });
     expect((await atEnd(house, late)).endReason).toBe(EndReason.SUCCESS);
   });

@@ -89,7 +89,7 @@ describe("forward", () => {
     const ship = house.participant.grpcStep("ship9", { kind: "COMPENSATION_KIND_RETRIABLE", action_retry: { ...quick, initial_interval: "0.1s" } });
     const { saga } = await one().sagas.startSaga(sagaOf([...steps("book9"), pivot, ship]));
     const sagaId = saga?.id ?? "";
-    await expect.poll(async () => (await one().sagas.getSaga({ sagaId })).saga?.state, { timeout: 10_000 }).toBe(SagaState.COMPLETING);
+    await expect.poll(async () => (await one().sagas.getSaga({ sagaId })).saga?.state).toBe(SagaState.COMPLETING);
     expect((await refusal(one().sagas.abortSaga({ sagaId }))).reason).toBe("PAST_PIVOT");
     expect((await atEnd(house, sagaId)).state).toBe(SagaState.COMPLETED);
     const late = await refusal(one().sagas.startSaga(sagaOf([pivot, house.participant.grpcStep("late9")])));
@@ -102,7 +102,7 @@ describe("forward", () => {
     const ship = house.participant.grpcStep("ship15", { kind: "COMPENSATION_KIND_RETRIABLE", action_retry: { ...quick, maximum_interval: "0.3s" } });
     const { saga } = await one().sagas.startSaga(sagaOf([pivot, ship]));
     const sagaId = saga?.id ?? "";
-    await expect.poll(async () => (await one().sagas.getSaga({ sagaId })).saga?.state, { timeout: 10_000 }).toBe(SagaState.STUCK);
+    await expect.poll(async () => (await one().sagas.getSaga({ sagaId })).saga?.state).toBe(SagaState.STUCK);
     expect((await atEnd(house, sagaId)).state).toBe(SagaState.COMPLETED);
     const calls = (await callsOf(house, sagaId)).filter(({ step }) => step === "ship15");
     expect(calls.map(({ attempt }) => attempt)).toEqual([1, 2, 3, 4, 5]);
@@ -168,11 +168,11 @@ describe("backward", () => {
       sagaOf([house.participant.httpStep("a11", { compensation_retry: retry }), house.participant.httpStep("b11", once)], { correlation_id: "stuck-11" }),
     );
     const sagaId = saga?.id ?? "";
-    await expect.poll(async () => (await one().sagas.getSaga({ sagaId })).saga?.state, { timeout: 10_000 }).toBe(SagaState.STUCK);
+    await expect.poll(async () => (await one().sagas.getSaga({ sagaId })).saga?.state).toBe(SagaState.STUCK);
     const [listed] = (await one().sagas.listSagas({ filter: `stuck = true correlation_id = "stuck-11" participant = "${house.participant.httpUrl}"` })).sagas;
     expect(listed?.id).toBe(sagaId);
     const before = (await callsOf(house, sagaId)).length;
-    await expect.poll(async () => (await callsOf(house, sagaId)).length, { timeout: 10_000 }).toBeGreaterThan(before);
+    await expect.poll(async () => (await callsOf(house, sagaId)).length).toBeGreaterThan(before);
     expect((await one().sagas.retrySaga({ target: { case: "filter", value: 'correlation_id = "stuck-11"' }, validateOnly: true })).matchedCount).toBe(1n);
     const resolved = await one().sagas.resolveStep({ sagaId, step: "a11", resolution: StepResolution.ABANDON, reason: "written off" });
     expect(resolved.saga).toMatchObject({ state: SagaState.FAILED, standingEffects: ["a11"] });
@@ -188,7 +188,7 @@ describe("backward", () => {
       const { saga } = await one().sagas.startSaga(
         sagaOf([house.participant.httpStep("a12", { compensation_retry: retry }), house.participant.httpStep("b12", once)]),
       );
-      await expect.poll(async () => (await one().sagas.getSaga({ sagaId: saga?.id ?? "" })).saga?.state, { timeout: 10_000 }).toBe(SagaState.STUCK);
+      await expect.poll(async () => (await one().sagas.getSaga({ sagaId: saga?.id ?? "" })).saga?.state).toBe(SagaState.STUCK);
       return saga?.id ?? "";
     };
     const first = await stuck();
@@ -232,7 +232,7 @@ it("13: correlation id and trace are on every call and event, over retries and t
   await house.participant.script({ "a13x action": [14], "b13x action": [{ status: 202, headers: { "retry-after": "1" } }, 503], "c13x action": [400] });
   const { saga } = await clients.sagas.startSaga(sagaOf([...steps("a13x", "b13x"), house.participant.httpStep("c13x", once)]));
   const sagaId = saga?.id ?? "";
-  await expect.poll(async () => (await callsOf(house, sagaId)).length, { timeout: 10_000 }).toBeGreaterThanOrEqual(3);
+  await expect.poll(async () => (await callsOf(house, sagaId)).length).toBeGreaterThanOrEqual(3);
   await house.servers[1]?.kill();
   expect((await atEnd(house, sagaId)).state).toBe(SagaState.COMPENSATED);
   const calls = await callsOf(house, sagaId);

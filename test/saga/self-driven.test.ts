@@ -234,7 +234,7 @@ describe("reports", () => {
     const { task } = await enlist(sagaId, own(`${fixture.ledger.url}/o`, "charge", { compensation_retry: { initial_interval: "0.02s", maximum_attempts: 2 } }));
     await sagas.reportStep({ sagaId, step: "charge", token: task?.token ?? "", result: done() });
     await sagas.abortSaga({ sagaId });
-    await expect.poll(async () => (await sagas.getSaga({ sagaId })).saga?.state, { timeout: 10_000 }).toBe(SagaState.STUCK);
+    await expect.poll(async () => (await sagas.getSaga({ sagaId })).saga?.state).toBe(SagaState.STUCK);
     expect((await sagas.listSagas({ filter: `stuck = true id = "${sagaId}"` })).sagas).toHaveLength(1);
     const asked = { sagaId, step: "charge", resolution: StepResolution.MARK_COMPENSATED, reason: "refunded by hand" };
     const { saga, step } = await sagas.resolveStep(asked);

@@ -45,7 +45,7 @@ describe("an open breaker", () => {
     const { id } = await begin(service.clients, [step]);
     await service.ledger.called("/down");
     const explained = await expect
-      .poll(async () => (await service.clients.workflows.explainExecution({ executionId: id })).blockers[0], { timeout: 10_000 })
+      .poll(async () => (await service.clients.workflows.explainExecution({ executionId: id })).blockers[0])
       .toMatchObject({ stepPath: "call", cause: { case: "breaker", value: { key: "shop of default" } } })
       .then(() => service.clients.workflows.explainExecution({ executionId: id }));
     expect(explained.summary).toContain("waits for the circuit breaker of shop of default, which is open until");

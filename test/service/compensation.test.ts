@@ -168,14 +168,14 @@ describe("an undo", () => {
       retry_policy: { initial_interval: "0.05s", maximum_interval: "0.1s", jitter: 0 },
     };
     const { id } = await begin(clients, [{ ...first, compensation }, httpStep("b", at("/s2"))]);
-    await expect.poll(async () => (await clients.workflows.getExecution({ executionId: id })).execution?.state, { timeout: 8000 }).toBe(ExecutionState.STUCK);
+    await expect.poll(async () => (await clients.workflows.getExecution({ executionId: id })).execution?.state).toBe(ExecutionState.STUCK);
     const { saga } = await clients.sagas.getSaga({ sagaId: id });
     expect(saga).toMatchObject({ state: SagaState.STUCK });
     const { execution } = await clients.workflows.getExecution({ executionId: id });
     expect.soft(execution, "why it failed is kept").toMatchObject({ failure: { name: "HTTP.402" }, failedStep: "b", endReason: EndReason.STEP_FAILED });
     // The slow retry goes on, so the step is only now and then seen between two attempts.
     const between = { state: StepState.COMPENSATION_FAILED, compensationState: OperationState.EXHAUSTED, compensationFailure: { name: "HTTP.500" } };
-    await expect.poll(async () => (await stepsOf(clients, id)).get("a"), { interval: 7, timeout: 4000 }).toMatchObject(between);
+    await expect.poll(async () => (await stepsOf(clients, id)).get("a"), { interval: 7 }).toMatchObject(between);
     const tried = ledger.callsTo("/undo-s1").length;
     await ledger.called("/undo-s1", tried + 1);
 
@@ -190,7 +190,7 @@ describe("an undo", () => {
     const first = httpStep("a", at("/t1"), { undo: at("/undo-t1") });
     const compensation = { ...(first["compensation"] as object), timeouts: { schedule_to_close: "0.2s" } };
     const { id } = await begin(clients, [{ ...first, compensation }, httpStep("b", at("/t2"))], { compensation_policy: { halt_on_stuck: true } });
-    await expect.poll(async () => (await clients.workflows.getExecution({ executionId: id })).execution?.state, { timeout: 8000 }).toBe(ExecutionState.STUCK);
+    await expect.poll(async () => (await clients.workflows.getExecution({ executionId: id })).execution?.state).toBe(ExecutionState.STUCK);
     const { execution } = await clients.workflows.terminateExecution({ executionId: id, reason: "settled by hand" });
     expect(execution).toMatchObject({ state: ExecutionState.TERMINATED, endReason: EndReason.TERMINATED, sagaState: SagaState.FAILED, standingEffects: ["a"] });
   });

@@ -54,10 +54,10 @@ describe("pause and resume", () => {
   test("a delayed start that is paused shows PAUSED and begins when it is resumed", async () => {
     const { clients } = service;
     const workflow = await createWorkflow(clients, [logStep("a")]);
-    const { execution } = await clients.workflows.startExecution({ workflow, startDelay: seconds(0.3) });
+    const { execution } = await clients.workflows.startExecution({ workflow, startDelay: seconds(1.5) });
     const executionId = execution?.id ?? "";
     await clients.workflows.pauseExecution({ executionId });
-    await new Promise((resolve) => setTimeout(resolve, 600));
+    await new Promise((resolve) => setTimeout(resolve, 1_600));
     expect(await get(executionId)).toMatchObject({ state: ExecutionState.PAUSED });
     await clients.workflows.resumeExecution({ executionId });
     expect(await ended(clients, executionId)).toMatchObject({ state: ExecutionState.COMPLETED });

@@ -143,10 +143,11 @@ describe("two verbs at once", () => {
 async function expectDecision(executionId: string, { types, counts }: NonNullable<Race["decision"]>): Promise<void> {
   if (types.includes("execution_ended")) await ended(other, executionId);
   // A signal is accepted when it is stored; the decision that follows from it comes a moment later.
-  await vi.waitFor(async () => {
+  const decided = async (): Promise<void> => {
     const { events } = await other.workflows.listExecutionEvents({ executionId, pageSize: 1_000 });
     expect(events.map(({ sequence }) => Number(sequence))).toEqual(events.map((_, index) => index + 1));
     const decisions = events.filter(({ type, stepPath }) => types.includes(type) && (stepPath === "" || stepPath === "first"));
     expect(counts, decisions.map(({ type }) => type).join(" ")).toContain(decisions.length);
-  });
+  };
+  await vi.waitFor(decided, { timeout: 30_000 });
 }

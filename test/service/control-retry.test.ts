@@ -24,11 +24,13 @@ const eventTypes = async (executionId: string): Promise<string[]> =>
 describe("retry", () => {
   test("goes on from what failed, keeps results, and the key of the failed call", async () => {
     const { clients, ledger } = service;
-    ledger.script("/r2", [422, 200]);
+    ledger.script("/r2", [422, "hang"]);
     const failed = await run(clients, [httpStep("one", at("/r1")), httpStep("two", at("/r2")), logStep("end")], keep);
     expect(failed).toMatchObject({ state: ExecutionState.FAILED, failedStep: "two", standingEffects: ["one"] });
     const retried = await clients.workflows.retryExecution({ executionId: failed.id, reason: "mended" });
     expect(retried.execution?.endTime).toBeUndefined();
+    await ledger.called("/r2", 2);
+    ledger.release();
     const done = await ended(clients, failed.id);
     expect(done).toMatchObject({ state: ExecutionState.COMPLETED, sagaState: SagaState.COMPLETED, failedStep: "", standingEffects: [] });
     expect(done.failure).toBeUndefined();
@@ -261,7 +263,11 @@ describe("verbs at once", () => {
     try {
       const theirs = connect(other);
       ledger.script("/two", (call) => ({ status: call.headers["saga-attempt"] === "1" ? 422 : 200, delayMs: 100 }));
-      const workflow = await createWorkflow(clients, [httpStep("one", at("/two")), delayStep("sleep", "1.5s")], keep);
+      const workflow = await createWorkflow(
+        clients,
+        [httpStep("one", at("/two")), { name: "wait", wait_for_event: { any_of: [{ event_type: "go.on" }] } }],
+        keep,
+      );
       for (let round = 0; round < 5; round++) {
         const { execution } = await clients.workflows.startExecution({ workflow, wait: seconds(10) });
         const executionId = execution?.id ?? "";
@@ -275,6 +281,7 @@ describe("verbs at once", () => {
         expect(paused.map(({ execution }) => execution?.paused)).toEqual([true, true]);
         expect((await eventTypes(executionId)).filter((type) => type === "execution_paused")).toHaveLength(1);
         await theirs.workflows.resumeExecution({ executionId });
+        await theirs.workflows.signalExecution({ executionId, eventType: "go.on" });
         expect((await ended(clients, executionId)).state).toBe(ExecutionState.COMPLETED);
       }
     } finally {

@@ -35,7 +35,7 @@ test("a first start, kill -9 in the middle of a run, and a second start on the s
   } finally {
     await second.stop();
   }
-}, 60_000);
+});
 
 test("a wrong setting is said in one sentence, with the nearest name", async () => {
   const words = await startServer({ env: { PAWF_LOG_LEVLE: "info", PORT: "99999" } }).then(
@@ -45,4 +45,4 @@ test("a wrong setting is said in one sentence, with the nearest name", async () 
   expect(words).toMatch(/PORT must be/);
   expect(words).toMatch(/PAWF_LOG_LEVLE.*PAWF_LOG_LEVEL/);
   expect(words).not.toMatch(/\n {4}at /);
-}, 30_000);
+});

@@ -61,7 +61,7 @@ describe("a run of all step types", () => {
       workflow,
       input: { customer: "{{1+1}} Zoë" },
       correlationId,
-      wait: seconds(20),
+      wait: seconds(50),
       labels: { kind: "all" },
     });
 

@@ -120,7 +120,8 @@ describe("/metrics", () => {
     // The step waited for its sibling and for its retry; the engine's own part is a fraction of that.
     expect(grown(ours('step_duration_seconds_sum{type="http_request"}'))).toBeGreaterThan(0.13);
     expect(grown(ours('step_overhead_seconds_count{type="http_request"}'))).toBe(3);
-    expect(grown(ours('step_overhead_seconds_sum{type="http_request"}'))).toBeLessThan(0.12);
+    const [lasted, ownPart] = ["step_duration_seconds_sum", "step_overhead_seconds_sum"].map((name) => grown(ours(`${name}{type="http_request"}`)));
+    expect(ownPart).toBeLessThan((lasted ?? 0) - 0.12);
     expect(grown(ours("journal_batch_size_sum"))).toBeGreaterThanOrEqual(15);
     expect(grown(ours("journal_commit_seconds_count"))).toBe(grown(ours("journal_batch_size_count")));
     expect(after.of(ours("leases_held"))).toBe(1);
@@ -200,10 +201,13 @@ describe("a replica that was taken over", () => {
     const { clients } = service;
     const workflow = await createWorkflow(clients, [logStep("late")]);
     const before = sum((await scrape()).named(ours("journal_stale_writes_refused_total")));
-    // Between two renewals of the lease, as a peer that thinks this one dead does it.
-    await client.query("update replicas set epoch = epoch + 1 where expire_time > now()");
-    await clients.workflows.startExecution({ workflow }).catch(() => undefined);
-    await expect.poll(async () => sum((await scrape()).named(ours("journal_stale_writes_refused_total"))), { timeout: 5_000 }).toBeGreaterThan(before);
-    await expect.poll(async () => (await scrape()).of(ours("leases_held")), { timeout: 10_000 }).toBe(1);
+    // As a peer that thinks this one dead does it; again when the renewal of the lease noticed before the write did.
+    const refused = async (): Promise<number> => {
+      await client.query("update replicas set epoch = epoch + 1 where expire_time > now()");
+      await clients.workflows.startExecution({ workflow }).catch(() => undefined);
+      return sum((await scrape()).named(ours("journal_stale_writes_refused_total")));
+    };
+    await expect.poll(refused).toBeGreaterThan(before);
+    await expect.poll(async () => (await scrape()).of(ours("leases_held"))).toBe(1);
   });
 });

@@ -95,7 +95,7 @@ async function runAndRead(steps: JsonValue[]): Promise<void> {
     workflow: { name, definition: definition(steps, { secret_slots, default_retry_policy: { ...quickRetry, maximum_attempts: 2 } }) },
   });
   keep(stored);
-  const { execution } = keep(await clients.workflows.startExecution({ workflow: name, wait: seconds(20) }));
+  const { execution } = keep(await clients.workflows.startExecution({ workflow: name, wait: seconds(50) }));
   const executionId = execution?.id ?? "";
   keep(await ended(clients, executionId));
   keep(await collect(clients.workflows.watchExecution({ executionId, afterSequence: 0n })));

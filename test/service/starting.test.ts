@@ -214,7 +214,7 @@ describe("BatchStartExecutions", () => {
     expect(await refusal(workflows.batchStartExecutions({ requests: [] }))).toMatchObject({ code: "INVALID_ARGUMENT", fields: ["requests"] });
     await expect
       .poll(async () => (await workflows.listExecutions({ filter: 'correlation_id = "batch-500" AND state = COMPLETED', pageSize: 1000 })).executions.length, {
-        timeout: 10_000,
+        timeout: 30_000,
       })
       .toBe(500);
     const ids: string[] = [];

@@ -41,7 +41,7 @@ describe("a worker_task", () => {
 
   test("reaches a worker that waits already", async () => {
     const { clients } = service;
-    const polled = clients.tasks.pollTasks({ worker: { workerId: "early", taskQueues: ["early"] }, wait: seconds(20) });
+    const polled = clients.tasks.pollTasks({ worker: { workerId: "early", taskQueues: ["early"] }, wait: seconds(50) });
     const { id } = await begin(clients, [workerStep("render", "early")]);
     const { tasks } = await polled;
     expect(tasks.map(({ executionId }) => executionId)).toEqual([id]);
@@ -222,7 +222,7 @@ test("a success that comes after everything was undone is undone as well", async
 describe("a worker at work", () => {
   test("keeps its task by heartbeats, and its progress and lines are seen by watchers", async () => {
     const { clients } = service;
-    const { id } = await begin(clients, [workerStep("render", "beats", { ...once, timeouts: { heartbeat: "0.6s" } })]);
+    const { id } = await begin(clients, [workerStep("render", "beats", { ...once, timeouts: { heartbeat: "2.5s" } })]);
     const [task] = await take(clients, "beats");
     if (!task) throw new Error("no task");
     const seen = collect(clients.workflows.watchExecution({ executionId: id, afterSequence: 0n }));
@@ -233,7 +233,7 @@ describe("a worker at work", () => {
       expect(statuses[0]).toMatchObject({ cancel: false });
       expect(statuses[0]?.error).toBeUndefined();
       expect(ms(statuses[0]?.expireTime)).toBeGreaterThan(0);
-      await new Promise((resolve) => setTimeout(resolve, 150));
+      await new Promise((resolve) => setTimeout(resolve, 350));
     }
     expect(await complete(clients, task, success())).toBe("CONTINUE");
     expect((await ended(clients, id)).state).toBe(ExecutionState.COMPLETED);

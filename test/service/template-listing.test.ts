@@ -63,7 +63,7 @@ describe("a listing", () => {
     expect(workflow?.lineage?.templateVersion).toBe(1);
     await make("used");
     const { workflow: used } = await templates().createWorkflowFromTemplate({ template: "used", name: newName() });
-    for (let n = 0; n < 2; n++) await fixture.clients.workflows.startExecution({ workflow: used?.id ?? "", wait: seconds(20) });
+    for (let n = 0; n < 2; n++) await fixture.clients.workflows.startExecution({ workflow: used?.id ?? "", wait: seconds(50) });
     for (const orderBy of [
       "name",
       "name desc",

@@ -18,7 +18,7 @@ test("usage is told per version and over time as soon as an execution ends, and 
   const { workflow: first } = await templates.createWorkflowFromTemplate({ template: name, name: newName() });
   await templates.updateTemplate({ template: name, changes: { definition: definition([logStep("b"), failing]) }, updateMask: { paths: ["definition"] } });
   const { workflow: second } = await templates.createWorkflowFromTemplate({ template: name, name: newName() });
-  const run = async (workflow: string, fail: boolean) => workflows.startExecution({ workflow, input: { fail }, wait: seconds(20) });
+  const run = async (workflow: string, fail: boolean) => workflows.startExecution({ workflow, input: { fail }, wait: seconds(50) });
   for (const fail of [false, false, true]) await run(first?.id ?? "", fail);
   await run(second?.id ?? "", false);
 
@@ -58,7 +58,7 @@ test("executions are listed and counted by the template behind their revision", 
   const { workflow: derived } = await templates.createWorkflowFromTemplate({ template: template?.name ?? "", name: newName() });
   const { workflow: own } = await workflows.createWorkflow({ workflow: { name: newName(), definition: definition([logStep("a")]) } });
   const label = newName();
-  const start = async (workflow = "") => (await workflows.startExecution({ workflow, labels: { label }, wait: seconds(20) })).execution?.id;
+  const start = async (workflow = "") => (await workflows.startExecution({ workflow, labels: { label }, wait: seconds(50) })).execution?.id;
   const [first, second, other] = [await start(derived?.id), await start(derived?.id), await start(own?.id)];
 
   const found = async (filter: string) => (await workflows.listExecutions({ filter: `labels.label = ${label} AND ${filter}` })).executions.map(({ id }) => id);

@@ -219,7 +219,7 @@ describe("a workflow from a template", () => {
     ]);
     expect(workflow?.lineage?.overrides[0]?.change.value).toEqual({ display_name: "Counting", log: { message: "counted {{params.times}}" } });
     expect(workflow?.definition?.steps.map(({ name }) => name)).toEqual(["greet", "extra", "count"]);
-    const { execution } = await fixture.clients.workflows.startExecution({ workflow: workflow?.id ?? "", input: { who: "Ada" }, wait: seconds(20) });
+    const { execution } = await fixture.clients.workflows.startExecution({ workflow: workflow?.id ?? "", input: { who: "Ada" }, wait: seconds(50) });
     const { steps } = await fixture.clients.workflows.listExecutionSteps({ executionId: execution?.id ?? "", view: View.FULL });
     expect(steps.map(({ result }) => result && (toJson(ValueSchema, result) as { message: string }).message)).toEqual(["{{now}} Ada", "{{now}}!", "counted 3"]);
   });

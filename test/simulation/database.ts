@@ -46,7 +46,7 @@ export interface Guards {
   readonly requestId: boolean;
 }
 
-const leaseMs = 5_000;
+export const leaseMs = 5_000;
 
 export class VirtualDatabase {
   readonly replicas = new Map<string, ReplicaRow>();

@@ -18,7 +18,7 @@ import type { StepHandler } from "../../src/steps/step-handler.ts";
 import type { LedgerPage } from "../../src/store/execution-repository.ts";
 import type { Journal } from "../../src/store/journal.ts";
 import { offlineServices } from "../steps/offline-services.ts";
-import type { VirtualDatabase } from "./database.ts";
+import { leaseMs, type VirtualDatabase } from "./database.ts";
 import type { Faults } from "./faults.ts";
 import { Link } from "./link.ts";
 import type { Random } from "./random.ts";
@@ -65,6 +65,7 @@ export function createReplica(process: VirtualProcess, replicaId: string, ground
   const ids = idsFrom(random.fork(), () => epochMs + scheduler.now);
   const leases = new Leases({
     lease: new VirtualLease(replicaId, database, link, scheduler, faults),
+    leaseMs,
     clock,
     log,
     address: process.name,

@@ -70,9 +70,9 @@ async function ask(databaseUrl: string, sql: string): Promise<unknown[]> {
 }
 
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 5_000;
+  const deadline = performance.now() + 40_000;
   while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error("waited five seconds in vain");
+    if (performance.now() > deadline) throw new Error("waited forty seconds in vain");
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }

@@ -37,7 +37,7 @@ describe.skipIf(program === undefined)("what replicas share in Redis", () => {
       subscribe: { channel: "news", onMessage: (payload) => void heard.push(payload) },
     });
     link.start();
-    await expect.poll(() => link.subscribed, { timeout: 10_000 }).toBe(true);
+    await expect.poll(() => link.subscribed).toBe(true);
     plain = new Redis(server.url, { retryStrategy: () => 50, maxRetriesPerRequest: null });
     plain.on("error", () => undefined);
     cache = new SharedCache({ link, key, namespace: "db/1", observer });
@@ -93,18 +93,18 @@ describe.skipIf(program === undefined)("what replicas share in Redis", () => {
     await plain.del(name);
     await plain.lpush(name, "x");
     expect(await cache.get(revision)).toBeUndefined();
-    await expect.poll(() => link.up, { timeout: 10_000 }).toBe(true);
+    await expect.poll(() => link.up).toBe(true);
   });
 
   it("a dead server costs nothing but speed, and is used again when it is back", async () => {
     await cache.put(revision, value);
     await server.kill();
-    await expect.poll(async () => (await cache.get(revision)) === undefined && !link.up, { timeout: 10_000 }).toBe(true);
+    await expect.poll(async () => (await cache.get(revision)) === undefined && !link.up).toBe(true);
     await cache.put(revision, value);
     const versions = new VersionCache({ shared: cache });
     expect(await versions.get(revision, async () => value)).toEqual(value);
     await server.restart();
-    await expect.poll(() => link.up, { timeout: 15_000 }).toBe(true);
+    await expect.poll(() => link.up).toBe(true);
     expect(await cache.get(revision)).toBeUndefined();
     await cache.put(revision, value);
     expect(await cache.get(revision)).toEqual(value);
@@ -119,7 +119,7 @@ describe.skipIf(program === undefined)("what replicas share in Redis", () => {
     await link.run(async () => void asked++);
     expect(asked).toBe(0);
     server.thaw();
-    await expect.poll(() => link.up, { timeout: 15_000 }).toBe(true);
+    await expect.poll(() => link.up).toBe(true);
     expect(await cache.get(revision)).toEqual(value);
   });
 
@@ -130,14 +130,14 @@ describe.skipIf(program === undefined)("what replicas share in Redis", () => {
       return value;
     };
     await new VersionCache({ shared: cache }).get(revision, load);
-    await expect.poll(async () => (await plain.keys("pawf:*")).length, { timeout: 10_000 }).toBe(1);
+    await expect.poll(async () => (await plain.keys("pawf:*")).length).toBe(1);
     expect(await new VersionCache({ shared: cache }).get(revision, load)).toEqual(value);
     expect(loads).toBe(1);
     const { name } = await stored();
     await plain.set(name, "a lie");
     expect(await new VersionCache({ shared: cache }).get(revision, load)).toEqual(value);
     expect(loads).toBe(2);
-    await expect.poll(async () => await cache.get(revision), { timeout: 10_000 }).toEqual(value);
+    await expect.poll(async () => await cache.get(revision)).toEqual(value);
   });
 
   it("news go by Redis when all replicas hear them there, else by PostgreSQL too", async () => {
@@ -146,7 +146,7 @@ describe.skipIf(program === undefined)("what replicas share in Redis", () => {
     let peers = 0;
     const links = new NewsLinks({ notify, redis: link, channel: "news", peers: () => peers });
     expect(await links.send(["one", "two"])).toBe(true);
-    await expect.poll(() => heard, { timeout: 10_000 }).toEqual(["one", "two"]);
+    await expect.poll(() => heard).toEqual(["one", "two"]);
     expect(told).toEqual([]);
     peers = 1;
     expect(await links.send(["three"])).toBe(true);

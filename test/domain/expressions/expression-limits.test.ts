@@ -7,8 +7,8 @@ import { compileTemplate } from "../../../src/domain/expressions/compile-templat
 import { evaluateExpression } from "../../../src/domain/expressions/evaluate-expression.ts";
 import { renderTemplate } from "../../../src/domain/expressions/render-template.ts";
 
-/** The budget of 50 ms, the ends of what is in progress when it is used up, and the work before. */
-const hostileMsMax = 150;
+/** Of processor time: the budget of 50 ms, the ends of what is in progress when it is used up, and the work before; unbounded it is seconds. */
+const hostileMsMax = 400;
 
 /** The quickest of a few tries: other processes may take the machine away, but they cannot make it faster. */
 function quickest<Outcome>(work: () => Outcome): { readonly outcome: Outcome; readonly spentMs: number } {
@@ -16,9 +16,9 @@ function quickest<Outcome>(work: () => Outcome): { readonly outcome: Outcome; re
   let spentMs = Number.POSITIVE_INFINITY;
   let tries = 0;
   do {
-    const startedAt = performance.now();
+    const spentBefore = process.cpuUsage();
     outcome = work();
-    spentMs = Math.min(spentMs, performance.now() - startedAt);
+    spentMs = Math.min(spentMs, process.cpuUsage(spentBefore).user / 1_000);
     tries++;
   } while (spentMs > hostileMsMax && tries < 5);
   return { outcome, spentMs };

@@ -36,10 +36,10 @@ export function useServer(options: ServerOptions = {}): Fixture {
 
 export const seconds = (value: number): { seconds: bigint; nanos: number } => ({ seconds: BigInt(Math.floor(value)), nanos: Math.round((value % 1) * 1e9) });
 
-/** Starts a new workflow of these steps and waits for its end, at most 20 s. */
+/** Starts a new workflow of these steps and waits for its end, at most 50 s. */
 export async function run(clients: Clients, steps: readonly JsonValue[], rest: JsonObject = {}, input?: JsonObject): Promise<Execution> {
   const workflow = await createWorkflow(clients, steps, rest);
-  const { execution } = await clients.workflows.startExecution({ workflow, wait: seconds(20), ...(input ? { input } : {}) });
+  const { execution } = await clients.workflows.startExecution({ workflow, wait: seconds(50), ...(input ? { input } : {}) });
   if (!execution) throw new Error("no execution");
   return execution;
 }
@@ -53,7 +53,7 @@ export async function begin(clients: Clients, steps: readonly JsonValue[], rest:
 }
 
 /** The execution as it is when it has ended, or after `waitSeconds`. */
-export async function ended(clients: Clients, executionId: string, waitSeconds = 15): Promise<Execution> {
+export async function ended(clients: Clients, executionId: string, waitSeconds = 50): Promise<Execution> {
   const { execution } = await clients.workflows.waitExecution({ executionId, timeout: seconds(waitSeconds) });
   if (!execution) throw new Error("no execution");
   return execution;

@@ -106,15 +106,18 @@ export function restart(server: Server, changes: Partial<ServerOptions> = {}): P
 }
 
 function environment(options: ServerOptions): Record<string, string> {
-  const { PATH = "", HOME = "", TZ = "UTC" } = process.env;
+  const { PATH = "", HOME = "", TZ = "UTC", NODE_COMPILE_CACHE = "" } = process.env;
   return {
     PATH,
     HOME,
     TZ,
+    NODE_COMPILE_CACHE,
     HOST: "127.0.0.1",
     PORT: "0",
     PAWF_READY_JSON: "1",
     PAWF_LOG_FORMAT: "json",
+    // On a busy machine a lease of five seconds is lost now and then; tests that wait for its end ask for a shorter one.
+    PAWF_LEASE_SECONDS: "60",
     PAWF_DATA_DIR: options.dataDir ?? "",
     ...(options.egressAllow ? { PAWF_EGRESS_ALLOW: options.egressAllow.join(",") } : {}),
     ...(options.databaseUrl === undefined

@@ -30,7 +30,8 @@ process.once("exit", () => {
 /** Resolves when it runs; that it has reached the service is seen by what it takes. */
 export async function startWorkerProcess({ url, apiKey }: Target, { queue, notebook, inFlight = 10, workMs = 20 }: WorkerChoices): Promise<WorkerProcess> {
   const args = [script, "--url", url, "--queue", queue, "--notebook", notebook, "--in-flight", String(inFlight), "--work-ms", String(workMs)];
-  const child = spawn(process.execPath, args, { env: { PATH: process.env["PATH"] ?? "", PAWF_API_KEY: apiKey }, stdio: ["pipe", "pipe", "pipe"] });
+  const { PATH = "", NODE_COMPILE_CACHE = "" } = process.env;
+  const child = spawn(process.execPath, args, { env: { PATH, NODE_COMPILE_CACHE, PAWF_API_KEY: apiKey }, stdio: ["pipe", "pipe", "pipe"] });
   running.add(child);
   const lines: string[] = [];
   createInterface({ input: child.stderr }).on("line", (line) => lines.push(line));

