@@ -10,6 +10,7 @@ import { Destinations } from "../engine/destinations.ts";
 import { Engine } from "../engine/engine.ts";
 import { Leases } from "../engine/leases.ts";
 import { Progress } from "../engine/progress.ts";
+import { Recoveries } from "../engine/recoveries.ts";
 import { ReplicaNews } from "../engine/replica-news.ts";
 import { Retention } from "../engine/retention.ts";
 import { StartCache } from "../engine/start-cache.ts";
@@ -29,6 +30,7 @@ import { createSiblings } from "../steps/siblings.ts";
 import { BatchedJournal } from "../store/batched-journal.ts";
 import { createChildFinder } from "../store/child-finder.ts";
 import { clientConfig } from "../store/database.ts";
+import { createDestinationWaitStore } from "../store/destination-wait-store.ts";
 import { createEngineStore } from "../store/engine-store.ts";
 import { createInbox } from "../store/inbox.ts";
 import { createNewsRepository } from "../store/news-repository.ts";
@@ -121,7 +123,24 @@ export async function buildEngine({ config, log, version, clock, metrics, instru
   });
   const tasks = createTaskStore(database);
   const taskBoard = new TaskBoard({ store: tasks, news, onTaken: (count) => instruments.tasksTaken.add(count) });
-  const destinations = new Destinations({ now: () => leases.now(), random: Math.random, observer: createDestinationObserver(instruments) });
+  const recoveries: Recoveries = new Recoveries({
+    store: createDestinationWaitStore(database.pool),
+    control: (...command) => engine.control(...command),
+    callerOf: engineCaller,
+    tellDriven: (...recovered) => engine.recovered(...recovered),
+    tellPeers: (...answer) => news.tellDestination(...answer),
+    isWell: (...known) => destinations.isWell(...known),
+    clock,
+    log,
+    onWoken: (count) => instruments.executionsWoken.add(count),
+  });
+  const destinations: Destinations = new Destinations({
+    now: () => leases.now(),
+    random: Math.random,
+    observer: createDestinationObserver(instruments),
+    onRecovered: (...recovered) => recoveries.recovered(...recovered),
+    onFailing: (...failing) => recoveries.failing(...failing),
+  });
   const signals = createSignalRepository(database, replicaId);
   const deliveries: Deliveries = new Deliveries({
     signals,
@@ -172,6 +191,7 @@ export async function buildEngine({ config, log, version, clock, metrics, instru
     leases,
     desk,
     tasks: taskBoard,
+    onParked: ({ tenantId, executionId }, awaited) => recoveries.parked(tenantId, executionId, awaited),
   });
   const taskClock = new TaskClock({
     store: tasks,
@@ -190,6 +210,10 @@ export async function buildEngine({ config, log, version, clock, metrics, instru
     onTasks: (tenantId, queue, count) => taskBoard.heardOf(tenantId, queue, count),
     onTaskEnd: (taskId) => taskBoard.ended(taskId),
     onWorkflowsChanged: (tenantId) => startCache.forget(tenantId),
+    onDestination: (tenantId, destination, answer) => {
+      destinations.heard(tenantId, destination, answer);
+      if (answer === "good") recoveries.heardRecovered(tenantId, destination);
+    },
   });
   const { retentionDays } = config;
   const retention = new Retention({
@@ -228,6 +252,7 @@ export async function buildEngine({ config, log, version, clock, metrics, instru
   onStop(() => journal.stop());
   onStop(() => fileWorkers[Symbol.asyncDispose]());
   onStop(() => engine.stop(config.drainMs / 2));
+  onStop(() => recoveries.stop());
   onStop(() => deliveries.stop());
   const gate = new ConcurrencyGate({ store: createSlotStore(database), control: (...command) => engine.control(...command), clock, log });
   const startCache = new StartCache((caller, reference) => workflows.getWorkflow(caller, reference), clock);

@@ -2,6 +2,7 @@
 import { Periodic } from "../engine/periodic.ts";
 import { sendNotices } from "../engine/saga-notices.ts";
 import { createSecretUpkeep } from "../engine/secret-upkeep.ts";
+import { createDestinationWaitStore } from "../store/destination-wait-store.ts";
 import { createEngineStore } from "../store/engine-store.ts";
 import { createSagaNoticeStore } from "../store/saga-notice-store.ts";
 import { rewrapKeys } from "../store/wrapped-keys.ts";
@@ -38,6 +39,15 @@ export function startWork({ log, clock, onStop }: Site, ground: Ground, room: En
   });
   sagaNotices.start();
   onStop(() => sagaNotices.stop());
+  const waitPurge = new Periodic({
+    name: "the purge of waits for participants",
+    work: createDestinationWaitStore(database.pool).purge,
+    intervalMs: 60_000,
+    clock,
+    log,
+  });
+  waitPurge.start();
+  onStop(() => waitPurge.stop());
   const filePurge = new Periodic({ name: "the purge of files", work: files.purge, intervalMs: 60_000, clock, log });
   filePurge.start();
   onStop(() => filePurge.stop());

@@ -20,6 +20,8 @@ export function attemptsOf(events: Iterable<ExecutionEvent>, countMax: number): 
   for (const event of events) {
     const word = event.type.slice(0, event.type.indexOf("_"));
     if (word !== "step" && word !== "compensation" && word !== "confirmation") continue;
+    // Only the time of the next one has changed.
+    if ("recovered" in event.payload && event.payload.recovered) continue;
     const operation = word === "step" ? "action" : word === "compensation" ? "compensate" : "confirm";
     take(attempts, operation, event);
     if (attempts.length > countMax) attempts.shift();

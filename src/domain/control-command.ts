@@ -17,6 +17,7 @@ import { type CancelRequest, type ControlRequest, cancelExecution, terminalError
 import { compensateExecution } from "./control-compensate.ts";
 import { type EnlistRequest, enlistStep, type LeaveRequest, leaveSaga } from "./control-enlist.ts";
 import { pauseExecution, type ReleaseRequest, releaseExecution, resumeExecution } from "./control-pause.ts";
+import { type RecoveredRequest, recoverDestination } from "./control-recovered.ts";
 import { reportOutcome } from "./control-report.ts";
 import { type ReplaceRequest, type ResolveRequest, replaceParticipant, resolveStep, retrySaga } from "./control-resolve.ts";
 import { type RetryRequest, retryExecution } from "./control-retry.ts";
@@ -50,6 +51,8 @@ type Verb =
   | ({ readonly kind: "compensate" } & ControlRequest)
   /** What it waits for may be there: whoever drives it reads that. Changes nothing by itself. */
   | { readonly kind: "look" }
+  /** A participant answers again: what waits for another try at it is due. */
+  | ({ readonly kind: "recovered" } & RecoveredRequest)
   | ({ readonly kind: "abort_saga" } & AbortRequest)
   | { readonly kind: "complete_saga"; readonly whenIdle: boolean }
   | { readonly kind: "submit_saga" }
@@ -104,6 +107,8 @@ function decideCommand(context: CommandContext, command: ControlCommand): readon
       return compensateExecution(state, revision, now, command);
     case "look":
       return isTerminal(state.status) ? terminalError(state) : [];
+    case "recovered":
+      return recoverDestination(context, command);
     case "abort_saga":
       return abortSaga(state, now, command);
     case "complete_saga":

@@ -34,6 +34,14 @@ export interface AwaitedEvent {
   readonly correlationKey?: string;
 }
 
+/** How another try is bound to the one that is to be called. */
+interface RecoveryTerms {
+  /** Key of the breaker that watches it, which was away or overloaded: its first success brings the attempt forward. */
+  readonly waitsFor?: string;
+  /** It answers again: what was planned for later is due now. Nothing was tried. */
+  readonly recovered?: boolean;
+}
+
 export interface EventPayloads {
   execution_created: {
     readonly workflowId: string;
@@ -149,6 +157,7 @@ export interface EventPayloads {
     /** Told from outside, not concluded from silence. */
     readonly reported?: boolean;
     readonly mayRunUntil?: number;
+    readonly waitsFor?: string;
   };
   step_retry_scheduled: {
     readonly failure: Failure;
@@ -163,7 +172,7 @@ export interface EventPayloads {
     readonly mayRunUntil?: number;
     /** It had failed for good and the saga is stuck on it: it is tried on, with a new budget of time. */
     readonly slow?: boolean;
-  };
+  } & RecoveryTerms;
   /** `result` is what expressions see; null unless an operator gave one. */
   step_skipped: {
     readonly reason: string;
@@ -210,7 +219,7 @@ export interface EventPayloads {
     readonly nextAttemptAt: number;
     readonly putBack?: boolean;
     readonly polled?: boolean;
-  };
+  } & RecoveryTerms;
   compensation_failed: {
     readonly failure: Failure;
     readonly outcome: Outcome;
@@ -220,6 +229,7 @@ export interface EventPayloads {
     readonly nextAttemptAt?: number;
     /** An operator's word that the effect stays. */
     readonly abandoned?: boolean;
+    readonly waitsFor?: string;
   };
 
   confirmation_started: { readonly input?: Json; readonly idempotencyKey?: string; readonly deadlineAt?: number; readonly reported?: ReportTerms };
@@ -230,13 +240,14 @@ export interface EventPayloads {
     readonly nextAttemptAt: number;
     readonly putBack?: boolean;
     readonly polled?: boolean;
-  };
+  } & RecoveryTerms;
   confirmation_failed: {
     readonly failure: Failure;
     readonly outcome: Outcome;
     readonly exhausted?: boolean;
     readonly nextAttemptAt?: number;
     readonly abandoned?: boolean;
+    readonly waitsFor?: string;
   };
 
   saga_state_changed: {

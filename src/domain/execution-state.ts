@@ -28,6 +28,8 @@ export interface StepRun {
   firstStartedAt: number | undefined;
   /** Next attempt, or end of a wait. */
   wakeAt: number | undefined;
+  /** Key of the breaker whose first success brings the next attempt forward. */
+  waitsFor: string | undefined;
   input: Json | undefined;
   result: Json | undefined;
   failure: Failure | undefined;
@@ -70,6 +72,8 @@ export interface UndoRun {
   attemptsBefore: number;
   firstStartedAt: number;
   wakeAt: number | undefined;
+  /** As of the step. */
+  waitsFor: string | undefined;
   endedAt: number | undefined;
   failure: Failure | undefined;
   /** Set while the open attempt's outcome is awaited from outside. */

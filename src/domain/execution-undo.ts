@@ -86,10 +86,13 @@ function succeed(undo: UndoRun, at: number, status: "resolved" | "nothing_to_und
 }
 
 function schedule(undo: UndoRun, { payload, attempt }: Extract<UndoEvent, { type: `${string}_retry_scheduled` }>): void {
+  undo.wakeAt = payload.nextAttemptAt;
+  // Only its time has changed; one that spent its budget stays exhausted until it succeeds.
+  if (payload.recovered) return;
   undo.report = undefined;
   undo.status = payload.outcome;
   undo.failure = payload.failure;
-  undo.wakeAt = payload.nextAttemptAt;
+  undo.waitsFor = payload.waitsFor;
   if (payload.putBack) undo.attempt = attempt - 1;
   if (payload.polled) undo.attemptsBefore += 1;
 }
@@ -101,6 +104,7 @@ function giveUp(undo: UndoRun, { payload, at }: Extract<UndoEvent, { type: `${st
   undo.failure = payload.failure;
   undo.endedAt = at;
   undo.wakeAt = payload.nextAttemptAt;
+  undo.waitsFor = payload.waitsFor;
 }
 
 function newRun(at: number): UndoRun {
@@ -110,6 +114,7 @@ function newRun(at: number): UndoRun {
     attemptsBefore: 0,
     firstStartedAt: at,
     wakeAt: undefined,
+    waitsFor: undefined,
     endedAt: undefined,
     failure: undefined,
     report: undefined,

@@ -183,12 +183,14 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
         event.payload.startedAt,
       );
       run.failure = event.payload.failure;
+      run.waitsFor = event.payload.waitsFor;
       run.handled = event.payload.handled === true;
       run.caughtBy = event.payload.caughtBy;
       run.input ??= event.payload.input;
       noteFailure(run, event);
       break;
     case "step_retry_scheduled":
+      run.waitsFor = event.payload.waitsFor;
       attemptOver(run, event.payload.outcome, event.payload.failure.name);
       run.status = "retrying";
       endWait(state, run);
@@ -363,6 +365,7 @@ function runAt(state: ExecutionState, path: string): StepRun {
     endedAt: undefined,
     firstStartedAt: undefined,
     wakeAt: undefined,
+    waitsFor: undefined,
     input: undefined,
     result: undefined,
     failure: undefined,

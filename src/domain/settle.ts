@@ -59,7 +59,15 @@ export function settleAction(context: SettleContext, target: AttemptTarget, outc
   }
   const postponed = postponedEnd(outcome, step.retry, budgetEnd(state.steps.get(stepPath)?.firstStartedAt, step.timeouts.scheduleToCloseMs));
   if (postponed !== undefined) {
-    return [{ type: "step_retry_scheduled", at, stepPath, attempt, payload: { failure: cause, outcome: effect, nextAttemptAt: postponed, putBack: true } }];
+    return [
+      {
+        type: "step_retry_scheduled",
+        at,
+        stepPath,
+        attempt,
+        payload: { failure: cause, outcome: effect, nextAttemptAt: postponed, putBack: true, ...waitOf(outcome) },
+      },
+    ];
   }
   if (outcome.kind === "failed" && outcome.inProgress) {
     const payload = { failure: cause, outcome: effect, nextAttemptAt: at + pollMs(outcome, step.retry), polled: true, mayRunUntil: workEnd(step, at) };
@@ -105,10 +113,17 @@ function pollMs(outcome: Extract<StepOutcome, { kind: "failed" }>, policy: Retry
 interface FailureEvidence {
   readonly reported?: boolean;
   readonly mayRunUntil?: number;
+  readonly waitsFor?: string;
 }
 
-function evidenceOf({ reported, mayRunUntil }: Extract<StepOutcome, { kind: "failed" }>): FailureEvidence {
-  return { ...(reported ? { reported } : {}), ...(mayRunUntil === undefined ? {} : { mayRunUntil }) };
+function evidenceOf(outcome: Extract<StepOutcome, { kind: "failed" }>): FailureEvidence {
+  const { reported, mayRunUntil } = outcome;
+  return { ...(reported ? { reported } : {}), ...(mayRunUntil === undefined ? {} : { mayRunUntil }), ...waitOf(outcome) };
+}
+
+/** Whose first success brings the next attempt forward. */
+function waitOf(outcome: StepOutcome): { readonly waitsFor?: string } {
+  return outcome.kind === "failed" && outcome.waitsFor !== undefined ? { waitsFor: outcome.waitsFor } : {};
 }
 
 /** The final failure of a step, with how its own declarations take it: the first catch that matches, else on_error. */
@@ -151,7 +166,7 @@ export function settleUndo(context: SettleContext, target: AttemptTarget, outcom
   const policy = compensation?.retry ?? step.retry;
   const postponed = postponedEnd(outcome, policy, budgetEnd(undo?.firstStartedAt, compensation?.timeouts.scheduleToCloseMs));
   if (postponed !== undefined) {
-    const payload = { failure: cause, outcome: effect, nextAttemptAt: postponed, putBack: true };
+    const payload = { failure: cause, outcome: effect, nextAttemptAt: postponed, putBack: true, ...waitOf(outcome) };
     return [{ type: "compensation_retry_scheduled", at, stepPath, attempt, payload }];
   }
   if (outcome.kind === "failed" && outcome.inProgress) {
@@ -169,9 +184,17 @@ export function settleUndo(context: SettleContext, target: AttemptTarget, outcom
     always: cause.name !== "EXPRESSION" && !cause.name.startsWith("LIMIT."),
   });
   if (decision.kind === "retry") {
-    return [{ type: "compensation_retry_scheduled", at, stepPath, attempt, payload: { failure: cause, outcome: effect, nextAttemptAt: decision.at } }];
+    return [
+      {
+        type: "compensation_retry_scheduled",
+        at,
+        stepPath,
+        attempt,
+        payload: { failure: cause, outcome: effect, nextAttemptAt: decision.at, ...waitOf(outcome) },
+      },
+    ];
   }
-  const slow = context.revision.definition.haltOnStuck ? {} : { nextAttemptAt: at + policy.maximumIntervalMs };
+  const slow = context.revision.definition.haltOnStuck ? {} : { nextAttemptAt: at + policy.maximumIntervalMs, ...waitOf(outcome) };
   const events: NewEvent[] = [{ type: "compensation_failed", at, stepPath, attempt, payload: { failure: cause, outcome: effect, exhausted: true, ...slow } }];
   if (state.saga !== "stuck") events.push(sagaEvent(at, { state: "stuck", failure: cause, stepPath }));
   return events;
@@ -195,7 +218,7 @@ export function settleConfirm(context: SettleContext, target: AttemptTarget, out
   const budgetEndsAt = budgetEnd(confirm?.firstStartedAt, confirmation?.timeouts.scheduleToCloseMs ?? undoBudgetMs);
   const postponed = postponedEnd(outcome, policy, budgetEndsAt);
   if (postponed !== undefined) {
-    const payload = { failure: cause, outcome: effect, nextAttemptAt: postponed, putBack: true };
+    const payload = { failure: cause, outcome: effect, nextAttemptAt: postponed, putBack: true, ...waitOf(outcome) };
     return [{ type: "confirmation_retry_scheduled", at, stepPath, attempt, payload }];
   }
   if (outcome.kind === "failed" && outcome.inProgress) {
@@ -212,9 +235,17 @@ export function settleConfirm(context: SettleContext, target: AttemptTarget, out
     always: cause.name !== "EXPRESSION" && !cause.name.startsWith("LIMIT."),
   });
   if (decision.kind === "retry") {
-    return [{ type: "confirmation_retry_scheduled", at, stepPath, attempt, payload: { failure: cause, outcome: effect, nextAttemptAt: decision.at } }];
+    return [
+      {
+        type: "confirmation_retry_scheduled",
+        at,
+        stepPath,
+        attempt,
+        payload: { failure: cause, outcome: effect, nextAttemptAt: decision.at, ...waitOf(outcome) },
+      },
+    ];
   }
-  const slow = context.revision.definition.haltOnStuck ? {} : { nextAttemptAt: at + policy.maximumIntervalMs };
+  const slow = context.revision.definition.haltOnStuck ? {} : { nextAttemptAt: at + policy.maximumIntervalMs, ...waitOf(outcome) };
   const events: NewEvent[] = [{ type: "confirmation_failed", at, stepPath, attempt, payload: { failure: cause, outcome: effect, exhausted: true, ...slow } }];
   if (state.saga !== "stuck") events.push(sagaEvent(at, { state: "stuck", failure: cause, stepPath }));
   return events;

@@ -11,7 +11,7 @@ import { matchesErrorName } from "./failure.ts";
 export type SlowRetry =
   /** Nothing is tried by itself. */
   | { readonly kind: "none" }
-  | { readonly kind: "wait"; readonly until: number }
+  | { readonly kind: "wait"; readonly until: number; readonly run: StepRun }
   | { readonly kind: "again"; readonly events: readonly NewEvent[] }
   /** Its next attempt is planned or under way. */
   | { readonly kind: "open" };
@@ -27,11 +27,14 @@ export function slowRetryOf(definition: Definition, state: ExecutionState, now: 
   });
   const next = failed.toSorted((a, b) => a.at - b.at)[0];
   if (!next) return { kind: "none" };
-  if (next.at > now) return { kind: "wait", until: next.at };
-  const { path: stepPath, attempt, failure, action } = next.run;
-  if (!failure) return { kind: "none" };
+  return next.at > now ? { kind: "wait", until: next.at, run: next.run } : { kind: "again", events: triedOn(next.run, now) };
+}
+
+/** It is tried on now. */
+export function triedOn({ path: stepPath, attempt, failure, action }: StepRun, now: number): NewEvent[] {
+  if (!failure) return [];
   const payload = { failure, outcome: action === "unknown" ? action : ("failed" as const), nextAttemptAt: now, slow: true };
-  return { kind: "again", events: [{ type: "step_retry_scheduled", at: now, stepPath, attempt, payload }] };
+  return [{ type: "step_retry_scheduled", at: now, stepPath, attempt, payload }];
 }
 
 function goesOn(step: Step, { status, handled, failure, action }: StepRun): boolean {

@@ -23,6 +23,8 @@ export type StepOutcome =
       readonly mayRunUntil?: number;
       /** The other side is still at work: it is asked again at an even pace, and no attempt is counted. */
       readonly inProgress?: boolean;
+      /** The other side is away or overloaded: key of the breaker whose first success brings the next attempt forward. */
+      readonly waitsFor?: string;
       /** It was not made: it is put back, and the step waits until then (milliseconds since the epoch). */
       readonly postponedUntil?: number;
     }

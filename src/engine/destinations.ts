@@ -1,11 +1,11 @@
 /**
  * What stands between an attempt and the host it calls, in this process: a circuit breaker for each tenant and key, and a bound
  * on the calls to one destination at a time, shared by the tenants in turns. An attempt that is not let through was never made: it is
- * put back, and the step waits as for a retry.
+ * put back, and the step waits as for a retry. What failed because the other side is away says whose first success ends the wait.
  */
 import { FairGate } from "../base/fair-gate.ts";
 import { limits } from "../base/limits.ts";
-import { admit, type Breaker, type BreakerPolicy, breakerOpen, closedBreaker, learn, verdictOf } from "../domain/circuit-breaker.ts";
+import { admit, type Breaker, type BreakerPolicy, breakerOpen, closedBreaker, learn, type Verdict, verdictOf } from "../domain/circuit-breaker.ts";
 import { type Failure, failure } from "../domain/failure.ts";
 import type { StepOutcome } from "../domain/step-outcome.ts";
 
@@ -25,6 +25,9 @@ export interface DestinationObserver {
   postponed(reason: "breaker_open" | "concurrency"): void;
 }
 
+/** Breakers of which is remembered whether their newest answer was good. */
+const answersMax = 10_000;
+
 interface Kept {
   breaker: Breaker;
   /** Resolves when the probe under way has answered. */
@@ -40,12 +43,18 @@ export interface DestinationOptions {
   readonly callsMax?: number;
   /** Attempts that wait for one of them [1,000]. */
   readonly waitingMax?: number;
+  /** The first success after failures, or since this process began. */
+  readonly onRecovered?: (tenantId: string, key: string) => void;
+  /** The first failure after successes, or since this process began. */
+  readonly onFailing?: (tenantId: string, key: string) => void;
 }
 
 export class Destinations {
   readonly #options: DestinationOptions;
   readonly #breakers = new Map<string, Kept>();
   readonly #gates = new Map<string, FairGate>();
+  /** The newest answer by tenant and key, those heard of last at the end. */
+  readonly #answers = new Map<string, "good" | "bad">();
 
   constructor(options: DestinationOptions) {
     this.#options = options;
@@ -81,10 +90,42 @@ export class Destinations {
     let outcome: StepOutcome | undefined;
     try {
       outcome = await this.#inTurn(passage, signal, call);
-      return outcome;
     } finally {
       if (breaker && key) this.#learn(key, breaker.policy, admitted === "probe", outcome);
     }
+    const verdict = breaker ? this.#heardFrom(passage.tenantId, breaker.key, outcome) : "nothing";
+    // Who says himself when to come back is taken at his word.
+    return breaker && verdict === "failing" && outcome.kind === "failed" && outcome.retryAfterMs === undefined
+      ? { ...outcome, waitsFor: breaker.key }
+      : outcome;
+  }
+
+  /** Whether the newest answer that was heard of it, here or by a peer, was good. */
+  isWell(tenantId: string, key: string): boolean {
+    return this.#answers.get(JSON.stringify([tenantId, key])) === "good";
+  }
+
+  /** A peer had that answer. */
+  heard(tenantId: string, key: string, answer: "good" | "bad"): void {
+    this.#remember(JSON.stringify([tenantId, key]), answer);
+  }
+
+  #heardFrom(tenantId: string, shown: string, outcome: StepOutcome): Verdict {
+    const verdict = outcome.kind === "failed" && outcome.postponedUntil !== undefined ? "nothing" : verdictOf(outcome);
+    const answer = verdict === "healthy" ? "good" : "bad";
+    const key = JSON.stringify([tenantId, shown]);
+    const before = this.#answers.get(key);
+    if (verdict === "nothing" || before === answer) return verdict;
+    this.#remember(key, answer);
+    if (answer === "good") this.#options.onRecovered?.(tenantId, shown);
+    else this.#options.onFailing?.(tenantId, shown);
+    return verdict;
+  }
+
+  #remember(key: string, answer: "good" | "bad"): void {
+    this.#answers.delete(key);
+    this.#answers.set(key, answer);
+    if (this.#answers.size > answersMax) this.#answers.delete(this.#answers.keys().next().value as string);
   }
 
   /** `shown`: the key as its author knows it. */
@@ -103,7 +144,7 @@ export class Destinations {
           return "probe";
         case "refuse":
           this.#options.observer?.postponed("breaker_open");
-          return postponed(breakerOpen(shown, admission.until), admission.until);
+          return { ...postponed(breakerOpen(shown, admission.until), admission.until), waitsFor: shown };
         case "await_probe":
           await Promise.race([kept.probe?.promise, aborted(signal)]);
       }
@@ -155,7 +196,7 @@ export class Destinations {
   }
 }
 
-function postponed(reason: Failure, until: number): StepOutcome {
+function postponed(reason: Failure, until: number): Extract<StepOutcome, { kind: "failed" }> {
   return { kind: "failed", outcome: "failed", failure: reason, postponedUntil: until };
 }
 

@@ -32,6 +32,8 @@ export interface EngineOptions extends Omit<RunEnvironment, "sleep" | "joined"> 
   readonly leases: Leases;
   /** Absent: an execution that another replica drives cannot be asked. */
   readonly desk?: CommandDesk;
+  /** It left memory; what of it waits for a participant to answer again. */
+  readonly onParked?: (state: ExecutionState, awaited: ReadonlyMap<string, number>) => void;
 }
 
 export interface NewExecution {
@@ -174,6 +176,14 @@ export class Engine {
   deliver(tenantId: string, executionId: string, command: ControlCommand): Given["promise"] | undefined {
     const run = this.#runs.get(keyOf(tenantId, executionId));
     return run && giveTo(run, command);
+  }
+
+  /** A participant answers again: executions that are driven here and wait for it are told. */
+  recovered(tenantId: string, destination: string): void {
+    for (const run of this.#runs.values()) {
+      if (run.state.tenantId !== tenantId || !run.awaited(this.#options.now()).has(destination)) continue;
+      giveTo(run, { kind: "recovered", destination }).catch(() => undefined);
+    }
   }
 
   /**
@@ -337,11 +347,17 @@ export class Engine {
         if (this.#runs.get(key) === run) this.#runs.delete(key);
         if (end === "lost" && !this.#stopping.signal.aborted)
           this.#options.services.log.info({ executionId: run.executionId }, "an execution was lost to another owner");
-        if (end === "parked") this.wake();
+        if (end === "parked") this.#parked(run);
         if (end === "lost") void this.#letGo(tenantId, run.executionId);
         this.#drives.delete(drive);
       });
     this.#drives.add(drive);
+  }
+
+  #parked(run: ExecutionRun): void {
+    const awaited = run.awaited(this.#options.now());
+    if (awaited.size > 0) this.#options.onParked?.(run.state, awaited);
+    this.wake();
   }
 
   /** Nobody drives it any more: if this replica still owns it, it becomes due again, and whoever claims it reads the ledger. */

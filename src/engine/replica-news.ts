@@ -37,6 +37,8 @@ export interface NewsListener {
   readonly onTasks?: (tenantId: string, queue: string, count: number) => void;
   /** The task's attempt is over. */
   readonly onTaskEnd?: (taskId: string) => void;
+  /** A participant gave its first good, or bad, answer after others. */
+  readonly onDestination?: (tenantId: string, destination: string, answer: "good" | "bad") => void;
   /** A workflow of the tenant changed. */
   readonly onWorkflowsChanged: (tenantId: string) => void;
 }
@@ -51,9 +53,9 @@ export interface ReplicaNewsOptions {
 }
 
 type Item = readonly (string | number)[];
-/** progress, want, command, answer, due, hello, tasks, end of a task, workflows changed */
-type Kind = "p" | "w" | "c" | "a" | "d" | "h" | "t" | "e" | "v";
-const kinds: ReadonlySet<string> = new Set(["p", "w", "c", "a", "d", "h", "t", "e", "v"]);
+/** progress, want, command, answer, due, hello, tasks, end of a task, workflows changed, answer of a participant */
+type Kind = "p" | "w" | "c" | "a" | "d" | "h" | "t" | "e" | "v" | "b";
+const kinds: ReadonlySet<string> = new Set(["p", "w", "c", "a", "d", "h", "t", "e", "v", "b"]);
 const deaf: NewsListener = {
   onProgress: () => undefined,
   onCommand: () => undefined,
@@ -146,6 +148,11 @@ export class ReplicaNews {
     this.#tell("v", [tenantId]);
   }
 
+  /** What a participant answered, when that is another thing than before. */
+  tellDestination(tenantId: string, destination: string, answer: "good" | "bad"): void {
+    this.#tell("b", [tenantId, destination, answer]);
+  }
+
   /** Peers tell progress of that execution, or of all of the tenant's, until the returned function is called. */
   want(tenantId: string, executionId = ""): () => void {
     const key = keyOf(tenantId, executionId);
@@ -200,6 +207,9 @@ export class ReplicaNews {
         return;
       case "e":
         if (typeof a === "string") this.#listener.onTaskEnd?.(a);
+        return;
+      case "b":
+        if (typeof a === "string" && typeof b === "string" && (c === "good" || c === "bad")) this.#listener.onDestination?.(a, b, c);
         return;
       case "h":
         return this.#repeatAll();

@@ -17,6 +17,7 @@ import { limits } from "../base/limits.ts";
 import { Answered } from "../domain/answered.ts";
 import type { Command } from "../domain/command.ts";
 import { operationKey } from "../domain/command.ts";
+import { destinationsAwaited } from "../domain/control-recovered.ts";
 import { reportOutcome } from "../domain/control-report.ts";
 import { decide } from "../domain/decide.ts";
 import type { CompiledRevision } from "../domain/definition.ts";
@@ -107,6 +108,11 @@ export class ExecutionRun {
   /** As folded so far; changes while the run goes on. */
   get state(): ExecutionState {
     return this.#state;
+  }
+
+  /** Keys of the breakers that it waits for. */
+  awaited(now: number): ReadonlyMap<string, number> {
+    return destinationsAwaited({ state: this.#state, revision: this.#revision, now });
   }
 
   get executionId(): string {

@@ -102,6 +102,8 @@ class Drive implements DriveTelemetry {
   }
 
   #stepEvent(event: ExecutionEvent, committedAt: number): void {
+    // Only the time of the next attempt has changed.
+    if ("recovered" in event.payload && event.payload.recovered) return;
     const { sagaAnomalies, undoAttempts } = this.#options.instruments;
     if (event.type === "anomaly") sagaAnomalies.of(event.payload.kind).add();
     const undo = undoOutcome(event);

@@ -29,6 +29,7 @@ export interface Instruments {
   readonly undoAttempts: Labelled<Counter>;
   readonly sagaAnomalies: Labelled<Counter>;
   readonly breakersOpened: Counter;
+  readonly executionsWoken: Counter;
   readonly journalBatchSize: Histogram;
   readonly journalCommitSeconds: Histogram;
   readonly staleWritesRefused: Counter;
@@ -73,6 +74,7 @@ export function createInstruments(metrics: Metrics): Instruments {
     undoAttempts: counters("undo_attempts_total", "Attempts of undos that were answered, by outcome: succeeded, in_progress or failed.", ["outcome"]),
     sagaAnomalies: counters("saga_anomalies_total", "What a participant said that contradicts the record: late_success or contradictory_report.", ["kind"]),
     breakersOpened: counter("breakers_opened_total", "Times that a circuit breaker of this replica opened."),
+    executionsWoken: counter("executions_woken_total", "Executions out of memory that were told that a participant they wait for answers again."),
     journalBatchSize: histogram("journal_batch_size", "Events written by one journal statement.", rows),
     journalCommitSeconds: histogram("journal_commit_seconds", "One journal statement, from sending it to knowing that it is durable.", secondsShort),
     staleWritesRefused: counter("journal_stale_writes_refused_total", "Appends that the fence refused because another replica had taken over."),

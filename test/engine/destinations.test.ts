@@ -53,7 +53,7 @@ test("a probe that fails puts the others off anew, and one that is lost leaves t
   const first = destinations.through(passage(), never, () => probe.promise);
   const other = destinations.through(passage(), never, answering(good));
   probe.resolve(bad);
-  expect(await first).toBe(bad);
+  expect(await first).toEqual({ ...bad, waitsFor: "https://x:443" });
   expect(await other).toMatchObject({ postponedUntil: 2_000 });
   time.now = 2_000;
   await expect(destinations.through(passage(), never, () => Promise.reject(new Error("bug")))).rejects.toThrow("bug");
@@ -89,4 +89,24 @@ test("calls to one destination are bounded over all tenants; what finds no place
   slow.resolve(good);
   expect(await first).toBe(good);
   expect(await destinations.through(passage(), never, answering(good))).toBe(good);
+});
+
+test("what failed because the other side is away waits for its first success, which is told once; a named time to come back is kept", async () => {
+  const told: string[] = [];
+  const { destinations } = open({ onRecovered: (...key) => void told.push(`good ${key}`), onFailing: (...key) => void told.push(`bad ${key}`) });
+  const through = (outcome: StepOutcome) => destinations.through(passage(), never, answering(outcome));
+  await through(good);
+  await through(good);
+  expect(told).toEqual(["good a,https://x:443"]);
+  expect(await through(bad)).toMatchObject({ waitsFor: "https://x:443" });
+  expect(await through({ ...bad, retryAfterMs: 5 } as StepOutcome)).not.toHaveProperty("waitsFor");
+  // Open by now: it is put off, and waits all the same.
+  expect(await through(good)).toMatchObject({ failure: { name: "BREAKER_OPEN" }, waitsFor: "https://x:443" });
+  expect([told, destinations.isWell("a", "https://x:443")]).toEqual([["good a,https://x:443", "bad a,https://x:443"], false]);
+  const refused: StepOutcome = { kind: "failed", outcome: "failed", failure: failure("HTTP.422", "m") };
+  expect(await destinations.through(passage({ breaker: { key: "y", policy } }), never, answering(refused))).toBe(refused);
+  expect(told.at(-1)).toBe("good a,y");
+  destinations.heard("a", "y", "bad");
+  await destinations.through(passage({ breaker: { key: "y", policy } }), never, answering(good));
+  expect(told.slice(2)).toEqual(["good a,y", "good a,y"]);
 });

@@ -65,6 +65,7 @@ export function eventPayload({ type, payload }: NewEvent): EventPayloadMessage {
           copiedFrom: payload.copiedFrom,
           reported: payload.reported,
           mayRunUntilTime: timestampOf(payload.mayRunUntil),
+          waitsFor: payload.waitsFor,
         },
       };
     case "step_retry_scheduled":
@@ -161,8 +162,8 @@ function sagaState(payload: EventPayloads["saga_state_changed"]) {
   };
 }
 
-function gaveUp({ exhausted, nextAttemptAt, abandoned }: EventPayloads["compensation_failed"]) {
-  return { exhausted, nextAttemptTime: timestampOf(nextAttemptAt), abandoned };
+function gaveUp({ exhausted, nextAttemptAt, abandoned, waitsFor }: EventPayloads["compensation_failed"]) {
+  return { exhausted, nextAttemptTime: timestampOf(nextAttemptAt), abandoned, waitsFor };
 }
 
 function started({ input, idempotencyKey, deadlineAt, reported }: EventPayloads["confirmation_started"]) {
@@ -192,5 +193,6 @@ function failed({ failure, outcome }: Pick<EventPayloads["step_failed"], "failur
 }
 
 function retry(payload: EventPayloads["compensation_retry_scheduled"]) {
-  return { ...failed(payload), nextAttemptTime: timestampOf(payload.nextAttemptAt), putBack: payload.putBack, polled: payload.polled };
+  const { nextAttemptAt, putBack, polled, waitsFor, recovered } = payload;
+  return { ...failed(payload), nextAttemptTime: timestampOf(nextAttemptAt), putBack, polled, waitsFor, recovered };
 }

@@ -1,5 +1,6 @@
 /** Every table (`workflow_execution_steps` is a view), in the order of the migration. The schema test holds this list against the migrated database. */
 import { ApiKey } from "./api-key.ts";
+import { DestinationWait } from "./destination-wait.ts";
 import { EventWait } from "./event-wait.ts";
 import { ExecutionCommand } from "./execution-command.ts";
 import { ExecutionEvent } from "./execution-event.ts";
@@ -58,4 +59,5 @@ export const allEntities = [
   NotificationCount,
   File,
   FileChunk,
+  DestinationWait,
 ] as const;

@@ -17,6 +17,7 @@ const start = {
   reported: { from: "queue", closeMs: 300_000, heartbeatMs: 10_000, childId: "exe_5" },
 } as const;
 
+const waiting = { waitsFor: "https://a:443" };
 /** A payload with every field, per type. */
 const full: { readonly [Type in EventType]: Required<EventPayloads[Type]> } = {
   execution_created: {
@@ -67,8 +68,8 @@ const full: { readonly [Type in EventType]: Required<EventPayloads[Type]> } = {
   step_started: { ...start, branch: "else" },
   step_progressed: { percent: 0, message: "m", details: false, operation: "compensate", heartbeatMs: 5_000 },
   step_succeeded: { result: null, startedAt: at, input: "i", exports: { n: 2 }, copiedFrom: "exe_3", late: true },
-  step_failed: { failure, outcome: "failed", handled: true, caughtBy: 0, startedAt: at, input: [], surely: true, copiedFrom: "exe_3", ...told },
-  step_retry_scheduled: { ...again, putBack: true, slow: true, polled: true, ...told },
+  step_failed: { failure, outcome: "failed", handled: true, caughtBy: 0, startedAt: at, input: [], surely: true, copiedFrom: "exe_3", ...told, ...waiting },
+  step_retry_scheduled: { ...again, putBack: true, slow: true, polled: true, ...told, ...waiting, recovered: true },
   step_skipped: { reason: "r", result: 1, surely: true },
   step_canceled: { reason: "r", outcome: "unknown", mayRunUntil: at },
   step_waiting: { wakeAt: at, awaiting: "paid", startedAt: at, input: {}, events: [{ eventType: "paid", correlationKey: "7" }] },
@@ -77,12 +78,12 @@ const full: { readonly [Type in EventType]: Required<EventPayloads[Type]> } = {
   step_enlisted: { step: { name: "s" }, selfDriven: false },
   compensation_started: { ...start, mayNotHaveRun: true, generation: 0 },
   compensation_succeeded: { result: "", nothingToUndo: false, resolved: false },
-  compensation_retry_scheduled: { ...again, putBack: false, polled: false },
-  compensation_failed: { failure, outcome: "unknown", exhausted: true, nextAttemptAt: at, abandoned: false },
+  compensation_retry_scheduled: { ...again, putBack: false, polled: false, ...waiting, recovered: false },
+  compensation_failed: { failure, outcome: "unknown", exhausted: true, nextAttemptAt: at, abandoned: false, ...waiting },
   confirmation_started: start,
   confirmation_succeeded: { result: 1, resolved: true },
-  confirmation_retry_scheduled: { ...again, putBack: false, polled: false },
-  confirmation_failed: { failure, outcome: "failed", exhausted: false, nextAttemptAt: at, abandoned: true },
+  confirmation_retry_scheduled: { ...again, putBack: false, polled: false, ...waiting, recovered: false },
+  confirmation_failed: { failure, outcome: "failed", exhausted: false, nextAttemptAt: at, abandoned: true, ...waiting },
   saga_state_changed: { state: "compensating", endReason: "timeout", failure, stepPath: "charge", timeoutAt: at, completeWhenIdle: false },
   operator_acted: { actor: "key_1", action: "resolve_step.mark_done", reason: "r", stepPath: "charge", result: { a: 1 } },
   anomaly: { kind: "late_success", message: "m", details: [true] },

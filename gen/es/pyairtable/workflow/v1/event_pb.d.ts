@@ -1037,6 +1037,13 @@ export declare type StepFailed = Message<"pyairtable.workflow.v1.StepFailed"> & 
    * @generated from field: google.protobuf.Timestamp may_run_until_time = 10;
    */
   mayRunUntilTime?: Timestamp | undefined;
+
+  /**
+   * Key of the circuit breaker it failed at, which the other side's first success closes: the next attempt is brought forward then.
+   *
+   * @generated from field: optional string waits_for = 11;
+   */
+  waitsFor?: string | undefined;
 };
 
 /**
@@ -1106,6 +1113,20 @@ export declare type StepRetryScheduled = Message<"pyairtable.workflow.v1.StepRet
    * @generated from field: optional bool slow = 8;
    */
   slow?: boolean | undefined;
+
+  /**
+   * Key of the circuit breaker it failed at, which the other side's first success closes: the next attempt is brought forward then.
+   *
+   * @generated from field: optional string waits_for = 9;
+   */
+  waitsFor?: string | undefined;
+
+  /**
+   * The other side answers again: the next attempt, planned for later, is due now. Nothing was tried.
+   *
+   * @generated from field: optional bool recovered = 10;
+   */
+  recovered?: boolean | undefined;
 };
 
 /**
@@ -1488,6 +1509,20 @@ export declare type CompensationRetryScheduled = Message<"pyairtable.workflow.v1
    * @generated from field: optional bool polled = 5;
    */
   polled?: boolean | undefined;
+
+  /**
+   * Key of the circuit breaker it failed at, which the other side's first success closes: the next attempt is brought forward then.
+   *
+   * @generated from field: optional string waits_for = 6;
+   */
+  waitsFor?: string | undefined;
+
+  /**
+   * The other side answers again: the next attempt, planned for later, is due now. Nothing was tried.
+   *
+   * @generated from field: optional bool recovered = 7;
+   */
+  recovered?: boolean | undefined;
 };
 
 /**
@@ -1536,6 +1571,13 @@ export declare type CompensationFailed = Message<"pyairtable.workflow.v1.Compens
    * @generated from field: optional bool abandoned = 5;
    */
   abandoned?: boolean | undefined;
+
+  /**
+   * Key of the circuit breaker it failed at, which the other side's first success closes: the next attempt is brought forward then.
+   *
+   * @generated from field: optional string waits_for = 6;
+   */
+  waitsFor?: string | undefined;
 };
 
 /**
@@ -1652,6 +1694,20 @@ export declare type ConfirmationRetryScheduled = Message<"pyairtable.workflow.v1
    * @generated from field: optional bool polled = 5;
    */
   polled?: boolean | undefined;
+
+  /**
+   * Key of the circuit breaker it failed at, which the other side's first success closes: the next attempt is brought forward then.
+   *
+   * @generated from field: optional string waits_for = 6;
+   */
+  waitsFor?: string | undefined;
+
+  /**
+   * The other side answers again: the next attempt, planned for later, is due now. Nothing was tried.
+   *
+   * @generated from field: optional bool recovered = 7;
+   */
+  recovered?: boolean | undefined;
 };
 
 /**
@@ -1700,6 +1756,13 @@ export declare type ConfirmationFailed = Message<"pyairtable.workflow.v1.Confirm
    * @generated from field: optional bool abandoned = 5;
    */
   abandoned?: boolean | undefined;
+
+  /**
+   * Key of the circuit breaker it failed at, which the other side's first success closes: the next attempt is brought forward then.
+   *
+   * @generated from field: optional string waits_for = 6;
+   */
+  waitsFor?: string | undefined;
 };
 
 /**
