@@ -17,19 +17,19 @@ export interface IdSource {
   next(kind: IdKind): string;
 }
 
-export const systemIds: IdSource = { next: (kind) => formatId(kind, uuidV7(Date.now(), tenRandomBytes())) };
+export const systemIds: IdSource = { next: (kind) => formatId(kind, uuidV7(Date.now(), fewRandomBytes(10))) };
 
-/** Random bytes are fetched for many ids at once: asking the kernel for each costs more than the rest of an id. Each is handed out once. */
 let pool = Buffer.alloc(0);
 let poolUsed = 0;
 
-function tenRandomBytes(): Buffer {
-  if (poolUsed + 10 > pool.length) {
+/** Up to sixteen random bytes. They are fetched for many ids at once, because asking for each costs more than the rest of an id; each is handed out once. */
+export function fewRandomBytes(count: number): Buffer {
+  if (poolUsed + count > pool.length) {
     pool = randomBytes(2_560);
     poolUsed = 0;
   }
-  poolUsed += 10;
-  return pool.subarray(poolUsed - 10, poolUsed);
+  poolUsed += count;
+  return pool.subarray(poolUsed - count, poolUsed);
 }
 
 /** A UUIDv7 from a time in milliseconds and ten random bytes. */

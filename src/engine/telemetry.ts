@@ -6,8 +6,7 @@
  * and after any restart, belongs to it. An execution that was started without one gets its own id as trace id: both are
  * 128 bits, so all replicas agree without asking.
  */
-import { randomBytes } from "node:crypto";
-import { parseId } from "../base/ids.ts";
+import { fewRandomBytes, parseId } from "../base/ids.ts";
 import type { CompiledRevision } from "../domain/definition.ts";
 import type { ExecutionEvent } from "../domain/events.ts";
 import type { ExecutionState } from "../domain/execution-state.ts";
@@ -61,7 +60,7 @@ export function traceparentOf({ traceId, spanId, flags }: TraceContext): string 
 
 /** A new span id in the same trace: what an attempt carries when nothing records spans. */
 export function newTraceparent(start: TraceContext): string {
-  return traceparentOf({ ...start, spanId: randomBytes(8).toString("hex") });
+  return traceparentOf({ ...start, spanId: fewRandomBytes(8).toString("hex") });
 }
 
 /** Counts nothing and records nothing; attempts still carry the execution's trace. */
