@@ -284,7 +284,7 @@ export class ExecutionRun {
     const outcome = await this.#append(request);
     this.#turn = [];
     this.#start = undefined;
-    for (const tell of this.#afterCommit.splice(0)) tell(outcome);
+    this.#tellLater(outcome);
     if (outcome.kind !== "committed") return false;
     this.#isRowOld = false;
     this.#telemetry?.committed(events);
@@ -292,6 +292,15 @@ export class ExecutionRun {
     if (request.outbox) this.#environment.deliver?.(this.#state.tenantId, this.#state.executionId, request.outbox);
     this.#tasks.committed(this.#environment.tasks);
     return true;
+  }
+
+  /** Callers hear after the next effects and the next append have left: making their answers takes longer than both. */
+  #tellLater(outcome: AppendOutcome): void {
+    const waiting = this.#afterCommit.splice(0);
+    if (waiting.length === 0) return;
+    setImmediate(() => {
+      for (const tell of waiting) tell(outcome);
+    });
   }
 
   async #append(request: AppendRequest): Promise<AppendOutcome> {
