@@ -1,9 +1,7 @@
 /** CSV as a table. Rows are lists of text; what the cells mean is the business of expressions. */
-import { setImmediate as nextTurn } from "node:timers/promises";
-import { type CsvError, parse } from "csv-parse";
-import { messageOf } from "../base/errors.ts";
 import { fail, ok, type Result } from "../base/result.ts";
-import { type Failure, failure } from "../domain/failure.ts";
+import type { Failure } from "../domain/failure.ts";
+import { CsvReader, columnsOfHeader } from "./csv-reader.ts";
 
 export interface CsvTable {
   /** Names from the first line; empty if the file has none. */
@@ -20,45 +18,27 @@ export interface CsvOptions {
   readonly rowsMax: number;
 }
 
-const columnsMax = 1_000;
-const fieldCharactersMax = 1024 * 1024;
 /** Characters parsed in one turn of the event loop: about 5 ms. */
 const turnCharacters = 64 * 1024;
 const delimiters = [",", ";", "\t", "|"];
 const guessedLines = 10;
 const guessedCharacters = 64 * 1024;
 
-/** Reads CSV (RFC 4180; empty lines are skipped). SCHEMA names the line that is wrong, LIMIT.* what is too large. */
+/** Reads a whole text, up to the rows asked for. SCHEMA names the line that is wrong, LIMIT.* what is too large. */
 export async function readCsv(text: string, options: CsvOptions): Promise<Result<CsvTable, Failure>> {
   const records: string[][] = [];
   const recordsMax = options.rowsMax + (options.hasHeader ? 1 : 0);
-  let problem: Failure | undefined;
-  const isEnough = (): boolean => records.length > recordsMax;
-  const parser = parse({
-    delimiter: options.delimiter ?? guessDelimiter(text) ?? ",",
-    skip_empty_lines: true,
-    on_record(record: string[], { lines }) {
-      if (isEnough()) return null;
-      problem ??= sizeProblem(record, lines);
-      records.push(record);
-      return null;
-    },
-  });
-  parser.on("error", (error: CsvError) => {
-    if (!isEnough()) problem ??= failure("SCHEMA", `the CSV is not valid: ${messageOf(error).slice(0, 300)}`);
-  });
-  for (let at = 0; at < text.length && !problem && !isEnough(); at += turnCharacters) {
-    parser.write(text.slice(at, at + turnCharacters));
-    await nextTurn();
+  const reader = new CsvReader(options.delimiter ?? guessDelimiter(text) ?? ",");
+  for (let at = 0, isOver = false; !isOver && records.length <= recordsMax; at += turnCharacters) {
+    isOver = at >= text.length;
+    const piece = isOver ? await reader.end() : await reader.write(text.slice(at, at + turnCharacters));
+    for (const record of piece.records) records.push(record);
+    if (piece.problem && records.length <= recordsMax) return fail(piece.problem);
   }
-  if (!problem && !isEnough()) await ended(parser);
-  parser.destroy();
-  if (problem) return fail(problem);
-  const header = options.hasHeader ? (records.shift() ?? []) : [];
-  const columns = header.map((name, index) => name.trim() || `column_${index + 1}`);
-  const twin = columns.find((name, index) => columns.indexOf(name) !== index);
-  if (twin !== undefined) return fail(failure("SCHEMA", `the CSV names the column "${twin.slice(0, 100)}" twice`));
-  return ok({ columns, rows: records.slice(0, options.rowsMax), truncated: records.length > options.rowsMax });
+  reader.close();
+  const columns = columnsOfHeader(options.hasHeader ? (records.shift() ?? []) : []);
+  if (!columns.ok) return columns;
+  return ok({ columns: columns.value, rows: records.slice(0, options.rowsMax), truncated: records.length > options.rowsMax });
 }
 
 /** The delimiter that splits each of the first lines into equally many fields, at least two; undefined if none does. */
@@ -74,21 +54,4 @@ export function guessDelimiter(text: string): string | undefined {
     const counts = lines.map((line) => line.split(delimiter).length);
     return (counts[0] ?? 1) > 1 && counts.every((count) => count === counts[0]);
   });
-}
-
-function sizeProblem(record: readonly string[], line: number): Failure | undefined {
-  if (record.length > columnsMax) return failure("LIMIT.COLUMNS", `line ${line} has ${record.length} columns; the limit is ${columnsMax}`);
-  if (record.some((field) => field.length > fieldCharactersMax))
-    return failure("LIMIT.FIELD", `a field up to line ${line} has more than ${fieldCharactersMax} characters`);
-  return undefined;
-}
-
-function ended(parser: ReturnType<typeof parse>): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  parser
-    .once("error", () => resolve())
-    .once("end", resolve)
-    .resume()
-    .end();
-  return promise;
 }

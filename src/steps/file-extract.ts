@@ -16,9 +16,9 @@ import { rowsIn, structureOf } from "./file-structure.ts";
 import { filterLines, patternProblem } from "./filter-lines.ts";
 import type { Report } from "./report.ts";
 
-const rowsDefault = 10_000;
+export const rowsDefault = 10_000;
 const rowsMax = 10_000;
-const charactersDefault = 100_000;
+export const charactersDefault = 100_000;
 const charactersMax = 1_000_000;
 const columnsMax = 1_000;
 
@@ -76,7 +76,7 @@ export async function extractFrom(inspection: Inspection, extract: JsonObject, f
   }
 }
 
-function targetOf(extract: JsonObject): string {
+export function targetOf(extract: JsonObject): string {
   return (textField(extract, "target") ?? "").replace("FILE_EXTRACT_TARGET_", "") || "TEXT";
 }
 
@@ -112,7 +112,7 @@ async function extractRows(inspection: Inspection, extract: JsonObject, file: Fi
   return read.ok ? ok({ ...read.value, row_count: read.value["rows"].length }) : read;
 }
 
-function tableOf(rows: readonly Json[], limit: number): JsonObject {
+export function tableOf(rows: readonly Json[], limit: number): JsonObject {
   const taken = rows.slice(0, limit);
   return { columns: columnsOf(taken), rows: taken, row_count: taken.length, truncated: rows.length > limit };
 }

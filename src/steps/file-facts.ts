@@ -26,9 +26,12 @@ export async function listArchive(file: FileContent, entriesMax: number, reader:
   if (!isArchive(file)) return fail(failure("SCHEMA", `the file is ${file.mediaType}, not application/zip`));
   const facts = await factsOf("entries", file, reader);
   if (!facts.ok) return facts;
-  const { entries, ...others } = facts.value;
+  return ok(shownEntries(facts.value, entriesMax));
+}
+
+export function shownEntries({ entries, ...others }: JsonObject, entriesMax: number): JsonObject {
   const all = Array.isArray(entries) ? entries : [];
-  return ok({ entries: all.slice(0, entriesMax), ...others, truncated: all.length > entriesMax });
+  return { entries: all.slice(0, entriesMax), ...others, truncated: all.length > entriesMax };
 }
 
 /** The file with the text of a PDF as its text; any other as it is. */
@@ -53,11 +56,15 @@ export async function describeBinary(file: FileContent, options: JsonObject, rea
 
 /** Which sentence says that an image has too many pixels, if any. What keeps the file from being read at all (time, abort) is a fault. */
 export async function pixelProblem(file: FileContent, pixelsMax: number, reader: BinaryReader): Promise<Result<string | undefined, Failure>> {
-  if (!isImage(file)) return ok(`the file is ${file.mediaType}, not an image`);
+  if (!isImage(file)) return ok(notAnImage(file.mediaType));
   const facts = await factsOf("image", file, reader);
   if (!facts.ok) return /^(?:LIMIT\.(?:PIXELS|FRAMES)|SCHEMA)$/.test(facts.fault.name) ? ok(facts.fault.message) : facts;
   const pixels = Number(facts.value["pixels"]);
   return ok(pixels > pixelsMax ? `the image has ${pixels} pixels, more than ${pixelsMax}` : undefined);
+}
+
+export function notAnImage(mediaType: string): string {
+  return `the file is ${mediaType}, not an image`;
 }
 
 function isImage({ mediaType }: FileContent): boolean {

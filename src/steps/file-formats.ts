@@ -45,10 +45,9 @@ export const xlsxType = "application/vnd.openxmlformats-officedocument.spreadshe
 const archiveEndBytes = 1024 * 1024;
 
 export function readFileContent(bytes: Buffer): FileContent {
-  const head = bytes.subarray(0, signatureBytes).toString("hex");
-  const signature = signatures.find(([, pattern]) => pattern.test(head));
-  if (signature) {
-    const mediaType = signature[0] === "application/zip" && isWorkbook(bytes) ? xlsxType : signature[0];
+  const signature = signatureOf(bytes);
+  if (signature !== undefined) {
+    const mediaType = signature === "application/zip" && isWorkbook(bytes) ? xlsxType : signature;
     return { mediaType, bytes, textProblem: failure("SCHEMA", `the file is ${mediaType}, not text`) };
   }
   const text = decodeUtf8(bytes);
@@ -56,7 +55,14 @@ export function readFileContent(bytes: Buffer): FileContent {
   return { bytes, text: text.value, ...readTextFormat(text.value) };
 }
 
-function isWorkbook(bytes: Buffer): boolean {
+/** The media type of what is no text, by its first bytes. */
+export function signatureOf(bytes: Buffer): string | undefined {
+  const head = bytes.subarray(0, signatureBytes).toString("hex");
+  return signatures.find(([, pattern]) => pattern.test(head))?.[0];
+}
+
+/** Whether an archive is a workbook. @param bytes all of it, or its end */
+export function isWorkbook(bytes: Buffer): boolean {
   const end = bytes.subarray(-archiveEndBytes);
   return end.includes("xl/workbook.xml") && end.includes("[Content_Types].xml");
 }
@@ -70,7 +76,7 @@ export function isArchive({ mediaType }: FileContent): boolean {
 const yamlStart = /^(?:%YAML|---(?:\s|$)|- |[\w.-]+:(?:\s|$))/;
 
 /** How a file is read as a document, if it is one: YAML has no mark of its own, so that may turn out to be a plain text after all. */
-export function documentFormatOf({ mediaType, text, json, jsonProblem }: FileContent): "json" | "xlsx" | "xml" | "yaml" | "csv" | undefined {
+export function documentFormatOf({ mediaType, text, json, jsonProblem }: Omit<FileContent, "bytes">): "json" | "xlsx" | "xml" | "yaml" | "csv" | undefined {
   if (json !== undefined) return "json";
   if (mediaType === xlsxType) return "xlsx";
   if (text === undefined || jsonProblem) return undefined;
@@ -88,10 +94,16 @@ function readTextFormat(text: string): Pick<FileContent, "mediaType" | "json" | 
     const lines = readJsonLines(text);
     return lines.ok ? { mediaType: "application/x-ndjson", json: lines.value } : { mediaType: "text/plain", jsonProblem: json.fault };
   }
-  if (/^<\?xml/i.test(start)) return { mediaType: "application/xml" };
-  if (/^<(?:!doctype|html)/i.test(start)) return { mediaType: "text/html" };
-  if (/^<svg/i.test(start)) return { mediaType: "image/svg+xml" };
-  return { mediaType: guessDelimiter(text) === undefined ? "text/plain" : "text/csv" };
+  return { mediaType: textTypeOf(text) };
+}
+
+/** Of a text that does not begin like JSON. @param text all of it, or at least its first 64 Ki characters */
+export function textTypeOf(text: string): string {
+  const start = /^\s*([^\s]{0,40})/.exec(text)?.[1] ?? "";
+  if (/^<\?xml/i.test(start)) return "application/xml";
+  if (/^<(?:!doctype|html)/i.test(start)) return "text/html";
+  if (/^<svg/i.test(start)) return "image/svg+xml";
+  return guessDelimiter(text) === undefined ? "text/plain" : "text/csv";
 }
 
 /** One JSON value per line, at least two lines; stops at the first that is none. */
@@ -106,13 +118,21 @@ function readJsonLines(text: string): Result<Json[], Failure> {
   return values.length > 1 ? ok(values) : fail(failure("SCHEMA", "a single line"));
 }
 
-/** UTF-8 text without its byte order mark; SCHEMA names the first byte that is none, or the first NUL. */
-function decodeUtf8(bytes: Buffer): Result<string, Failure> {
+/** Whether a text needs no other decoder. */
+export function utf8Charset(charset: string | undefined): boolean {
+  return charset === undefined || /^utf-?8$/i.test(charset);
+}
+
+/**
+ * UTF-8 text without its byte order mark; SCHEMA names the first byte that is none, or the first NUL.
+ * @param before what stands before these bytes in the file [nothing]
+ */
+export function decodeUtf8(bytes: Buffer, before = { bytes: 0, lines: 0 }): Result<string, Failure> {
   const text = bytes.toString("utf8");
   const bad = isUtf8(bytes) ? text.indexOf("\u0000") : firstBadCharacter(text, bytes);
-  if (bad < 0) return ok(text.replace(/^\ufeff/, ""));
-  const before = text.slice(0, bad);
-  const place = `byte ${Buffer.byteLength(before)}, line ${before.split("\n").length}`;
+  if (bad < 0) return ok(before.bytes === 0 ? text.replace(/^\ufeff/, "") : text);
+  const good = text.slice(0, bad);
+  const place = `byte ${before.bytes + Buffer.byteLength(good)}, line ${before.lines + good.split("\n").length}`;
   return fail(failure("SCHEMA", text[bad] === "\u0000" ? `the text contains a NUL character at ${place}` : `the file is not UTF-8 text: broken at ${place}`));
 }
 

@@ -18,7 +18,7 @@ export async function structureOf(file: FileContent, options: JsonObject, reader
 }
 
 /** XML always wraps its rows; other documents are a list of rows or one row. */
-export function rowsIn(file: FileContent, document: Json): Json[] {
+export function rowsIn(file: Omit<FileContent, "bytes">, document: Json): Json[] {
   const rows = documentFormatOf(file) === "xml" ? unwrapList(document) : document;
   return Array.isArray(rows) ? rows : [rows];
 }

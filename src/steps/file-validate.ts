@@ -12,13 +12,13 @@ import { documentOfTable } from "./files/tables.ts";
 import type { Report } from "./report.ts";
 
 /** One broken rule; `rule` is the field of the configuration that names it. */
-interface Violation {
+export interface Violation {
   readonly rule: string;
   readonly message: string;
 }
 
 /** More are counted as one line: a file may be wrong in every row. */
-const violationsMax = 100;
+export const violationsMax = 100;
 
 export function checkFileValidate(rules: JsonObject, report: Report): void {
   listField(rules, "media_types").forEach((type, index) => {
@@ -44,18 +44,24 @@ export interface FileFindings {
   readonly pixelProblem: string | undefined;
   /** Of a workbook, XML or YAML, if a rule needs it. */
   readonly structure: Result<Json, Failure> | undefined;
+  /** The rows, when they have been read already. */
+  readonly table?: Table | undefined;
 }
 
-export async function findViolations(rules: JsonObject, file: FileContent, { sha256, pixelProblem, structure }: FileFindings): Promise<Json[]> {
+/** What is known of a file without its bytes. */
+export type KnownContent = Omit<FileContent, "bytes">;
+
+export async function findViolations(rules: JsonObject, file: KnownContent, findings: FileFindings): Promise<Json[]> {
+  const { sha256, pixelProblem, structure } = findings;
   const violations: Violation[] = [];
   const mediaTypes = listField(rules, "media_types").map(String);
   const required = listField(rules, "required_columns").map(String);
   const rowsMax = integerField(rules, "max_rows");
-  const mayBeCsv = mediaTypes.includes("text/csv") && file.mediaType === "text/plain"; // one column, or one line
   const schema = objectField(rules, "json_schema");
-  const isRead = mayBeCsv || needsDocument(rules);
-  const table = isRead ? await readTable(file, structure) : noTable;
-  const isWantedCsv = mayBeCsv && table.problem === undefined;
+  const isMaybeCsv = mayBeCsv(rules, file.mediaType);
+  const isRead = isMaybeCsv || needsDocument(rules);
+  const table = isRead ? (findings.table ?? (await readTable(file, structure))) : noTable;
+  const isWantedCsv = isMaybeCsv && table.problem === undefined;
   if (mediaTypes.length > 0 && !isWantedCsv && !mediaTypes.some((wanted) => matchesMediaType(wanted, file.mediaType))) {
     const why = file.jsonProblem ?? file.textProblem;
     violations.push({ rule: "media_types", message: `the file is ${file.mediaType}, not ${mediaTypes.join(" or ")}${why ? `: ${why.message}` : ""}` });
@@ -80,7 +86,7 @@ export async function findViolations(rules: JsonObject, file: FileContent, { sha
 }
 
 /** A document is held to the schema as a whole, a table row by row. */
-function checkSchema(schema: JsonObject, file: FileContent, structure: FileFindings["structure"], table: Table): Violation[] {
+function checkSchema(schema: JsonObject, file: KnownContent, structure: FileFindings["structure"], table: Table): readonly Violation[] {
   const document = file.json ?? (structure?.ok && !isWorkbook(file) ? structure.value : undefined);
   if (document !== undefined) return schemaViolations(schema, document, "document");
   const isTable = file.mediaType === "text/csv" || isWorkbook(file);
@@ -88,9 +94,14 @@ function checkSchema(schema: JsonObject, file: FileContent, structure: FileFindi
     const why = isTable ? table.problem : (file.jsonProblem ?? file.textProblem ?? (structure?.ok === false ? structure.fault : undefined))?.message;
     return [{ rule: "json_schema", message: why ?? `the file is ${file.mediaType}, neither a document nor a table` }];
   }
+  return table.breaches(schema);
+}
+
+/** Where rows break a schema, a few more than are shown. @param from the number of the first row */
+export function breachesOf(schema: JsonObject, rows: readonly Json[], from = 1): readonly Violation[] {
   const violations: Violation[] = [];
-  for (const [index, row] of table.rows().entries()) {
-    violations.push(...schemaViolations(schema, row, `row ${index + 1}`));
+  for (const [index, row] of rows.entries()) {
+    violations.push(...schemaViolations(schema, row, `row ${from + index}`));
     if (violations.length > violationsMax) break;
   }
   return violations;
@@ -108,18 +119,18 @@ function schemaViolations(schema: JsonObject, value: Json, name: string): Violat
 }
 
 /** A file seen as rows, whatever its format. */
-interface Table {
-  readonly problem?: string;
+export interface Table {
+  readonly problem?: string | undefined;
   readonly count: number;
   /** Where a column is missing (" in row 3"), or undefined if no row lacks it. */
   firstWithout(column: string): string | undefined;
-  rows(): readonly Json[];
+  breaches(schema: JsonObject): readonly Violation[];
 }
 
-const noTable: Table = { count: 0, firstWithout: () => undefined, rows: () => [] };
-const isWorkbook = (file: FileContent): boolean => documentFormatOf(file) === "xlsx";
+const noTable: Table = { count: 0, firstWithout: () => undefined, breaches: () => [] };
+const isWorkbook = (file: KnownContent): boolean => documentFormatOf(file) === "xlsx";
 
-async function readTable(file: FileContent, structure: FileFindings["structure"]): Promise<Table> {
+async function readTable(file: KnownContent, structure: FileFindings["structure"]): Promise<Table> {
   if (structure && !structure.ok) return { ...noTable, problem: structure.fault.message };
   if (structure || file.json !== undefined) {
     const rows = rowsIn(file, structure ? structure.value : (file.json ?? null));
@@ -129,7 +140,7 @@ async function readTable(file: FileContent, structure: FileFindings["structure"]
         const index = rows.findIndex((row) => !isJsonObject(row) || !Object.hasOwn(row, column));
         return index < 0 ? undefined : ` in row ${index + 1}`;
       },
-      rows: () => rows,
+      breaches: (schema) => breachesOf(schema, rows),
     };
   }
   const problem = file.jsonProblem ?? file.textProblem;
@@ -137,7 +148,16 @@ async function readTable(file: FileContent, structure: FileFindings["structure"]
   const table = await readCsv(file.text, { hasHeader: true, rowsMax: Number.MAX_SAFE_INTEGER });
   if (!table.ok) return { ...noTable, problem: table.fault.message };
   const { columns, rows } = table.value;
-  return { count: rows.length, firstWithout: (column) => (columns.includes(column) ? undefined : ""), rows: () => documentOfTable(table.value) };
+  return {
+    count: rows.length,
+    firstWithout: (column) => (columns.includes(column) ? undefined : ""),
+    breaches: (schema) => breachesOf(schema, documentOfTable(table.value)),
+  };
+}
+
+/** Whether a rule wants CSV and the file may be some: one column, or one line. */
+export function mayBeCsv(rules: JsonObject, mediaType: string): boolean {
+  return mediaType === "text/plain" && listField(rules, "media_types").includes("text/csv");
 }
 
 function matchesMediaType(wanted: string, actual: string): boolean {

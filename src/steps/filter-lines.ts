@@ -16,22 +16,46 @@ const totalMsMax = 2_000;
 export const patternProblem = patternFault;
 
 export async function filterLines(text: string, pattern: string, clock: Clock, signal: AbortSignal): Promise<Result<string, Failure>> {
-  const kept: string[] = [];
-  let spentMs = 0;
-  let turnStartedAt = clock.monotonic();
-  for (const [index, line] of text.split(/\r?\n|\f/).entries()) {
-    try {
-      if (matchesPattern(line, pattern, new Budget(undefined))) kept.push(line);
-    } catch (error) {
-      return fail(failure("LIMIT.EXPRESSION", `the pattern costs too much on line ${index + 1}: ${messageOf(error)}`));
-    }
-    const turnMs = clock.monotonic() - turnStartedAt;
-    if (turnMs < turnMsMax) continue;
-    spentMs += turnMs;
-    if (spentMs > totalMsMax) return fail(failure("LIMIT.EXPRESSION", `the pattern needs more than ${totalMsMax} ms`));
-    await nextTurn();
-    if (signal.aborted) return fail(signalFailure(signal));
-    turnStartedAt = clock.monotonic();
+  const kept = await new LineFilter(pattern, clock, signal).keep(text.split(lineEnd));
+  return kept.ok ? ok(kept.value.join("\n")) : kept;
+}
+
+export const lineEnd = /\r?\n|\f/;
+
+/** Over the lines of one text, batch by batch. */
+export class LineFilter {
+  readonly #pattern: string;
+  readonly #clock: Clock;
+  readonly #signal: AbortSignal;
+  #spentMs = 0;
+  #line = 0;
+
+  constructor(pattern: string, clock: Clock, signal: AbortSignal) {
+    this.#pattern = pattern;
+    this.#clock = clock;
+    this.#signal = signal;
   }
-  return ok(kept.join("\n"));
+
+  /** The lines in which the pattern is found. LIMIT.EXPRESSION when one of them, or all so far, cost too much. */
+  async keep(lines: readonly string[]): Promise<Result<readonly string[], Failure>> {
+    const kept: string[] = [];
+    let turnStartedAt = this.#clock.monotonic();
+    for (const line of lines) {
+      this.#line++;
+      try {
+        if (matchesPattern(line, this.#pattern, new Budget(undefined))) kept.push(line);
+      } catch (error) {
+        return fail(failure("LIMIT.EXPRESSION", `the pattern costs too much on line ${this.#line}: ${messageOf(error)}`));
+      }
+      const turnMs = this.#clock.monotonic() - turnStartedAt;
+      if (turnMs < turnMsMax) continue;
+      this.#spentMs += turnMs;
+      if (this.#spentMs > totalMsMax) return fail(failure("LIMIT.EXPRESSION", `the pattern needs more than ${totalMsMax} ms`));
+      await nextTurn();
+      if (this.#signal.aborted) return fail(signalFailure(this.#signal));
+      turnStartedAt = this.#clock.monotonic();
+    }
+    this.#spentMs += this.#clock.monotonic() - turnStartedAt;
+    return ok(kept);
+  }
 }

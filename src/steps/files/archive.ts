@@ -2,7 +2,8 @@
  * ZIP archives by their central directory; nothing is written anywhere, names are only text. LIMIT.ENTRIES, LIMIT.RATIO and LIMIT.ARCHIVE
  * refuse bombs by what the directory says, and reading an entry refuses one that holds more than it says.
  */
-import { type Entry, fromBufferPromise, type ZipFile } from "yauzl";
+import { Readable } from "node:stream";
+import { type Entry, fromBufferPromise, fromRandomAccessReaderPromise, RandomAccessReader, type ZipFile } from "yauzl";
 import type { Json } from "../../base/json.ts";
 import { fail, ok, type Result } from "../../base/result.ts";
 import { type Failure, failure } from "../../domain/failure.ts";
@@ -17,7 +18,40 @@ const nested = /\.(?:zip|jar|7z|rar|gz|tgz|bz2|xz|tar)$/i;
 
 /** `{entries: [{name, size_bytes, compressed_bytes, is_directory, modified_time, is_encrypted}], entry_count, total_bytes}` */
 export async function listEntries(bytes: Buffer): Promise<FileJobOutcome> {
-  const archive = await openArchive(bytes);
+  return listOpened(await openArchive(await fromBufferPromise(bytes, reading)));
+}
+
+/** As `listEntries`, of a large archive: its end holds the list. LIMIT.ARCHIVE if the list is longer than that. */
+export async function listEntriesOfTail(tail: Buffer, sizeBytes: number): Promise<FileJobOutcome> {
+  const reader = new TailReader(tail, sizeBytes);
+  try {
+    return listOpened(await openArchive(await fromRandomAccessReaderPromise(reader, sizeBytes, reading)));
+  } catch (error) {
+    if (reader.isTooShort) return fail(failure("LIMIT.ARCHIVE", `the list of the archive's entries is longer than ${tail.length} bytes`));
+    throw error;
+  }
+}
+
+const reading = { lazyEntries: true, validateEntrySizes: true, strictFileNames: false };
+
+class TailReader extends RandomAccessReader {
+  isTooShort = false;
+  readonly #tail: Buffer;
+  readonly #startsAt: number;
+
+  constructor(tail: Buffer, sizeBytes: number) {
+    super();
+    this.#tail = tail;
+    this.#startsAt = sizeBytes - tail.length;
+  }
+
+  override _readStreamForRange(start: number, end: number): Readable {
+    if (start < this.#startsAt) this.isTooShort = true;
+    return Readable.from([this.#tail.subarray(Math.max(0, start - this.#startsAt), Math.max(0, end - this.#startsAt))]);
+  }
+}
+
+function listOpened(archive: Result<Archive, Failure>): FileJobOutcome {
   if (!archive.ok) return archive;
   const entries: Json[] = archive.value.entries.map((entry) => ({
     name: entry.fileName,
@@ -32,7 +66,7 @@ export async function listEntries(bytes: Buffer): Promise<FileJobOutcome> {
 
 /** The entries for which `isWanted`, unpacked in memory. */
 export async function readEntries(bytes: Buffer, isWanted: (name: string) => boolean): Promise<Result<Map<string, Buffer>, Failure>> {
-  const archive = await openArchive(bytes);
+  const archive = await openArchive(await fromBufferPromise(bytes, reading));
   if (!archive.ok) return archive;
   const contents = new Map<string, Buffer>();
   for (const entry of archive.value.entries) {
@@ -52,8 +86,7 @@ interface Archive {
   readonly totalBytes: number;
 }
 
-async function openArchive(bytes: Buffer): Promise<Result<Archive, Failure>> {
-  const zip = await fromBufferPromise(bytes, { lazyEntries: true, validateEntrySizes: true, strictFileNames: false });
+async function openArchive(zip: ZipFile): Promise<Result<Archive, Failure>> {
   if (zip.entryCount > entriesMax) return fail(failure("LIMIT.ENTRIES", `the archive has ${zip.entryCount} entries; the limit is ${entriesMax}`));
   const entries: Entry[] = [];
   let totalBytes = 0;

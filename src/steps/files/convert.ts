@@ -34,7 +34,7 @@ export async function convertFile(bytes: Buffer, options: JsonObject): Promise<F
 }
 
 /** Options that are given but could change nothing. */
-function misfitOf(options: JsonObject, target: string): string | undefined {
+export function misfitOf(options: JsonObject, target: string): string | undefined {
   const isGiven = (name: string): boolean => isSet(options, name) && ![0, "", false].includes(options[name] as never);
   if (isGiven("quality") && (!isImageType(target) || target === "image/png")) return "quality";
   if (isGiven("root_element") && target !== "application/xml") return "root_element";

@@ -1,6 +1,5 @@
 /** From a job to the code that does it. Runs in a worker thread; libraries are loaded when they are first needed. */
 import { systemClock } from "../../base/clock.ts";
-import { messageOf } from "../../base/errors.ts";
 import type { Json, JsonObject } from "../../base/json.ts";
 import { fail, ok, type Result } from "../../base/result.ts";
 import type { PortableExpression } from "../../domain/expressions/portable-expression.ts";
@@ -8,6 +7,7 @@ import { type Failure, failure } from "../../domain/failure.ts";
 import { delimiterField } from "../delimiter-field.ts";
 import { readFileContent } from "../file-formats.ts";
 import type { FileJob, FileJobOutcome } from "./file-job.ts";
+import { unforeseen } from "./unforeseen.ts";
 
 export async function doFileJob({ kind, options, bytes: given, select }: FileJob): Promise<FileJobOutcome> {
   const bytes = Buffer.from(given.buffer, given.byteOffset, given.byteLength);
@@ -59,13 +59,4 @@ async function describeWorkbook(bytes: Buffer, options: JsonObject): Promise<Fil
   if (!workbook.ok) return workbook;
   const { sheets, columns, rows } = workbook.value;
   return ok({ kind: "facts", facts: { sheets: [...sheets], columns, row_count: rows.length } });
-}
-
-/** What a library throws is about the file: the same bytes would give the same again. */
-function unforeseen(error: unknown): Failure {
-  const message = messageOf(error).slice(0, 300);
-  if (error instanceof RangeError && /call stack/i.test(message)) return failure("LIMIT.DEPTH", "the file is nested too deep");
-  if (/pixel limit/i.test(message)) return failure("LIMIT.PIXELS", message);
-  if (/timeout/i.test(message)) return failure("LIMIT.FILE", message);
-  return failure("SCHEMA", `the file cannot be read: ${message}`);
 }

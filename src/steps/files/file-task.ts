@@ -10,10 +10,8 @@ import type { TaskPort } from "./task-port.ts";
 /** Never rejects. */
 export async function doFileTask(port: TaskPort): Promise<FileTaskOutcome> {
   try {
-    const { sizeBytes } = port.source;
-    if (sizeBytes > wholeBytesMax)
-      return fail(failure("LIMIT.BODY", `the file has ${sizeBytes} bytes and has to be read whole; the limit is ${wholeBytesMax}`));
-    return withinBounds(await doWhole(port));
+    const isStreamed = port.source.sizeBytes > wholeBytesMax;
+    return withinBounds(isStreamed ? await (await import("./streams/stream-task.ts")).doStreamTask(port) : await doWhole(port));
   } catch (error) {
     return fail(failure("LIMIT.FILE", `reading the file broke off: ${messageOf(error).slice(0, 300)}`));
   }

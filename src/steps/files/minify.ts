@@ -47,7 +47,7 @@ async function minifyBy(file: FileContent): Promise<Result<string, Failure>> {
 }
 
 /** By characters, not by parsing: numbers keep every digit. */
-function withoutJsonBlanks(text: string): string {
+export function withoutJsonBlanks(text: string): string {
   return text.replace(/("(?:[^"\\]|\\.)*")|\s+/g, (_, string: string | undefined) => string ?? "");
 }
 

@@ -3,7 +3,7 @@ import { promisify } from "node:util";
 import { gzip } from "node:zlib";
 import type { JsonObject } from "../../base/json.ts";
 import { fail, ok } from "../../base/result.ts";
-import { failure } from "../../domain/failure.ts";
+import { type Failure, failure } from "../../domain/failure.ts";
 import { integerField } from "../config-fields.ts";
 import type { FileContent } from "../file-formats.ts";
 import { type FileJobOutcome, fileProduct } from "./file-job.ts";
@@ -13,25 +13,28 @@ import { minifyText } from "./minify.ts";
 const imageOptions = ["max_width", "max_height", "quality", "keep_metadata"];
 
 export async function optimizeFile(file: FileContent, options: JsonObject): Promise<FileJobOutcome> {
-  const isGiven = (name: string): boolean => integerField(options, name) !== undefined || options[name] === true;
-  if (isImageType(file.mediaType)) {
-    const misfit = ["minify", "gzip"].find(isGiven);
-    if (misfit) return fail(failure("SCHEMA", `${misfit} has no meaning for ${file.mediaType}`));
-    return await optimizeImage(file.bytes, file.mediaType, options);
-  }
-  const misfit = imageOptions.find(isGiven);
-  if (misfit) return fail(failure("SCHEMA", `${misfit} has no meaning for ${file.mediaType}`));
-  if (!isGiven("minify") && !isGiven("gzip")) return fail(failure("SCHEMA", `give minify or gzip: the file is ${file.mediaType}`));
+  const misfit = misfitFor(file.mediaType, options);
+  if (misfit) return fail(misfit);
+  if (isImageType(file.mediaType)) return await optimizeImage(file.bytes, file.mediaType, options);
   let { bytes, mediaType } = file;
-  if (isGiven("minify")) {
+  if (options["minify"] === true) {
     const small = await minifyText(file);
     if (!small.ok) return small;
     const minified = Buffer.from(small.value.text);
     mediaType = small.value.mediaType;
     if (minified.length < bytes.length) bytes = minified;
   }
-  const packed = isGiven("gzip") ? await promisify(gzip)(bytes, { level: 9 }) : undefined;
+  const packed = options["gzip"] === true ? await promisify(gzip)(bytes, { level: 9 }) : undefined;
   return ok(packed && packed.length < bytes.length ? fileProduct("application/gzip", packed) : fileProduct(mediaType, bytes));
+}
+
+/** Options that mean nothing for the file, or none where one is needed. */
+export function misfitFor(mediaType: string, options: JsonObject): Failure | undefined {
+  const isGiven = (name: string): boolean => integerField(options, name) !== undefined || options[name] === true;
+  const misfit = (isImageType(mediaType) ? ["minify", "gzip"] : imageOptions).find(isGiven);
+  if (misfit) return failure("SCHEMA", `${misfit} has no meaning for ${mediaType}`);
+  if (isImageType(mediaType) || isGiven("minify") || isGiven("gzip")) return undefined;
+  return failure("SCHEMA", `give minify or gzip: the file is ${mediaType}`);
 }
 
 /** The source itself when it is already smaller, unless it has to be changed: then ever lower qualities are tried. */

@@ -9,7 +9,7 @@ const columnsMax = 1_000;
 /** Cells that a spreadsheet would run. A plain number is none of them, whatever its sign. */
 const formula = /^(?:[=@\t\r]|[+-](?!\d+(?:\.\d+)?$))/;
 
-export function documentOfTable({ columns, rows }: CsvTable): Json[] {
+export function documentOfTable({ columns, rows }: Pick<CsvTable, "columns" | "rows">): Json[] {
   if (columns.length === 0) return rows.map((row) => [...row]);
   // fromEntries defines keys instead of assigning them: a column may be called __proto__.
   return rows.map((row) => Object.fromEntries(columns.map((name, index) => [name, row[index] ?? ""])));
@@ -20,24 +20,53 @@ export interface Cells {
   readonly rows: readonly (readonly string[])[];
 }
 
-/** A list is its rows; anything else is one row. Objects give their keys as columns, other values the column `value`; lists have no names. */
+/** A list is its rows; anything else is one row. */
 export function cellsOfDocument(document: Json): Result<Cells, Failure> {
   const items = Array.isArray(document) ? document : [document];
-  if (items.length > 0 && items.every(Array.isArray)) {
-    const lists = items as Json[][];
-    const width = Math.max(...lists.map((list) => list.length));
-    if (width > columnsMax) return fail(tooWide);
-    return ok({ columns: [], rows: lists.map((list) => Array.from({ length: width }, (_, index) => textOf(list[index] ?? null))) });
+  const shape = new RowShape();
+  const problem = shape.add(items) ?? shape.problem;
+  return problem ? fail(problem) : ok({ columns: shape.columns, rows: shape.cellsOf(items) });
+}
+
+/** The columns of rows, learned batch by batch: objects give their keys, other values the column `value`; where all are lists there are no names. */
+export class RowShape {
+  readonly #columns = new Set<string>();
+  #width = 0;
+  #areLists = false;
+  #isEmpty = true;
+
+  /** LIMIT.COLUMNS when there are too many already. */
+  add(rows: readonly Json[]): Failure | undefined {
+    if (rows.length === 0) return undefined;
+    this.#areLists = (this.#isEmpty || this.#areLists) && rows.every(Array.isArray);
+    this.#isEmpty = false;
+    for (const row of rows) {
+      if (Array.isArray(row)) this.#width = Math.max(this.#width, row.length);
+      for (const key of isJsonObject(row) ? Object.keys(row) : ["value"]) this.#columns.add(key);
+    }
+    return this.#columns.size > columnsMax ? tooWide : undefined;
   }
-  const columns = new Set<string>();
-  for (const item of items) for (const key of isJsonObject(item) ? Object.keys(item) : ["value"]) columns.add(key);
-  if (columns.size > columnsMax) return fail(tooWide);
-  const names = [...columns];
-  const cell = (item: Json, name: string): string => {
-    if (isJsonObject(item)) return Object.hasOwn(item, name) ? textOf(item[name] ?? null) : "";
-    return name === "value" ? textOf(item) : "";
-  };
-  return ok({ columns: names, rows: items.map((item) => names.map((name) => cell(item, name))) });
+
+  /** Of all rows together. */
+  get problem(): Failure | undefined {
+    return this.#areLists && this.#width > columnsMax ? tooWide : undefined;
+  }
+
+  get columns(): readonly string[] {
+    return this.#areLists ? [] : [...this.#columns];
+  }
+
+  /** Of rows that have been added. */
+  cellsOf(rows: readonly Json[]): string[][] {
+    if (this.#areLists) return rows.map((row) => Array.from({ length: this.#width }, (_, index) => textOf((row as Json[])[index] ?? null)));
+    const names = this.columns;
+    return rows.map((row) => names.map((name) => cellOf(row, name)));
+  }
+}
+
+function cellOf(row: Json, name: string): string {
+  if (isJsonObject(row)) return Object.hasOwn(row, name) ? textOf(row[name] ?? null) : "";
+  return name === "value" ? textOf(row) : "";
 }
 
 const tooWide = failure("LIMIT.COLUMNS", `the table would have more than ${columnsMax} columns`);

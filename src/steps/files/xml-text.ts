@@ -37,6 +37,35 @@ export function writeXml(document: Json, options: { readonly root: string; reado
   }
 }
 
+/**
+ * As `writeXml` of a list, batch by batch. `write` and `end` throw an Error for what XML cannot hold; see `xmlProblem`.
+ */
+export function xmlListWriter({ root, pretty }: { readonly root: string; readonly pretty: boolean }): {
+  write(rows: readonly Json[]): string;
+  end(): string;
+} {
+  let isFirst = true;
+  const space = pretty ? "\n  " : "";
+  const opening = (): string => {
+    if (!isElementName(root)) throw new NotXml(`the key "${root.slice(0, 100)}" cannot be the name of an XML element`);
+    return `<?xml version="1.0" encoding="UTF-8"?>\n<${root}`;
+  };
+  return {
+    write(rows) {
+      if (rows.length === 0) return "";
+      const before = isFirst ? `${opening()}>` : "";
+      isFirst = false;
+      return before + rows.map((row) => space + element("item", row, space)).join("");
+    },
+    end: () => (isFirst ? `${opening()}/>\n` : `${pretty ? "\n" : ""}</${root}>\n`),
+  };
+}
+
+/** What is wrong with a value that was to become XML; undefined for any other error. */
+export function xmlProblem(error: unknown): Failure | undefined {
+  return error instanceof NotXml ? failure("SCHEMA", error.message) : undefined;
+}
+
 class NotXml extends Error {}
 
 /** `space` is what a line begins with: a line feed and the indentation, or nothing. */
