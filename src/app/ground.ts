@@ -39,7 +39,9 @@ export async function buildGround({ config, log, clock, instruments, onStop }: S
     config.databaseUrl === undefined ? await startEmbeddedPostgres({ dataDir: `${config.dataDir}/pg`, durable: true, exclusive: true, log }) : joined;
   if (embedded) onStop(() => embedded.stop());
   const url = config.databaseUrl ?? (embedded?.databaseUrl as string);
-  const migrated = await migrateDatabase(url, { log });
+  // Side by side: the derivation of the keys is slow on purpose, on a thread of its own.
+  const texts = readMasterKeys(config, embedded !== undefined);
+  const [migrated, masterTexts, masterKeys] = await Promise.all([migrateDatabase(url, { log }), texts, texts.then(createMasterKeys)]);
   const database = await openDatabase({ url, poolMax, log, applicationName: "pawf" });
   onStop(() => database.close());
   const risks = await checkDurability(database.pool);
@@ -50,8 +52,6 @@ export async function buildGround({ config, log, clock, instruments, onStop }: S
   }
 
   // First floors: what is stored and what steps can do.
-  const masterTexts = await readMasterKeys(config, embedded !== undefined);
-  const masterKeys = await createMasterKeys(masterTexts);
   const own = deriveSecrets(await readRootKey(database.pool, masterKeys, masterTexts[0]));
   const monotonic = (): number => clock.monotonic();
   const files = createFileRepository({ pool: database.pool, ids: systemIds, objects: config.s3 && createS3Storage(config.s3) });

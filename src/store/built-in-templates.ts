@@ -41,8 +41,9 @@ export async function storeBuiltIns(
   ids: IdSource = systemIds,
 ): Promise<StoredBuiltIns> {
   for (const template of templates) assertStorable(template);
-  return guarded(() =>
-    withEntities(database, async (em) => {
+  return guarded(async () => {
+    if (await areStored(database.orm.em.fork(), templates)) return { created: [], published: [] };
+    return await withEntities(database, async (em) => {
       await em.execute("select pg_advisory_xact_lock(hashtext('built-in templates'))");
       const created: string[] = [];
       const published: string[] = [];
@@ -56,8 +57,31 @@ export async function storeBuiltIns(
         }
       }
       return { created, published };
-    }),
+    });
+  });
+}
+
+/** Whether there is nothing to do, which is so at nearly every start: two reads, and nobody is waited for. */
+async function areStored(em: EntityManager, templates: readonly BuiltInTemplate[]): Promise<boolean> {
+  const wanted = templates.map((template) => ({ template, digest: templateDigest(template) }));
+  const heads = await em.find(WorkflowTemplate, { tenantId: builtInTenant, name: { $in: templates.map(({ name }) => name) }, deleteTime: null });
+  const versions = await em.find(
+    WorkflowTemplateVersion,
+    { tenantId: builtInTenant, templateId: { $in: heads.map(({ id }) => id) }, digest: { $in: wanted.map(({ digest }) => digest) } },
+    { fields: ["tenantId", "templateId", "version", "digest"], orderBy: { version: "asc" } },
   );
+  const headOf = new Map(heads.map((head) => [head.name, head]));
+  const newestOf = new Map(versions.map(({ templateId, digest, version }) => [`${templateId} ${digest}`, version]));
+  return wanted.every(({ template, digest }) => {
+    const head = headOf.get(template.name);
+    const known = head && newestOf.get(`${head.id} ${digest}`);
+    if (!head || known === undefined) return false;
+    return known !== head.latestVersion || templateEtag({ ...head, ...textsOf(template) }) === head.etag;
+  });
+}
+
+function textsOf({ displayName, description, category, tags }: BuiltInTemplate): Pick<WorkflowTemplate, "displayName" | "description" | "category" | "tags"> {
+  return { displayName, description, category, tags: [...tags] };
 }
 
 function create(em: EntityManager, template: BuiltInTemplate, ids: IdSource): void {
@@ -85,10 +109,7 @@ async function publishChange(em: EntityManager, head: WorkflowTemplate, template
   // Older content comes from an older release: its texts are older, too.
   if (known && known.version !== head.latestVersion) return false;
   if (!known) addVersion(em, head, template, "", builtInTenant);
-  head.displayName = template.displayName;
-  head.description = template.description;
-  head.category = template.category;
-  head.tags = [...template.tags];
+  Object.assign(head, textsOf(template));
   const etag = templateEtag(head);
   if (etag !== head.etag) head.updateTime = databaseNow();
   head.etag = etag;

@@ -56,6 +56,17 @@ describe("storeBuiltIns", () => {
     expect((await templates.getTemplate(acme, "http-request", { version: 1 }))?.version).toEqual(before?.version);
   });
 
+  it("takes new texts without a new version, and brings back what is gone", async () => {
+    const remove = () => store.database.pool.query("update workflow_templates set delete_time = now() where tenant_id = 'system' and name = 'short-lived'");
+    expect(await storeBuiltIns(store.database, [builtIn("short-lived")])).toEqual({ created: ["short-lived"], published: [] });
+    const renamed = [builtIn("short-lived", { displayName: "Short" })];
+    expect(await storeBuiltIns(store.database, renamed)).toEqual({ created: [], published: [] });
+    expect((await templates.getTemplate(acme, "short-lived"))?.template).toMatchObject({ displayName: "Short", latestVersion: 1 });
+    await remove();
+    expect(await storeBuiltIns(store.database, renamed)).toEqual({ created: ["short-lived"], published: [] });
+    await remove();
+  });
+
   it("is all or nothing", async () => {
     const failing = [builtIn("never"), builtIn("broken", { name: "b\u0000" })];
     await expect(storeBuiltIns(store.database, failing)).rejects.toMatchObject({ reason: "VALIDATION_FAILED" });
