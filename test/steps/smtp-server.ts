@@ -37,6 +37,7 @@ export async function startSmtp(
     disabledCommands: options.login ? [] : ["AUTH"],
     ...(options.tls ?? {}),
     logger: false,
+    closeTimeout: 200,
     onAuth({ username, password }, _session, done) {
       logins.push(username ?? "");
       const [user, secret] = options.login ?? [];
