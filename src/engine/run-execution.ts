@@ -24,16 +24,16 @@ import type { CompiledRevision } from "../domain/definition.ts";
 import type { ExecutionEvent, NewEvent } from "../domain/events.ts";
 import { applyEvent } from "../domain/execution.ts";
 import type { ExecutionState } from "../domain/execution-state.ts";
-import { type Failure, failure } from "../domain/failure.ts";
+import { failure } from "../domain/failure.ts";
 import { type SettleContext, settleAction, settleConfirm, settleUndo } from "../domain/settle.ts";
 import { isTerminal } from "../domain/states.ts";
-import type { StepOutcome } from "../domain/step-outcome.ts";
 import { receiveSignal } from "../domain/waits.ts";
 import type { AppendOutcome, AppendRequest, StartRow } from "../store/journal.ts";
 import { appendRequest } from "./append-request.ts";
 import type { ChildReport } from "./child-link.ts";
 import { OutsideLook } from "./outside-look.ts";
 import type { RunEnvironment } from "./run-environment.ts";
+import { changedHands, neverSent, overTime } from "./run-failures.ts";
 import { type Attempt, carryOut } from "./run-step.ts";
 import { RunTasks } from "./run-tasks.ts";
 import { type DriveTelemetry, silentTelemetry } from "./telemetry.ts";
@@ -139,7 +139,7 @@ export class ExecutionRun {
    */
   control(command: Control, looks = false): Promise<JsonObject | undefined> {
     return new Promise((resolve, reject) => {
-      const drop = (): void => reject(lostError());
+      const drop = (): void => reject(changedHands());
       if (this.#over) return drop();
       const take = (): void => {
         const made = command(this.#state, this.#revision, this.#environment.now());
@@ -166,20 +166,30 @@ export class ExecutionRun {
     this.#wakeUp();
   }
 
+  /** Rejects when a rule of the fold is broken; whoever waits for a commit of this run is told that it was lost. */
   async run(): Promise<RunEnd> {
+    try {
+      return this.#end(await this.#drive());
+    } catch (error) {
+      this.#end("lost");
+      throw error;
+    }
+  }
+
+  async #drive(): Promise<RunEnd> {
     this.#telemetry = (this.#environment.telemetry ?? silentTelemetry).drive(this.#state, this.#revision);
     for (;;) {
       this.#telemetry.turn();
       for (const news of this.#inbox.splice(0)) news.take();
       const until = this.#decide();
       const release = this.#mayRelease(until);
-      if (!(await this.#commit(release, until))) return this.#end("lost");
-      if (release) return this.#end(isTerminal(this.#state.status) ? "ended" : "parked");
-      if (this.#forgotten) return this.#end("lost");
+      if (!(await this.#commit(release, until))) return "lost";
+      if (release) return isTerminal(this.#state.status) ? "ended" : "parked";
+      if (this.#forgotten) return "lost";
       this.#outside.begin();
       this.#send();
       await this.#news(until);
-      if (this.#forgotten) return this.#end("lost");
+      if (this.#forgotten) return "lost";
     }
   }
 
@@ -324,7 +334,7 @@ export class ExecutionRun {
     const done = new AbortController();
     const { sleep, now } = this.#environment;
     void sleep(Math.max(0, attempt.deadlineAt - now()), done.signal).then(() => {
-      if (!done.signal.aborted) controller.abort(timeoutOf(attempt));
+      if (!done.signal.aborted) controller.abort(overTime(attempt));
     });
     const observed = this.#telemetry?.attempt(attempt);
     // A process that was frozen after its commit must not send what may have been undone elsewhere by now.
@@ -387,16 +397,4 @@ export class ExecutionRun {
     for (const news of this.#inbox.splice(0)) news.drop();
     return how;
   }
-}
-
-function neverSent(attempt: Attempt): StepOutcome {
-  return { kind: "failed", outcome: "failed", failure: failure("TIMEOUT.START_TO_CLOSE", `the time of step ${attempt.path} was over before it could be sent`) };
-}
-
-function timeoutOf(attempt: Attempt): Failure {
-  return failure("TIMEOUT.START_TO_CLOSE", `step ${attempt.path} did not finish in its time`);
-}
-
-function lostError(): AppError {
-  return new AppError("STORAGE_UNAVAILABLE", "the execution changed hands before the command was written; try again", { retryAfterMs: 500 });
 }

@@ -1,6 +1,13 @@
 /** What the simulation found (test/simulation): answers that get lost, a freeze after a commit, a stop amid work. */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import type { JsonObject } from "../../src/base/json.ts";
+import { silentLog } from "../../src/base/log.ts";
+import type { CompiledRevision } from "../../src/domain/definition.ts";
+import { emptyExecution } from "../../src/domain/execution-state.ts";
+import type { RunEnvironment } from "../../src/engine/run-environment.ts";
+import { ExecutionRun } from "../../src/engine/run-execution.ts";
+import type { StartRow } from "../../src/store/journal.ts";
+
 import { acme, openWorld, type World, within } from "./engine-fixture.ts";
 
 let world: World;
@@ -106,4 +113,18 @@ it("twenty commands at once on a parked execution need a claim or two, and all a
   const ledger = await world.ledgerOf(executionId);
   expect(ledger.filter(({ type }) => type === "variables_set")).toHaveLength(20);
   expect(claims).toBeLessThan(6);
+});
+
+it("a run that breaks one of its own rules answers those who wait for its commit", async () => {
+  const broken = {
+    services: { log: silentLog },
+    now: () => {
+      throw new Error("a rule was broken");
+    },
+  } as unknown as RunEnvironment;
+  const run = new ExecutionRun(broken, {} as CompiledRevision, emptyExecution({ tenantId: "acme", executionId: "exe_1" }));
+  const begun = run.begin({} as StartRow, []);
+  await expect(run.run()).rejects.toThrow("a rule was broken");
+  expect(await begun).toEqual({ kind: "fenced" });
+  await expect(run.control(() => [])).rejects.toMatchObject({ reason: "STORAGE_UNAVAILABLE" });
 });
