@@ -29,10 +29,15 @@ export async function measureRawCommitMs(database: pg.Client, times = 200): Prom
   const samples: number[] = [];
   for (let n = 0; n < times; n++) {
     const startedAt = performance.now();
-    await database.query({ name: "bench_commit", text: "update bench_commit set n = $1 where id = 1", values: [n] });
+    await commitOnce(database, n);
     samples.push(performance.now() - startedAt);
   }
   return median(samples);
+}
+
+/** One small durable transaction; `measureRawCommitMs` has made its table. */
+export async function commitOnce(database: pg.Client, n: number): Promise<void> {
+  await database.query({ name: "bench_commit", text: "update bench_commit set n = $1 where id = 1", values: [n] });
 }
 
 export function writeResults(name: string, results: Readonly<Record<string, number | string>>): void {

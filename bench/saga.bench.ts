@@ -1,12 +1,14 @@
 /**
  * Sagas over HTTP participants in this process: the time from a participant's completed answer to the next participant's call, and
- * sagas of three steps that fail at the third and undo two, at one and at 64 concurrent, beside the raw commit of the run.
+ * sagas of three steps that fail at the third and undo two, at one and at 64 concurrent, beside the raw commit of the run and a bare
+ * loop that commits one row and calls the next participant, which is the least that any coordinator in another process can do.
  */
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type Client, createClient } from "@connectrpc/connect";
+import { Agent, request } from "undici";
 import { SagaCoordinationService } from "#gen/pyairtable/workflow/v1/saga_coordination_service_pb.js";
-import { measureRawCommitMs, median, round, writeResults } from "./measure.ts";
+import { commitOnce, measureRawCommitMs, median, round, writeResults } from "./measure.ts";
 import { type Service, startService } from "./service.ts";
 
 const concurrent = 64;
@@ -30,15 +32,22 @@ export async function run(): Promise<void> {
     participants.gaps.length = 0;
     // Raw commits in between: whatever else this machine does at a moment, both meet it.
     const raw: number[] = [];
+    const bare: number[] = [];
     for (let n = 0; n < 150; n++) {
       await one(false);
       raw.push(await measureRawCommitMs(service.database, 3));
+      const kept = participants.gaps.length;
+      await runBareLoop(service, participants.url, `bare-${n}`);
+      bare.push(...participants.gaps.splice(kept));
     }
     const rawCommitMs = median(raw);
     console.log(`one raw commit           ${rawCommitMs.toFixed(3)} ms (median of 450, in between)`);
+    const bareMs = median(bare);
+    console.log(`bare commit and call     ${bareMs.toFixed(3)} ms = ${(bareMs / rawCommitMs).toFixed(2)} raw commits`);
     const coordination = median(participants.gaps);
+    const coordinationP99 = p99(participants.gaps); // here: the sagas below add to the gaps
     console.log(
-      `step done → next called  ${coordination.toFixed(3)} ms = ${(coordination / rawCommitMs).toFixed(2)} raw commits, p99 ${p99(participants.gaps).toFixed(2)} ms`,
+      `step done → next called  ${coordination.toFixed(3)} ms = ${(coordination / rawCommitMs).toFixed(2)} raw commits, ${(coordination / bareMs).toFixed(2)} bare, p99 ${coordinationP99.toFixed(2)} ms`,
     );
 
     const alone: number[] = [];
@@ -57,7 +66,8 @@ export async function run(): Promise<void> {
     console.log(`compensated, ${concurrent} at once ${rate.toFixed(0)} sagas/s, p50 ${median(together).toFixed(1)} ms, p99 ${p99(together).toFixed(1)} ms`);
     writeResults("saga", {
       coordination_p50_ms: round(coordination, 3),
-      coordination_p99_ms: round(p99(participants.gaps), 3),
+      bare_commit_and_call_ms: round(bareMs, 3),
+      coordination_p99_ms: round(coordinationP99, 3),
       compensated_saga_p50_ms: round(median(alone), 2),
       compensated_saga_p99_ms: round(p99(alone), 2),
       compensated_sagas_per_s_64: Math.round(rate),
@@ -88,6 +98,18 @@ async function runSaga(service: Service, sagas: Client<typeof SagaCoordinationSe
   const { saga } = await sagas.startSaga({ steps, autoComplete: true });
   await service.workflows.waitExecution({ executionId: saga?.id ?? "", timeout: { seconds: 30n } } as never);
   return performance.now() - startedAt;
+}
+
+const bareAgent = new Agent({ connections: 1 });
+
+/** The same three calls with one small commit before each and nothing else. */
+async function runBareLoop(service: Service, url: string, saga: string): Promise<void> {
+  for (const [index, name] of stepNames.entries()) {
+    await commitOnce(service.database, index);
+    const headers = { "saga-id": saga, "saga-op": "action", "content-type": "application/json" };
+    const answer = await request(`${url}/${name}`, { method: "POST", headers, dispatcher: bareAgent });
+    await answer.body.json();
+  }
 }
 
 async function startParticipants(): Promise<Participants> {
