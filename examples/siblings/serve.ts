@@ -1,7 +1,7 @@
 /**
  * The common part of the example siblings: a small HTTP server on a port of the operating system's choice. It prints one
- * line `{"port":N}` when it listens and ends on SIGTERM, SIGINT or when its standard input closes, so that it never outlives
- * the process that started it.
+ * line `{"port":N}` when it listens and ends on SIGTERM, SIGINT or with the process that holds its standard input, so that it
+ * never outlives the one that started it.
  *
  * `--latency-ms N` makes every call that acts take at least so long. `GET /ledger` shows what was done (`?summary` without lists).
  */
@@ -10,6 +10,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
+import { stopWithStarter } from "../stop-with-starter.ts";
 import { type Answer, createLedger, type Ledger } from "./ledger.ts";
 
 export interface Request {
@@ -46,8 +47,7 @@ export async function serve(sibling: Sibling): Promise<void> {
     server.close(() => process.exit(0));
     server.closeAllConnections();
   };
-  process.once("SIGTERM", stop).once("SIGINT", stop);
-  process.stdin.resume().once("end", stop).once("error", stop);
+  stopWithStarter(stop);
   process.stdout.write(`${JSON.stringify({ port: (server.address() as AddressInfo).port })}\n`);
 }
 

@@ -1,8 +1,9 @@
 /**
- * The example warehouse as a process: prints one line `{"port":N}` when it listens, and ends on SIGTERM, SIGINT or when its
- * standard input closes. `--reflection v1alpha|off` [v1].
+ * The example warehouse as a process: prints one line `{"port":N}` when it listens, and ends on SIGTERM, SIGINT or with the
+ * process that holds its standard input. `--reflection v1alpha|off` [v1].
  */
 import { parseArgs } from "node:util";
+import { stopWithStarter } from "../stop-with-starter.ts";
 import { startWarehouse } from "./warehouse-server.ts";
 
 const { values } = parseArgs({ options: { reflection: { type: "string", default: "v1" } } });
@@ -12,6 +13,5 @@ const stop = (): void => {
   warehouse.stop();
   process.exit(0);
 };
-process.once("SIGTERM", stop).once("SIGINT", stop);
-process.stdin.resume().once("end", stop).once("error", stop);
+stopWithStarter(stop);
 process.stdout.write(`${JSON.stringify({ port: warehouse.port })}\n`);

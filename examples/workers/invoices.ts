@@ -4,13 +4,14 @@
  *
  *   node examples/workers/invoices.ts --url http://127.0.0.1:50051 --queue invoices
  *
- * The API key comes from PAWF_API_KEY. It prints one line `{"ready":true}`, one for each task that it begins, and ends on SIGTERM, SIGINT or when its standard input
- * closes: it finishes what it has, reports it, and goes.
+ * The API key comes from PAWF_API_KEY. It prints one line `{"ready":true}`, one for each task that it begins, and ends on SIGTERM, SIGINT or with the process
+ * that holds its standard input: it finishes what it has, reports it, and goes.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import type { Task } from "#gen/pyairtable/workflow/v1/task_pb.js";
 import { startWorker, TaskFailure } from "../../sdk/typescript/worker.ts";
+import { stopWithStarter } from "../stop-with-starter.ts";
 
 const { values } = parseArgs({
   options: {
@@ -69,6 +70,4 @@ const end = (): void => {
   ending = true;
   void worker.stop().then(() => process.exit(0));
 };
-process.on("SIGTERM", end);
-process.on("SIGINT", end);
-process.stdin.on("end", end).on("error", end).resume();
+stopWithStarter(end);

@@ -1,4 +1,7 @@
 /** The example siblings keep the promises that the demo's proof rests on. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { startChild } from "../../examples/demo/child.ts";
 import { type Siblings, startSiblings } from "../../examples/demo/siblings.ts";
@@ -84,3 +87,17 @@ function isAlive(pid: number): boolean {
     return false;
   }
 }
+
+it("stay when nobody holds their standard input, as in the background or in a container, and end on SIGTERM", async () => {
+  const child = spawn(process.execPath, ["examples/siblings/webhook-sink.ts"], { stdio: ["ignore", "pipe", "inherit"] });
+  const ended = once(child, "exit");
+  let port = 0;
+  for await (const line of createInterface({ input: child.stdout })) {
+    port = (JSON.parse(line) as { port: number }).port;
+    break;
+  }
+  // Answered after its start-up has looked at standard input.
+  expect((await fetch(`http://127.0.0.1:${port}/ledger`)).status).toBe(200);
+  child.kill("SIGTERM");
+  expect(await ended).toEqual([0, null]);
+});
