@@ -98,9 +98,22 @@ function validate({ validator, checks, counter }: Prepared, value: Json): readon
   }
 }
 
+/** What people get wrong most often, said of the place that leads the sentence. */
+const sentences: readonly (readonly [RegExp, string])[] = [
+  [/^Instance type "(.+?)" is invalid\. Expected (.+)$/, "is of type $1, expected $2"],
+  [/^Instance does not have required property (".+")$/, "lacks the required property $1"],
+  [/^Instance does not match any of (.+)$/, "must be one of $1"],
+  [/^Instance (.+)$/, "$1"],
+  [/^String (.+)$/, "$1"],
+  [/^False boolean schema$/, "is not allowed"],
+];
+
 function wordsOf(error: { keyword: string; error: string }): string {
   const name = /"(pawf-[^"]*)"/.exec(error.error)?.[1];
-  return name?.startsWith("pawf-pattern") ? "String does not match pattern" : error.error.replace(/"pawf-format-\d+-/, '"').replace(/\.$/, "");
+  if (name?.startsWith("pawf-pattern")) return "does not match pattern";
+  const words = error.error.replace(/"pawf-format-\d+-/, '"').replace(/\.$/, "");
+  const [said, meant] = sentences.find(([pattern]) => pattern.test(words)) ?? [];
+  return said && meant !== undefined ? words.replace(said, meant) : words;
 }
 
 /** Where subschemas stand. What is not listed (`const`, `enum`, `default`, `examples`) is data and stays as it is. */

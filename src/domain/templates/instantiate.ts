@@ -62,10 +62,10 @@ function check(schema: JsonObject, parameters: JsonObject): Result<undefined, re
 
 /** The validator's words for what people get wrong most often, said in terms of parameters. */
 function explain({ path, problem }: SchemaFault, schema: JsonObject): FieldViolation {
-  const missing = /^Instance does not have required property "(.+)"$/.exec(problem)?.[1];
+  const missing = /^lacks the required property "(.+)"$/.exec(problem)?.[1];
   if (missing !== undefined) return invalid(path === "" ? missing : `${path}.${missing}`, "is required");
-  if (problem === "False boolean schema") return invalid(path, "is not a parameter of this template");
-  const pattern = problem === "String does not match pattern" ? schemaAt(schema, path)?.["pattern"] : undefined;
+  if (problem === "is not allowed") return invalid(path, "is not a parameter of this template");
+  const pattern = problem === "does not match pattern" ? schemaAt(schema, path)?.["pattern"] : undefined;
   return invalid(path, typeof pattern === "string" ? `must match ${pattern}` : problem);
 }
 
