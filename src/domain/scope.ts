@@ -1,10 +1,11 @@
 /** The variables an expression of a running execution sees at a place. */
 import type { Json, JsonObject } from "../base/json.ts";
+import type { OperationKind } from "./command.ts";
 import type { CompiledRevision, Step } from "./definition.ts";
 import { errorScopeOf, stepScopeOf } from "./execution.ts";
 import type { ExecutionState } from "./execution-state.ts";
 import type { Scope } from "./expressions/expression.ts";
-import type { Failure } from "./failure.ts";
+import { type Failure, failure } from "./failure.ts";
 import { itemsOf, loopsAround } from "./loop-items.ts";
 
 /** A step that did not run (yet, or in a branch not taken) reads as nulls, so that later steps may name it. */
@@ -32,6 +33,11 @@ export function scopeOf(state: ExecutionState, revision: CompiledRevision, path:
   };
   const place = { ...caughtError(state, revision, path), ...extra };
   return path.includes("/") ? { ...base, ...loopVariables(state, revision, path), ...place } : { ...base, ...place };
+}
+
+/** Why an operation is carried out: an undo without a failure is that of a branch whose block no longer needs it. */
+export function causeOf(state: ExecutionState, operation: OperationKind): Failure | undefined {
+  return state.turn?.failure ?? (operation === "compensate" ? failure("CANCELED", "what the step did is not needed any more") : undefined);
 }
 
 /** What a compensation sees of the step it undoes. */

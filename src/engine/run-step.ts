@@ -14,7 +14,7 @@ import type { EvaluationContext, Expression, Scope, Template } from "../domain/e
 import { portableExpression } from "../domain/expressions/portable-expression.ts";
 import { renderTemplate } from "../domain/expressions/render-template.ts";
 import { type Failure, failure } from "../domain/failure.ts";
-import { scopeOf, undoVariables } from "../domain/scope.ts";
+import { causeOf, scopeOf, undoVariables } from "../domain/scope.ts";
 import type { StepOutcome } from "../domain/step-outcome.ts";
 import { maskedServices } from "../steps/masked-services.ts";
 import type { AttemptSecrets, StepCall, StepHandler, StepServices } from "../steps/step-handler.ts";
@@ -68,7 +68,7 @@ export function prepareAttempt(
   const handler = environment.handlers.get(leaf.type);
   invariant(handler, `step type ${leaf.type} has a handler`);
   const run = state.steps.get(path);
-  const extra = operation !== "action" ? undoVariables(run?.input, run?.result, state.turn?.failure) : undefined;
+  const extra = operation !== "action" ? undoVariables(run?.input, run?.result, causeOf(state, operation)) : undefined;
   const scope = scopeOf(state, revision, path, extra);
   const context = contextOf(environment, state, path);
   const config = renderTemplate(leaf.config.rendered, scope, context);

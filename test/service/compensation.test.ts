@@ -142,6 +142,21 @@ describe("a refused third step", () => {
 });
 
 describe("an undo", () => {
+  test("of a branch that its block no longer needs sees an error, too", async () => {
+    const { clients, ledger } = service;
+    const act = httpStep("act", at("/loser"), { undo: at("/unlose"), undoJson: { why: "{{error.name}}" } });
+    const branches = [
+      { name: "loser", steps: [act, { name: "long", delay: { duration: "60s" } }] },
+      // Ends the block when the other branch has acted.
+      { name: "winner", steps: [{ name: "wait", wait_for_event: { any_of: [{ event_type: "acted" }] } }] },
+    ];
+    const { id } = await begin(clients, [{ name: "either", parallel: { join: "JOIN_MODE_ANY", branches } }]);
+    await expect.poll(async () => (await stepsOf(clients, id)).get("long")?.state, { timeout: 15_000 }).toBe(StepState.WAITING);
+    await clients.workflows.signalExecution({ executionId: id, eventType: "acted" });
+    expect(await ended(clients, id)).toMatchObject({ state: ExecutionState.COMPLETED });
+    expect(ledger.callsTo("/unlose").map(({ body }) => body)).toEqual([{ why: "CANCELED" }]);
+  });
+
   test("that fails for a while is repeated with one key, and the next never overtakes it", async () => {
     const { clients, ledger } = service;
     ledger.script("/f3", [402]);
