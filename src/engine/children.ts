@@ -19,7 +19,7 @@ import type { ReportedOutcome } from "../domain/reported-outcome.ts";
 import { isTerminal } from "../domain/states.ts";
 import type { AppendOutcome } from "../store/journal.ts";
 import type { ChildLink, ChildReport } from "./child-link.ts";
-import type { NewExecution } from "./engine.ts";
+import type { NewExecution } from "./new-execution.ts";
 import { checkInput } from "./start-execution.ts";
 
 export interface ChildrenOptions {

@@ -12,17 +12,18 @@ import type { JsonObject } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
 import { Answered, applyCommand, type ControlCommand } from "../domain/control-command.ts";
 import type { CompiledRevision } from "../domain/definition.ts";
-import type { NewEvent } from "../domain/events.ts";
 import { foldExecution } from "../domain/execution.ts";
 import { type ExecutionState, emptyExecution } from "../domain/execution-state.ts";
 import { isTerminal } from "../domain/states.ts";
 import type { EngineStore } from "../store/engine-store.ts";
-import type { AppendOutcome, StartRow } from "../store/journal.ts";
+import type { AppendOutcome } from "../store/journal.ts";
 import type { ClaimedExecution } from "../store/sql/claim-executions.ts";
 import { claimShares } from "./claim-shares.ts";
+import type { Claiming, Given } from "./claiming.ts";
 import { type CommandDesk, inboxLookMs } from "./command-desk.ts";
 import type { Definitions } from "./definitions.ts";
 import type { Leases } from "./leases.ts";
+import type { NewExecution } from "./new-execution.ts";
 import type { RunEnvironment } from "./run-environment.ts";
 import { ExecutionRun } from "./run-execution.ts";
 
@@ -34,16 +35,6 @@ export interface EngineOptions extends Omit<RunEnvironment, "sleep" | "joined"> 
   readonly desk?: CommandDesk;
   /** It left memory; what of it waits for a participant to answer again. */
   readonly onParked?: (state: ExecutionState, awaited: ReadonlyMap<string, number>) => void;
-}
-
-export interface NewExecution {
-  readonly executionId: string;
-  readonly start: StartRow;
-  readonly created: NewEvent;
-  /** The steps that a saga begins with. */
-  readonly enlisted?: readonly NewEvent[];
-  /** Outcomes of another execution that this one goes on from. */
-  readonly copied?: readonly NewEvent[];
 }
 
 export class Engine {
@@ -378,17 +369,6 @@ export class Engine {
 
 function giveTo(run: ExecutionRun, command: ControlCommand): Given["promise"] {
   return run.control((state, revision, now) => applyCommand({ state, revision, now }, command), command.kind === "look");
-}
-
-/** A claim of one execution under way, and the commands that wait for its run. */
-interface Claiming {
-  readonly joined: ((run: ExecutionRun) => void)[];
-  readonly over: Promise<void>;
-}
-
-/** A promise that is not to be awaited by the function that hands it over. */
-interface Given {
-  readonly promise: Promise<JsonObject | undefined>;
 }
 
 /** Tenants are claimed for in turns; several rounds a second are made while anything is due. */

@@ -16,7 +16,8 @@ import { scopeOf } from "../domain/scope.ts";
 import type { ExistingStart } from "../store/sql/find-start.ts";
 import type { ConcurrencyGate } from "./concurrency-gate.ts";
 import type { Definitions } from "./definitions.ts";
-import type { Engine, NewExecution } from "./engine.ts";
+import type { Engine } from "./engine.ts";
+import type { NewExecution } from "./new-execution.ts";
 
 export interface StartRequest {
   /** Id or name. */

@@ -13,7 +13,8 @@ import type { ExecutionState } from "../domain/execution-state.ts";
 import { sagaBase } from "../domain/saga-definition.ts";
 import type { StepTypes } from "../domain/step-type.ts";
 import type { ExistingStart } from "../store/sql/find-start.ts";
-import type { Engine, NewExecution } from "./engine.ts";
+import type { Engine } from "./engine.ts";
+import type { NewExecution } from "./new-execution.ts";
 import type { Started } from "./start-execution.ts";
 
 export interface SagaStart {
