@@ -49,6 +49,15 @@ export function placesAround(definition: Definition, path: string): Place[] {
   }
 }
 
+/** A block around it is over: nothing in it matters to what comes next. */
+export function isBehind(state: ExecutionState, definition: Definition, path: string): boolean {
+  return placesAround(definition, path).some((place) => {
+    const run = state.steps.get(place.path);
+    if (!run || place.as === "catch") return false;
+    return run.status === "completed" || run.status === "skipped" || (run.status === "failed" && run.handled);
+  });
+}
+
 /** The branches of parallels that a step is part of, by path of the block. */
 export function branchesAround(definition: Definition, path: string): ReadonlyMap<string, string> {
   const branches = new Map<string, string>();

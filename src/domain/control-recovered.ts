@@ -36,7 +36,7 @@ export function recoverDestination({ state, revision, now: at }: CommandContext,
 function stuckOn({ state, revision, now }: CommandContext, destination: string): NewEvent[] {
   if (state.saga !== "stuck" || state.turn) return [];
   const slow = slowRetryOf(revision.definition, state, now);
-  return slow.kind === "wait" && slow.run.waitsFor === destination ? triedOn(slow.run, now) : [];
+  return slow.kind === "wait" && slow.unit.runs.some((run) => run.waitsFor === destination) ? triedOn(slow.unit, now) : [];
 }
 
 type Waiting = Pick<StepRun | UndoRun, "waitsFor" | "wakeAt">;
@@ -62,7 +62,7 @@ export function destinationsAwaited({ state, revision, now }: CommandContext): R
     for (const operation of [run.undo, run.confirm]) note(operation?.waitsFor, operation?.wakeAt);
   }
   const slow = isStuckForward(state) ? slowRetryOf(revision.definition, state, now) : undefined;
-  if (slow?.kind === "wait") note(slow.run.waitsFor, slow.until);
+  if (slow?.kind === "wait") for (const run of slow.unit.runs) note(run.waitsFor, slow.until);
   return awaited;
 }
 

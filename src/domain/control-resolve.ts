@@ -13,7 +13,7 @@ import type { NewEvent } from "./events.ts";
 import type { ExecutionState, StepRun } from "./execution-state.ts";
 import { failure } from "./failure.ts";
 import { addressesOf } from "./saga-address.ts";
-import { isTerminal } from "./states.ts";
+import { isStepOver, isTerminal } from "./states.ts";
 import { decideEnd, undoList } from "./undo.ts";
 
 /** A stuck saga goes on at once with a new budget. */
@@ -119,7 +119,7 @@ function resolveAction(context: CommandContext, request: ResolveRequest): NewEve
 
 /** The effect, if there is one, stays as it is, and so do those before it: the saga ends here. */
 function abandonAction({ state, revision, now }: CommandContext, request: ResolveRequest, run: StepRun | undefined): NewEvent[] | AppError {
-  if (state.status !== "stuck" || !(run?.status === "failed" || (run?.slow && run.status === "retrying")))
+  if (state.status !== "stuck" || !(run?.status === "failed" || (run?.slow && !isStepOver(run.status))))
     return stepConflict(state, run, request.path, "only a step on which the saga is stuck can be abandoned");
   const turn = { reason: "operator" as const, failure: run.failure ?? abandoned(request), stepPath: request.path };
   return [audit(now, request), decideEnd({ definition: revision.definition, state, now, turn, undone: false })];

@@ -6,7 +6,7 @@
 import { AppError } from "../base/errors.ts";
 import type { Json } from "../base/json.ts";
 import { type ControlRequest, stateMetadata } from "./control.ts";
-import { placesAround, stepNameOf } from "./control-paths.ts";
+import { isBehind, placesAround, stepNameOf } from "./control-paths.ts";
 import type { CompiledRevision, Definition } from "./definition.ts";
 import type { NewEvent } from "./events.ts";
 import type { ExecutionState, StepRun } from "./execution-state.ts";
@@ -106,15 +106,6 @@ export function reopening(definition: Definition, runs: readonly StepRun[]): { r
   const steps = runs.filter((run) => !isOpenBlock(run)).map(({ path }) => path);
   const blocks = runs.filter(isOpenBlock).map(({ path }) => path);
   return { ...(steps.length > 0 ? { steps } : {}), ...(blocks.length > 0 ? { blocks } : {}) };
-}
-
-/** A block around it is over: nothing in it matters to what comes next. */
-function isBehind(state: ExecutionState, definition: Definition, path: string): boolean {
-  return placesAround(definition, path).some((place) => {
-    const run = state.steps.get(place.path);
-    if (!run || place.as === "catch") return false;
-    return run.status === "completed" || run.status === "skipped" || (run.status === "failed" && run.handled);
-  });
 }
 
 /** Whatever has a result, may have had an effect or holds what it had fixed must be the same step there. */

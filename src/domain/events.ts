@@ -172,6 +172,10 @@ export interface EventPayloads {
     readonly mayRunUntil?: number;
     /** It had failed for good and the saga is stuck on it: it is tried on, with a new budget of time. */
     readonly slow?: boolean;
+    /** Paths of steps that were canceled when it failed and go on with it. */
+    readonly steps?: readonly string[];
+    /** Paths of the blocks around it, which are open again. */
+    readonly blocks?: readonly string[];
   } & RecoveryTerms;
   /** `result` is what expressions see; null unless an operator gave one. */
   step_skipped: {

@@ -27,10 +27,12 @@ export function applyReopened(state: ExecutionState, payload: EventPayloads["exe
     if (undo?.status === "exhausted") tryAgain(undo, at);
     if (confirm?.status === "exhausted") tryAgain(confirm, at);
   }
-  return [
-    ...(payload.steps ?? []).flatMap((path) => reopenRun(state, path, "pending")),
-    ...(payload.blocks ?? []).flatMap((path) => reopenRun(state, path, "running")),
-  ];
+  return reopenRuns(state, payload);
+}
+
+/** Answers with the runs that are open again. */
+export function reopenRuns(state: ExecutionState, { steps = [], blocks = [] }: Pick<EventPayloads["execution_reopened"], "steps" | "blocks">): StepRun[] {
+  return [...steps.flatMap((path) => reopenRun(state, path, "pending")), ...blocks.flatMap((path) => reopenRun(state, path, "running"))];
 }
 
 /** The key was given back at the end and is not taken again: another execution may have it. */

@@ -7,16 +7,16 @@
  * would make recovery quadratic. It reads nothing but its two arguments.
  */
 import { invariant } from "../base/errors.ts";
-import { isJsonObject, type JsonObject } from "../base/json.ts";
+import type { JsonObject } from "../base/json.ts";
 import { noteChange } from "./change-stamp.ts";
 import type { EventPayloads, ExecutionEvent } from "./events.ts";
-import { applyReopened } from "./execution-reopened.ts";
+import { applyOperator } from "./execution-operator.ts";
+import { applyReopened, reopenRuns } from "./execution-reopened.ts";
 import { type ExecutionIdentity, type ExecutionState, emptyExecution, type StepRun } from "./execution-state.ts";
 import { applyUndoEvent, undoOnceMore } from "./execution-undo.ts";
 import type { Failure } from "./failure.ts";
 import { attemptOver, later, silentUntil } from "./patience.ts";
 import { heardOf, waitFor } from "./reported.ts";
-import { replaceParticipant } from "./saga-address.ts";
 import type { OperationStatus, SagaStatus, StepStatus } from "./states.ts";
 
 /** Folds a ledger from its first event. */
@@ -190,6 +190,7 @@ function applyStepEvent(state: ExecutionState, event: StepEvent): void {
       noteFailure(run, event);
       break;
     case "step_retry_scheduled":
+      for (const reopened of reopenRuns(state, event.payload)) showToExpressions(state, reopened);
       run.waitsFor = event.payload.waitsFor;
       attemptOver(run, event.payload.outcome, event.payload.failure.name);
       run.status = "retrying";
@@ -316,21 +317,6 @@ function applySagaState(state: ExecutionState, payload: EventPayloads["saga_stat
     state.status = wasInitializing && state.startedAt === undefined ? "pending" : "running";
     state.failure = undefined;
     if (payload.state === "completing") state.pastPivot = true;
-  }
-}
-
-/** What an operator changed that is no event of a step. */
-function applyOperator(state: ExecutionState, { action, result }: EventPayloads["operator_acted"], at: number): void {
-  if (action !== "replace_participant" || !isJsonObject(result)) return;
-  const { from, to } = result;
-  if (typeof from !== "string" || typeof to !== "string") return;
-  const before = state.enlisted;
-  state.enlisted = replaceParticipant(before, from, to);
-  // What waits for another try at the old address is tried at the new one at once.
-  for (const [index, { name }] of before.entries()) {
-    const run = state.steps.get(name);
-    if (!run || state.enlisted[index] === before[index]) continue;
-    for (const waiting of [run, run.undo, run.confirm]) if (waiting?.wakeAt !== undefined && run.status !== "waiting") waiting.wakeAt = at;
   }
 }
 

@@ -44,7 +44,7 @@ export function settleAction(context: SettleContext, target: AttemptTarget, outc
       events.push({ type: "variables_set", at, stepPath, attempt, payload: { variables: checked.value.result } });
     }
     if (step.kind === "pivot" && !turned) events.push(sagaEvent(at, { state: "completing", stepPath }));
-    else events.push(...afterSlowRetry(state, stepPath, at));
+    else events.push(...afterSlowRetry(context.revision.definition, state, stepPath, at));
     return events;
   }
   const cause: Failure = { ...checked.fault, stepPath };
@@ -84,7 +84,7 @@ export function settleAction(context: SettleContext, target: AttemptTarget, outc
   });
   if (decision.kind === "give_up") {
     const failed = failedEvent(context, target, cause, effect, told);
-    return failed.type === "step_failed" && failed.payload.handled ? [failed, ...afterSlowRetry(state, stepPath, at)] : [failed];
+    return failed.type === "step_failed" && failed.payload.handled ? [failed, ...afterSlowRetry(context.revision.definition, state, stepPath, at)] : [failed];
   }
   return [{ type: "step_retry_scheduled", at, stepPath, attempt, payload: { failure: cause, outcome: effect, nextAttemptAt: decision.at, ...told } }];
 }

@@ -77,3 +77,90 @@ it("what may be undone or has no kind waits for a person, as before", () => {
   expect(called(simulated)).toEqual(["pay", "tell"]);
   expect(simulated.state).toMatchObject({ status: "stuck" });
 });
+
+describe("what must succeed and stands in a block", () => {
+  const must = (name: string, more: JsonObject = {}): JsonObject => call(name, { ...retriable, ...paced(1), ...more });
+  const branch = (name: string, ...steps: JsonObject[]): JsonObject => ({ name, steps });
+
+  it("is tried on with its block, and what was canceled for it goes on", () => {
+    const both = { name: "both", parallel: { branches: [branch("left", must("ship")), branch("right", must("bill"), must("tell"))] } };
+    const simulated = run([call("pay", pivot), both, must("close")], { ship: [fails(), fails(), succeeds()], bill: [succeeds(null, 20_000)] }, []);
+    expect(simulated.state).toMatchObject({ status: "completed", saga: "completed" });
+    expect(called(simulated).toSorted()).toEqual(["bill", "bill", "close", "pay", "ship", "ship", "ship", "tell"].toSorted());
+    expect(Math.min(...pauses(simulated, "ship"))).toBeGreaterThanOrEqual(60_000);
+    const bills = simulated.calls.filter(({ path }) => path === "bill");
+    expect(new Set(bills.map(({ idempotencyKey }) => idempotencyKey)).size).toBe(1);
+    const states = simulated.ledger.flatMap((event) => (event.type === "saga_state_changed" ? [event.payload.state] : []));
+    expect(states).toEqual(["completing", "stuck", "completing"]);
+  });
+
+  it("is tried on by item: all that failed together, and those that were not begun follow", () => {
+    const each = { name: "each", for_each: { items: "[1, 2, 3]", max_parallel: 2, steps: [must("ship")] } };
+    const simulated = run([call("pay", pivot), each], { "each[0]/ship": [fails(), succeeds()], "each[1]/ship": [fails(), fails(), succeeds()] }, []);
+    expect(simulated.state).toMatchObject({ status: "completed" });
+    expect(simulated.state.steps.get("each")?.result).toHaveLength(3);
+  });
+
+  it("is tried on in blocks within blocks, with the case that was chosen", () => {
+    const inner = { name: "which", conditional: { cases: [{ name: "yes", when: "true", steps: [must("ship")] }] } };
+    const both = { name: "both", parallel: { branches: [branch("left", inner), branch("right", must("tell"))] } };
+    const simulated = run([call("pay", pivot), both], { ship: [fails(), fails(), succeeds()] }, []);
+    expect(simulated.state).toMatchObject({ status: "completed" });
+    expect(called(simulated).filter((name) => name === "tell")).toHaveLength(1);
+  });
+
+  it("waits for a person when something else of its block failed that is not to be tried on", () => {
+    const both = {
+      name: "both",
+      parallel: { branches: [branch("left", must("ship")), branch("right", call("look", { ...paced(1), call: { reads: true } }))] },
+    };
+    const simulated = run([call("pay", pivot), both], { ship: [fails()], look: [fails()] }, []);
+    expect(simulated.state).toMatchObject({ status: "stuck" });
+    expect(called(simulated)).toEqual(["pay", "ship", "look"]);
+  });
+
+  it("is left alone when its failure was tolerated", () => {
+    const each = { name: "each", for_each: { items: "[1, 2]", tolerated_failure_count: 1, steps: [must("ship")] } };
+    const simulated = run([call("pay", pivot), each, must("close")], { "each[0]/ship": [fails()], close: [fails(), succeeds()] }, []);
+    expect(simulated.state).toMatchObject({ status: "completed" });
+    expect(called(simulated)).toEqual(["pay", "ship", "ship", "close", "close"].map((name, index) => (name === "ship" ? `each[${index - 1}]/ship` : name)));
+  });
+});
+
+describe("an operator's word", () => {
+  const steps = [
+    call("pay", pivot),
+    call("ship", {
+      ...retriable,
+      retry_policy: { initial_interval: "1s", backoff_coefficient: 1, maximum_interval: "60s", jitter: 0 },
+      timeouts: { schedule_to_close: "20s" },
+    }),
+  ];
+  /** The slow attempt has failed, and its next one is planned. */
+  const isPlanned = ({ steps: runs }: Simulated["state"]): boolean => runs.get("ship")?.slow === true && runs.get("ship")?.status === "retrying";
+  const isOut = ({ steps: runs }: Simulated["state"]): boolean => runs.get("ship")?.slow === true && runs.get("ship")?.status === "running";
+  const script = { ship: [...Array(22).fill(fails("HTTP.503")), succeeds()] };
+
+  it.each([
+    ["planned", isPlanned],
+    ["under way", isOut],
+  ])("during a slow attempt that is %s: RetrySaga gives a new budget and goes on", (_, when) => {
+    const simulated = run(steps, script, [order({ kind: "retry_saga", ...by }, when)]);
+    expect(simulated.refusals).toEqual([]);
+    expect(simulated.state).toMatchObject({ status: "completed" });
+    expect(types(simulated)).toContain("execution_reopened");
+    expect(new Set(simulated.calls.filter(({ path }) => path === "ship").map(({ idempotencyKey }) => idempotencyKey)).size).toBe(1);
+  });
+
+  it.each([
+    ["planned", isPlanned],
+    ["under way", isOut],
+  ])("during a slow attempt that is %s: ABANDON ends the saga with what stands, once", (_, when) => {
+    const abandon = { kind: "resolve_step", ...by, path: "ship", resolution: "abandon" } as const;
+    const simulated = run(steps, script, [order(abandon, when)]);
+    expect(simulated.refusals).toEqual([]);
+    expect(simulated.state).toMatchObject({ status: "failed", endReason: "operator" });
+    expect(simulated.state.standingEffects).toContain("pay");
+    expect(types(simulated).filter((type) => type === "execution_ended")).toHaveLength(1);
+  });
+});

@@ -71,7 +71,14 @@ export function eventPayload({ type, payload }: NewEvent): EventPayloadMessage {
     case "step_retry_scheduled":
       return {
         case: "stepRetryScheduled",
-        value: { ...retry(payload), reported: payload.reported, slow: payload.slow, mayRunUntilTime: timestampOf(payload.mayRunUntil) },
+        value: {
+          ...retry(payload),
+          reported: payload.reported,
+          slow: payload.slow,
+          mayRunUntilTime: timestampOf(payload.mayRunUntil),
+          steps: [...(payload.steps ?? [])],
+          blocks: [...(payload.blocks ?? [])],
+        },
       };
     case "step_skipped":
       return { case: "stepSkipped", value: { reason: payload.reason, result: valueFromJson(payload.result), surely: payload.surely } };

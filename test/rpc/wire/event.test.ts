@@ -69,7 +69,7 @@ const full: { readonly [Type in EventType]: Required<EventPayloads[Type]> } = {
   step_progressed: { percent: 0, message: "m", details: false, operation: "compensate", heartbeatMs: 5_000 },
   step_succeeded: { result: null, startedAt: at, input: "i", exports: { n: 2 }, copiedFrom: "exe_3", late: true },
   step_failed: { failure, outcome: "failed", handled: true, caughtBy: 0, startedAt: at, input: [], surely: true, copiedFrom: "exe_3", ...told, ...waiting },
-  step_retry_scheduled: { ...again, putBack: true, slow: true, polled: true, ...told, ...waiting, recovered: true },
+  step_retry_scheduled: { ...again, putBack: true, slow: true, polled: true, ...told, ...waiting, recovered: true, steps: ["a"], blocks: ["b"] },
   step_skipped: { reason: "r", result: 1, surely: true },
   step_canceled: { reason: "r", outcome: "unknown", mayRunUntil: at },
   step_waiting: { wakeAt: at, awaiting: "paid", startedAt: at, input: {}, events: [{ eventType: "paid", correlationKey: "7" }] },

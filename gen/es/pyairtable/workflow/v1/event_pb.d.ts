@@ -1127,6 +1127,20 @@ export declare type StepRetryScheduled = Message<"pyairtable.workflow.v1.StepRet
    * @generated from field: optional bool recovered = 10;
    */
   recovered?: boolean | undefined;
+
+  /**
+   * Steps that were canceled when it failed and go on with it.
+   *
+   * @generated from field: repeated string steps = 11;
+   */
+  steps: string[];
+
+  /**
+   * Blocks around it that are open again.
+   *
+   * @generated from field: repeated string blocks = 12;
+   */
+  blocks: string[];
 };
 
 /**
