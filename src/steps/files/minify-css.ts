@@ -1,14 +1,21 @@
 /** A style sheet without comments and blanks. CSS has no mark of its own: a text is taken for it when all of it reads as rules and declarations. */
 
 const tokens =
-  /(?<comment>\/\*[\s\S]*?\*\/)|(?<string>"(?:[^"\\\n]|\\[\s\S])*"|'(?:[^'\\\n]|\\[\s\S])*'|url\(\s*[^"'()\s\\]*\s*\))|(?<space>\s+)|(?<end>[{};])|(?<bracket>[()[\]])|(?<other>(?:(?!url\(\s*[^"'\s])[^\s{}()[\];"'/]|\/(?!\*))+)/giy;
+  /(?<comment>\/\*[\s\S]*?\*\/)|(?<string>"(?:[^"\\\n]|\\[\s\S])*"|'(?:[^'\\\n]|\\[\s\S])*'|url\(\s*(?:[^"'()\s\\]+\s*)?\))|(?<space>\s+)|(?<end>[{};])|(?<bracket>[()[\]])|(?<other>(?:(?!url\(\s*[^"'\s])[^\s{}()[\];"'/]|\/(?!\*))+)/giy;
+/** No sheet that people write is nested deeper. */
+const levelsMax = 32;
 const closing: Readonly<Record<string, string>> = { "(": ")", "[": "]" };
+
+/** What is read of a rule or declaration: as it stands, with comments as marks, and without them and what strings hold. */
+interface Segment {
+  text: string;
+  bare: string;
+}
 
 /** The style sheet with everything that needs no byte left out, or undefined when the text is none. `/*!` comments (licences) stay. */
 export function minifyCss(text: string): string | undefined {
   const output: string[] = [];
-  /** Of the rule or declaration that is being read. */
-  let segment = "";
+  let segment: Segment = { text: "", bare: "" };
   const brackets: string[] = [];
   let depth = 0;
   let hasRules = false;
@@ -17,23 +24,23 @@ export function minifyCss(text: string): string | undefined {
     const groups = tokens.exec(text)?.groups;
     if (!groups) return undefined;
     const { comment, space, end, bracket, string, other } = groups;
-    if (comment !== undefined) segment += comment.startsWith("/*!") ? comment : "/**/";
-    else if (space !== undefined) segment += " ";
-    else if (bracket !== undefined) {
-      if (closing[bracket] !== undefined) brackets.push(closing[bracket]);
-      else if (brackets.pop() !== bracket) return undefined;
-      segment += bracket;
-    } else if (end === undefined) segment += string ?? other ?? "";
-    else {
+    if (comment !== undefined) segment.text += comment.startsWith("/*!") ? comment : "/**/";
+    else if (end === undefined) {
+      if (brackets.length > levelsMax) return undefined;
+      if (bracket !== undefined && closing[bracket] !== undefined) brackets.push(closing[bracket]);
+      else if (bracket !== undefined && brackets.pop() !== bracket) return undefined;
+      segment.text += space === undefined ? (bracket ?? string ?? other ?? "") : " ";
+      segment.bare += space === undefined ? (bracket ?? other ?? "_") : " ";
+    } else {
       if (brackets.length > 0) return undefined;
-      const written = end === "{" ? prelude(segment) : statement(segment, depth);
+      const written = end === "{" ? squeezed(segment.text) : statement(segment, depth);
       if (written === undefined || (end === "{" && written === "")) return undefined;
-      segment = "";
+      segment = { text: "", bare: "" };
       if (end === "}" && written === "" && output.at(-1) === ";") output.pop();
       if (written !== "") output.push(written);
       if (end === "{") {
         hasRules = true;
-        depth++;
+        if (++depth > levelsMax) return undefined;
         output.push("{");
       } else if (end === "}") {
         if (--depth < 0) return undefined;
@@ -46,21 +53,17 @@ export function minifyCss(text: string): string | undefined {
   return `${output.join("")}${rest}\n`;
 }
 
-function prelude(segment: string): string {
-  return squeezed(segment);
-}
-
 /** A declaration (inside of a rule), an at-rule without a block, or nothing; undefined for what CSS does not know. */
-function statement(segment: string, depth: number): string | undefined {
-  const text = squeezed(segment);
-  const bare = text.replace(/\/\*![\s\S]*?\*\//g, "");
-  if (bare === "" || bare.startsWith("@")) return text;
-  const declaration = /^([\s\S]*?[\w-]) ?:([\s\S]*)$/.exec(text);
-  if (depth === 0 || !declaration || !/^(?:[*_]?[a-z-][\w-]*|--[^\s:]+)$/i.test((declaration[1] ?? "").replace(/\/\*![\s\S]*?\*\//g, ""))) return undefined;
-  const value = (declaration[2] ?? "").trim();
-  // An empty custom property is one blank; one of another kind does not exist.
-  if (value === "") return declaration[1]?.startsWith("--") ? `${declaration[1]}: ` : undefined;
-  return `${declaration[1]}:${value}`;
+function statement({ text, bare }: Segment, depth: number): string | undefined {
+  const written = squeezed(text);
+  if (bare.trim() === "" || /^\s*@/.test(bare)) return written;
+  const colon = bare.indexOf(":");
+  const name = bare.slice(0, Math.max(colon, 0)).trim();
+  if (depth === 0 || !/^(?:[*_]?[a-z-][\w-]*|--\S+)$/i.test(name)) return undefined;
+  // An empty custom property is one blank; an empty property of another kind does not exist.
+  if (bare.slice(colon + 1).trim() === "") return name.startsWith("--") ? `${name}: ` : undefined;
+  const at = written.indexOf(":", written.indexOf(name));
+  return `${written.slice(0, at).trim()}:${written.slice(at + 1).trim()}`;
 }
 
 /** One blank where there were some, none around commas; comments between two names stay as `/**\/`, which keeps them apart. */

@@ -4,6 +4,7 @@ import { type Failure, failure } from "../../domain/failure.ts";
 import { guessDelimiter, readCsv } from "../csv-table.ts";
 import { documentFormatOf, type FileContent } from "../file-formats.ts";
 import { minifyCss } from "./minify-css.ts";
+import { minifyHtml } from "./minify-html.ts";
 import { minifyXml } from "./minify-xml.ts";
 import { writeCsv } from "./tables.ts";
 
@@ -49,15 +50,6 @@ async function minifyBy(file: FileContent): Promise<Result<string, Failure>> {
 /** By characters, not by parsing: numbers keep every digit. */
 export function withoutJsonBlanks(text: string): string {
   return text.replace(/("(?:[^"\\]|\\.)*")|\s+/g, (_, string: string | undefined) => string ?? "");
-}
-
-/** Runs of blanks become one; comments go, except those that old browsers obey. Elements where blanks count are kept as they are. */
-function minifyHtml(text: string): string {
-  return text.replace(/<(pre|textarea|script|style)\b[\s\S]*?<\/\1\s*>|<!--(?!\[if)[\s\S]*?-->|<[^<>]*>|\s+/gi, (part) => {
-    if (part.startsWith("<!--")) return part.startsWith("<!--[") ? part : "";
-    if (part.startsWith("<")) return part;
-    return part.includes("\n") ? "\n" : " ";
-  });
 }
 
 async function minifyCsv(text: string): Promise<Result<string, Failure>> {

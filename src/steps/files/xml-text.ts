@@ -21,6 +21,10 @@ export function readXml(text: string): Result<Json, Failure> {
     htmlEntities: true,
   });
   const document = parser.parse(text) as Json;
+  // The validator lets several roots pass, and text after them.
+  const roots = isJsonObject(document) && text.trimEnd().endsWith(">") ? Object.entries(document) : [];
+  if (roots.length !== 1 || Array.isArray(roots[0]?.[1]) || roots[0]?.[0] === "#text")
+    return fail(failure("SCHEMA", "the XML is not valid: it has not exactly one root element"));
   const fault = findJsonFault(document, undefined, "document");
   return fault ? fail(failure("SCHEMA", `${fault.path} ${fault.problem}`)) : ok(document);
 }
