@@ -9,6 +9,7 @@ import { buildGround } from "./app/ground.ts";
 import type { Site } from "./app/site.ts";
 import { startWork } from "./app/start-work.ts";
 import { type Clock, systemClock } from "./base/clock.ts";
+import { correlatedLog, KnownCorrelations } from "./base/correlated-log.ts";
 import type { Log } from "./base/log.ts";
 import { Metrics } from "./base/metrics.ts";
 import type { Config } from "./config.ts";
@@ -42,7 +43,18 @@ export async function startApp({ config, log, version, clock = systemClock, metr
   const stop = onceAsync(async () => {
     for (const close of closers.reverse()) await close();
   });
-  const site: Site = { config, log, version, clock, metrics, instruments: createInstruments(metrics), tracer, onStop: (close) => closers.push(close) };
+  const correlations = new KnownCorrelations();
+  const site: Site = {
+    config,
+    log: correlatedLog(log, correlations),
+    correlations,
+    version,
+    clock,
+    metrics,
+    instruments: createInstruments(metrics),
+    tracer,
+    onStop: (close) => closers.push(close),
+  };
   try {
     return { ...(await build(site)), stop };
   } catch (error) {

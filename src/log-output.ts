@@ -31,12 +31,27 @@ interface PinoLike {
 
 function wrap(logger: PinoLike): Log {
   return {
-    debug: (fields, message) => logger.debug(fields, message),
-    info: (fields, message) => logger.info(fields, message),
-    warn: (fields, message) => logger.warn(fields, message),
-    error: (fields, message) => logger.error(fields, message),
-    child: (fields) => wrap(logger.child(fields)),
+    debug: (fields, message) => logger.debug(spelled(fields), message),
+    info: (fields, message) => logger.info(spelled(fields), message),
+    warn: (fields, message) => logger.warn(spelled(fields), message),
+    error: (fields, message) => logger.error(spelled(fields), message),
+    child: (fields) => wrap(logger.child(spelled(fields))),
   };
+}
+
+/** As the reader of a log searches for them, whoever wrote the line; all others stay as they are. */
+const spellings: Readonly<Record<string, string>> = {
+  executionId: "execution_id",
+  correlationId: "correlation_id",
+  tenantId: "tenant_id",
+  requestId: "request_id",
+  durationMs: "duration_ms",
+};
+
+function spelled(fields: object): object {
+  const names = Object.keys(fields);
+  if (!names.some((name) => spellings[name] !== undefined)) return fields;
+  return Object.fromEntries(names.map((name) => [spellings[name] ?? name, (fields as Record<string, unknown>)[name]]));
 }
 
 /** Bounded, so that one error with a huge message cannot flood the log. */

@@ -52,7 +52,7 @@ import { engineCaller, type Site } from "./site.ts";
 
 export type EngineRoom = Awaited<ReturnType<typeof buildEngine>>;
 
-export async function buildEngine({ config, log, version, clock, metrics, instruments, tracer, onStop }: Site, ground: Ground) {
+export async function buildEngine({ config, log, version, clock, metrics, instruments, tracer, onStop, correlations }: Site, ground: Ground) {
   const { url, database, own, files, secrets, redis, workflows, executions, egress, grpcEgress, mail, stepTypes, stepTypesOf } = ground;
   const replicaId = randomUUID();
   const link = new NotifyLink({
@@ -182,7 +182,7 @@ export async function buildEngine({ config, log, version, clock, metrics, instru
     now: () => leases.now(),
     monotonic: () => clock.monotonic(),
     random: Math.random,
-    telemetry: createEngineTelemetry({ instruments, monotonic: () => clock.monotonic(), tracer }),
+    telemetry: createEngineTelemetry({ instruments, monotonic: () => clock.monotonic(), tracer, correlations }),
     signals,
     children,
     deliver: (tenantId, senderId, commands) => deliveries.tellCommands(tenantId, senderId, commands),

@@ -1,6 +1,7 @@
 /** What every part of the house is built with. */
 import type { Tracer } from "@opentelemetry/api";
 import type { Clock } from "../base/clock.ts";
+import type { KnownCorrelations } from "../base/correlated-log.ts";
 import type { Log } from "../base/log.ts";
 import type { Metrics } from "../base/metrics.ts";
 import type { Config } from "../config.ts";
@@ -9,6 +10,8 @@ import type { Instruments } from "../telemetry/instruments.ts";
 export interface Site {
   readonly config: Config;
   readonly log: Log;
+  /** Noted by whoever drives an execution; `log` adds them to its lines. */
+  readonly correlations: KnownCorrelations;
   readonly version: string;
   readonly clock: Clock;
   readonly metrics: Metrics;

@@ -1,10 +1,11 @@
 import type { Change } from "./change.ts";
+import type { TraceBaggage } from "./trace-context.ts";
 
 /**
  * Who is calling. The first argument of every function that touches a tenant's data, so that a query without a tenant
  * does not compile. The tenant comes from the credential alone.
  */
-export interface Caller {
+export interface Caller extends TraceBaggage {
   readonly tenantId: string;
   /** Id of the API key (`key_…`), or the name of the room when the service acts on its own. */
   readonly actor: string;

@@ -86,6 +86,11 @@ export const limits = {
   /** Repeatable commands that an execution knows again; an operator's thousandth after a repeat's first is none of its repeats. */
   changeKeysPerExecutionMax: 1_000,
   correlationIdCharactersMax: 128,
+  /** What W3C asks everybody to pass on. */
+  tracestateCharactersMax: 512,
+  /** Of one `baggage` header; what came with a start may take half of it, the rest is for the step's own ids. */
+  baggageBytesMax: 8_192,
+  baggageMembersMax: 64,
 
   /** Longest wait of a long poll: 60 s, below common proxy timeouts. */
   waitMsMax: 60_000,

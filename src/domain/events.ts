@@ -57,6 +57,9 @@ export interface EventPayloads {
     readonly startAt?: number;
     readonly timeoutAt?: number;
     readonly traceparent?: string;
+    readonly tracestate?: string;
+    /** Ids that came with the start and go on to siblings. */
+    readonly baggage?: string;
     readonly parentExecutionId?: string;
     /** Queued, and why: it begins when it is released. */
     readonly held?: "workflow_paused" | "concurrency";

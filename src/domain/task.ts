@@ -21,6 +21,9 @@ export interface NewTask extends Omit<OperationRef, "executionId"> {
   readonly mayNotHaveRun: boolean;
   readonly correlationId: string;
   readonly traceparent: string;
+  readonly tracestate: string | undefined;
+  /** As the execution keeps it: what came with its start. */
+  readonly baggage: string | undefined;
   /** Time of one attempt from its taking. */
   readonly closeMs: number;
   readonly heartbeatMs: number | undefined;

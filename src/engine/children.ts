@@ -10,6 +10,7 @@ import type { Caller } from "../base/caller.ts";
 import { AppError } from "../base/errors.ts";
 import { isJsonObject, type JsonObject } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
+import { carriedBy } from "../base/trace-context.ts";
 import { type ChildFacts, childOutcome, failedChild, isDetached, type OpenChild } from "../domain/children.ts";
 import type { ControlCommand } from "../domain/control-command.ts";
 import type { CompiledRevision, Definition } from "../domain/definition.ts";
@@ -146,6 +147,7 @@ export class Children implements ChildLink {
       ...(detached ? { detached } : {}),
       timeoutAt: now + Math.min(definition.executionTimeoutMs, child.closeMs),
       ...(traceparent === undefined ? {} : { traceparent }),
+      ...carriedBy(info),
     };
     const unset = { executionKey: undefined, requestId: undefined, requestHash: undefined };
     return {

@@ -319,7 +319,9 @@ export class Engine {
         // A broken ledger or definition stays broken; anything else may pass, so somebody tries again.
         const isBroken = error instanceof AppError && error.code !== "UNAVAILABLE";
         const end = isBroken ? "it stays claimed until an operator looks" : "it is let go and tried again";
-        this.#options.services.log.error({ executionId, error: messageOf(error) }, `an execution cannot be resumed; ${end}`);
+        const created = ledgers.get(executionId)?.[0];
+        const about = created?.type === "execution_created" ? { executionId, correlationId: created.payload.correlationId } : { executionId };
+        this.#options.services.log.error({ ...about, error: messageOf(error) }, `an execution cannot be resumed; ${end}`);
         if (!isBroken) await this.#letGo(tenantId, executionId);
       }
     }

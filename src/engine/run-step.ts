@@ -6,6 +6,7 @@ import { invariant, messageOf } from "../base/errors.ts";
 import { findJsonFault, isJsonObject, type Json, type JsonObject, storable } from "../base/json.ts";
 import { Mask } from "../base/mask.ts";
 import { fail, ok, type Result } from "../base/result.ts";
+import { carriedBy } from "../base/trace-context.ts";
 import type { OperationKind } from "../domain/command.ts";
 import type { CompiledRevision, Step, Timeouts } from "../domain/definition.ts";
 import type { ExecutionState, StepRun } from "../domain/execution-state.ts";
@@ -16,6 +17,7 @@ import { renderTemplate } from "../domain/expressions/render-template.ts";
 import { type Failure, failure } from "../domain/failure.ts";
 import { causeOf, scopeOf, undoVariables } from "../domain/scope.ts";
 import type { StepOutcome } from "../domain/step-outcome.ts";
+import type { AttemptAbout } from "../steps/attempt-about.ts";
 import { maskedServices } from "../steps/masked-services.ts";
 import type { AttemptSecrets, StepCall, StepHandler, StepServices } from "../steps/step-handler.ts";
 import { attemptSecrets, noSecrets, type SecretSource } from "./attempt-secrets.ts";
@@ -178,7 +180,7 @@ export async function carryOut(
 ): Promise<StepOutcome> {
   const answered = new AbortController();
   const mask = new Mask();
-  const services = maskedServices(environment.services, mask);
+  const services = maskedServices(environment.services, mask, aboutOf(state, attempt));
   const secrets = attemptSecrets(environment.secrets ?? noSecrets, mask, state.tenantId, attempt.revision);
   try {
     const call = async (): Promise<StepOutcome> => {
@@ -190,11 +192,15 @@ export async function carryOut(
     return storableOutcome(mask.json(outcome as unknown as JsonObject) as unknown as StepOutcome);
   } catch (error) {
     if (signal.aborted && isJsonObject(signal.reason)) return { kind: "failed", failure: signal.reason as unknown as Failure, outcome: "unknown" };
-    services.log.error({ executionId: state.executionId, step: attempt.path, type: attempt.leaf.type, error: messageOf(error) }, "a step handler threw");
+    services.log.error({ type: attempt.leaf.type, error: messageOf(error) }, "a step handler threw");
     return { kind: "failed", failure: failure("INTERNAL", `step type ${attempt.leaf.type} failed unexpectedly`), outcome: "unknown" };
   } finally {
     answered.abort("answered");
   }
+}
+
+function aboutOf(state: ExecutionState, { path, number }: Attempt): AttemptAbout {
+  return { executionId: state.executionId, correlationId: state.info?.correlationId ?? "", step: path, attempt: number };
 }
 
 /** How long a handler may take to notice that its attempt was ended. */
@@ -245,6 +251,7 @@ function callOf(environment: StepEnvironment, state: ExecutionState, attempt: At
     operation: attempt.operation,
     idempotencyKey: attempt.idempotencyKey,
     traceparent: state.info?.traceparent,
+    carried: carriedBy(state.info),
     config: attempt.config,
     signal,
     deadlineAt: attempt.deadlineAt,

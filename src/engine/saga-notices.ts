@@ -9,6 +9,7 @@ import { isJsonObject, type Json, type JsonObject } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
 import { Mask } from "../base/mask.ts";
 import { ok } from "../base/result.ts";
+import { carriedBy } from "../base/trace-context.ts";
 import { foldExecution } from "../domain/execution.ts";
 import type { ExecutionState } from "../domain/execution-state.ts";
 import { failure } from "../domain/failure.ts";
@@ -150,6 +151,7 @@ async function call(
     operation: "action",
     idempotencyKey: `${state.executionId}/${path}`,
     traceparent: state.info?.traceparent,
+    carried: carriedBy(state.info),
     config,
     signal: late.signal,
     deadlineAt,
@@ -159,7 +161,10 @@ async function call(
     portable: () => undefined,
   };
   try {
-    return await handler.run(stepCall, maskedServices(options.services, mask));
+    return await handler.run(
+      stepCall,
+      maskedServices(options.services, mask, { executionId: state.executionId, correlationId: stepCall.correlationId, step: path, attempt }),
+    );
   } finally {
     answered.abort(new Error("answered"));
   }

@@ -5,6 +5,7 @@ import { AppError, violationsError } from "../base/errors.ts";
 import type { IdSource } from "../base/ids.ts";
 import { canonicalJson, findJsonFault, type Json, type JsonObject, jsonBytes } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
+import { carriedBy } from "../base/trace-context.ts";
 import type { ControlCommand } from "../domain/control-command.ts";
 import { copyResults, type RerunSource } from "../domain/control-rerun.ts";
 import type { CompiledRevision } from "../domain/definition.ts";
@@ -256,6 +257,7 @@ export class Starter {
           ...(request.startDelayMs > 0 ? { startAt: now + request.startDelayMs } : {}),
           timeoutAt: now + request.startDelayMs + revision.definition.executionTimeoutMs,
           ...(caller.traceparent === undefined ? {} : { traceparent: caller.traceparent }),
+          ...carriedBy(caller),
         },
       },
     };

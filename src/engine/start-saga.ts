@@ -5,6 +5,7 @@ import { AppError, violationsError } from "../base/errors.ts";
 import type { IdSource } from "../base/ids.ts";
 import { canonicalJson, findJsonFault, type JsonObject, jsonBytes } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
+import { carriedBy } from "../base/trace-context.ts";
 import { checkCheckBack, checkSagaSteps } from "../domain/check-saga-steps.ts";
 import { executionTimeoutMsDefault } from "../domain/definition.ts";
 import type { NewEvent } from "../domain/events.ts";
@@ -126,6 +127,7 @@ export class SagaStarter {
           triggerType: "saga",
           timeoutAt: now + (wish.ttlMs > 0 ? wish.ttlMs : executionTimeoutMsDefault),
           ...(caller.traceparent === undefined ? {} : { traceparent: caller.traceparent }),
+          ...carriedBy(caller),
           saga: {
             ...(wish.autoComplete ? { autoComplete: true } : {}),
             ...(wish.prepared ? { prepared: true } : {}),

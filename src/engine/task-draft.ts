@@ -31,6 +31,8 @@ export function taskOf(state: ExecutionState, prior: Attempt, at: number): NewTa
     correlationId: state.info?.correlationId ?? "",
     // The worker's spans are children of the call that started the execution: nobody here records one for the attempt.
     traceparent: traceparentOf(startingContext(state)),
+    tracestate: state.info?.tracestate,
+    baggage: state.info?.baggage,
     closeMs: timeouts.startToCloseMs,
     heartbeatMs: timeouts.heartbeatMs,
     createdAt: at,

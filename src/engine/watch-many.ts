@@ -20,7 +20,7 @@ import type { TenantFeed, TenantFeeds, TenantNews } from "./tenant-feed.ts";
 
 export type ManyItem =
   | { readonly kind: "snapshot"; readonly executions: readonly ExecutionRecord[]; readonly complete: boolean; readonly resumeAt: number | undefined }
-  | { readonly kind: "event"; readonly executionId: string; readonly event: ExecutionEvent; readonly resumeAt: number }
+  | { readonly kind: "event"; readonly executionId: string; readonly correlationId: string; readonly event: ExecutionEvent; readonly resumeAt: number }
   | { readonly kind: "heartbeat"; readonly resumeAt: number };
 
 export interface WatchManyRequest {
@@ -99,7 +99,7 @@ class Stream {
   #inboxEvents = 0;
   #behind = false;
   /** Items of the batch in hand. */
-  #items: { readonly executionId: string; readonly event: ExecutionEvent }[] = [];
+  #items: { readonly executionId: string; readonly correlationId: string; readonly event: ExecutionEvent }[] = [];
   /** How far executions were shown by a snapshot or replay; what the feed hands out up to there is known. */
   #shown = new Map<string, number>();
   #shownUntilLook = 0;
@@ -210,7 +210,8 @@ class Stream {
           // Where it stood before is not known: an event that changes the state may have taken it out of view.
           const wanted = !this.#dynamic || matchesExecution(this.#request.filter, execution) || events.some(({ type }) => changesState.has(type));
           if (!wanted) continue;
-          for (const event of this.#typed(events)) yield { kind: "event", executionId: position.executionId, event, resumeAt };
+          for (const event of this.#typed(events))
+            yield { kind: "event", executionId: position.executionId, correlationId: execution.correlationId, event, resumeAt };
         }
         rest = more;
       }
@@ -235,7 +236,8 @@ class Stream {
   #add(execution: ExecutionRecord, events: readonly ExecutionEvent[]): void {
     if (this.feed.looks > this.#shownUntilLook) this.#shown.clear();
     const shown = this.#shown.get(execution.id) ?? 0;
-    for (const event of this.#typed(events)) if (event.sequence > shown) this.#items.push({ executionId: execution.id, event });
+    const { correlationId } = execution;
+    for (const event of this.#typed(events)) if (event.sequence > shown) this.#items.push({ executionId: execution.id, correlationId, event });
   }
 
   /** Whether the execution matches now, or did when this reader heard of it last. */

@@ -19,7 +19,7 @@ import type { Progress } from "./progress.ts";
 export type WatchItem =
   /** Shared with other watchers: to be read, never changed. */
   | { readonly kind: "snapshot"; readonly state: ExecutionState }
-  | { readonly kind: "event"; readonly event: ExecutionEvent }
+  | { readonly kind: "event"; readonly event: ExecutionEvent; readonly correlationId: string }
   | { readonly kind: "heartbeat"; readonly lastSequence: number };
 
 export interface WatchRequest {
@@ -52,6 +52,8 @@ export async function* watchExecution(progress: Progress, caller: Caller, reques
     let position = state.sequence;
     let ended = isTerminal(state.status);
     let live = request.afterSequence === undefined;
+    // Before the first event nothing is known; that event says it then.
+    let correlationId = state.info?.correlationId ?? "";
     yield { kind: "snapshot", state };
     let quietSince = clock.monotonic();
     for (;;) {
@@ -75,9 +77,10 @@ export async function* watchExecution(progress: Progress, caller: Caller, reques
       let slow = false;
       for (const event of pending) {
         if (signal.aborted) return;
+        if (event.type === "execution_created") correlationId = event.payload.correlationId;
         if (!eventTypes?.size || eventTypes.has(event.type) || event.type === "execution_ended") {
           const offeredAt = clock.monotonic();
-          yield { kind: "event", event };
+          yield { kind: "event", event, correlationId };
           quietSince = clock.monotonic();
           slow = quietSince - offeredAt >= slowMs;
         }

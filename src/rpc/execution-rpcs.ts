@@ -109,13 +109,14 @@ export function executionRpcs(parts: RpcParts): ExecutionRpcs {
       const caller = callerOf(context);
       const executionId = await resolveExecutionId(parts, caller, request.executionId);
       const wanted = new Set(request.eventTypes);
-      const lastSequence = await parts.executions.lastSequence(caller, executionId);
-      if (lastSequence === undefined) throw executionNotFound(request.executionId);
+      const head = await parts.executions.ledgerHead(caller, executionId);
+      if (head === undefined) throw executionNotFound(request.executionId);
+      const { lastSequence, correlationId } = head;
       const { pageSize, pageToken, afterSequence, eventTypes } = request;
       const wish = { pageSize, pageToken, shape: [executionId, String(afterSequence), ...eventTypes] };
       const { items, nextPageToken } = await listPage(parts, caller, "ListExecutionEvents", wish, async ({ pageSize, afterId }) => {
         const read = await parts.executions.listEvents(caller, executionId, Number(afterId ?? request.afterSequence), pageSize);
-        const messages = read.events.map((event) => fitEvent(eventToMessage(executionId, event)));
+        const messages = read.events.map((event) => fitEvent(eventToMessage({ executionId, correlationId }, event)));
         const events = messages.slice(0, countFitting(ExecutionEventSchema, messages));
         const last = Number(events.at(-1)?.sequence ?? lastSequence);
         return { items: events, nextAfterId: last < lastSequence ? String(last) : undefined };

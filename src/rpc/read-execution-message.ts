@@ -9,8 +9,8 @@ import { executionToMessage } from "./wire/execution.ts";
 export async function readExecutionMessage(parts: Pick<RpcParts, "executions">, caller: Caller, reference: string, full: boolean): Promise<Execution> {
   const record = await parts.executions.getExecution(caller, reference);
   if (!record) throw executionNotFound(reference);
-  const lastSequence = record.endedAt === undefined ? await parts.executions.lastSequence(caller, record.id) : undefined;
-  return executionToMessage(lastSequence === undefined ? record : { ...record, lastSequence }, full ? "full" : "basic");
+  const head = record.endedAt === undefined ? await parts.executions.ledgerHead(caller, record.id) : undefined;
+  return executionToMessage(head === undefined ? record : { ...record, lastSequence: head.lastSequence }, full ? "full" : "basic");
 }
 
 /** The id behind a reference; only a key needs a look-up. */

@@ -108,7 +108,7 @@ async function watchedItem(parts: RpcParts, executionId: string, item: WatchItem
       return { case: "snapshot", value };
     }
     case "event":
-      return { case: "event", value: eventMessage(executionId, item.event) };
+      return { case: "event", value: eventMessage({ executionId, correlationId: item.correlationId }, item.event) };
     case "heartbeat":
       return { case: "heartbeat", value: create(WatchHeartbeatSchema, { lastSequence: BigInt(item.lastSequence), time: timestampFromMs(parts.clock.now()) }) };
     default:
@@ -121,7 +121,7 @@ function manyItem(parts: RpcParts, item: ManyItem): WatchSagasResponse["item"] {
     case "snapshot":
       return { case: "snapshot", value: create(SagasSnapshotSchema, { sagas: item.executions.map(sagaOfRecord), complete: item.complete }) };
     case "event":
-      return { case: "event", value: eventMessage(item.executionId, item.event) };
+      return { case: "event", value: eventMessage(item, item.event) };
     case "heartbeat":
       return { case: "heartbeat", value: create(WatchHeartbeatSchema, { time: timestampFromMs(parts.clock.now()) }) };
     default:

@@ -17,6 +17,7 @@ import type { Caller } from "../base/caller.ts";
 import { AppError, violationsError } from "../base/errors.ts";
 import { findJsonFault, isJsonObject, type Json, type JsonObject, jsonBytes } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
+import { baggageOf } from "../base/trace-context.ts";
 import { checkSagaSteps } from "../domain/check-saga-steps.ts";
 import { type EnlistDecision, withStage } from "../domain/control-enlist.ts";
 import type { ExecutionState } from "../domain/execution-state.ts";
@@ -124,6 +125,8 @@ function taskOf(parts: RpcParts, caller: Caller, state: ExecutionState, path: st
     input: inputOf(run?.input),
     correlationId: state.info?.correlationId ?? "",
     traceparent: state.info?.traceparent ?? "",
+    tracestate: state.info?.tracestate ?? "",
+    baggage: baggageOf({ executionId: state.executionId, stepPath: path, correlationId: state.info?.correlationId ?? "" }, state.info?.baggage) ?? "",
   });
 }
 

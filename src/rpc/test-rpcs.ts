@@ -45,7 +45,7 @@ export function testRpcs(parts: RpcParts): Pick<ServiceImpl<typeof WorkflowServi
       const steps = fitSteps(stepsFromState(state, revision.definition));
       const bytes = steps.reduce((sum, step) => sum + toBinary(ExecutionStepSchema, step).length, 0);
       const shown = fitting(
-        events.map((event) => fitEvent(eventToMessage(state.executionId, event))),
+        events.map((event) => fitEvent(eventToMessage({ executionId: state.executionId, correlationId: state.info?.correlationId ?? "" }, event))),
         limits.pageBytesMax - bytes,
       );
       const execution = executionFromState(state);

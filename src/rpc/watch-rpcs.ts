@@ -23,7 +23,7 @@ import { type ManyItem, watchMany } from "../engine/watch-many.ts";
 import { callerOf } from "./interceptors/call.ts";
 import type { RpcParts } from "./parts.ts";
 import { resolveExecutionId } from "./read-execution-message.ts";
-import { eventToMessage } from "./wire/event.ts";
+import { type EventOwner, eventToMessage } from "./wire/event.ts";
 import { executionToMessage, snapshotFromState } from "./wire/execution.ts";
 import { fitEvent } from "./wire/fit.ts";
 import { executionFilterOf } from "./wire/list-filters.ts";
@@ -78,7 +78,7 @@ export async function* watchItems(parts: RpcParts, caller: Caller, wish: WatchWi
         yield { case: "snapshot", value: await snapshotMessage(parts, item.state) };
         break;
       case "event":
-        yield { case: "event", value: eventMessage(executionId, item.event) };
+        yield { case: "event", value: eventMessage({ executionId, correlationId: item.correlationId }, item.event) };
         break;
       case "heartbeat":
         yield { case: "heartbeat", value: create(WatchHeartbeatSchema, { lastSequence: BigInt(item.lastSequence), time: timestampFromMs(parts.clock.now()) }) };
@@ -104,10 +104,10 @@ function snapshotMessage(parts: RpcParts, state: ExecutionState): Promise<Execut
   return message;
 }
 
-export function eventMessage(executionId: string, event: ExecutionEvent): ExecutionEventMessage {
+export function eventMessage(owner: EventOwner, event: ExecutionEvent): ExecutionEventMessage {
   let message = eventMessages.get(event);
   if (!message) {
-    message = fitEvent(eventToMessage(executionId, event));
+    message = fitEvent(eventToMessage(owner, event));
     eventMessages.set(event, message);
   }
   return message;
@@ -120,7 +120,7 @@ function manyItem(parts: RpcParts, item: ManyItem): WatchExecutionsResponse["ite
       return { case: "snapshot", value: create(ExecutionsSnapshotSchema, { executions, complete: item.complete }) };
     }
     case "event":
-      return { case: "event", value: eventMessage(item.executionId, item.event) };
+      return { case: "event", value: eventMessage(item, item.event) };
     case "heartbeat":
       return { case: "heartbeat", value: create(WatchHeartbeatSchema, { time: timestampFromMs(parts.clock.now()) }) };
     default:

@@ -58,7 +58,7 @@ export const grpcCall: StepHandler = {
       timeoutMs: call.deadlineAt - call.now(),
       signal: call.signal,
     };
-    if (isParticipant) return askParticipant(call, services, destination, sibling["saga-token"] ?? "");
+    if (isParticipant) return askParticipant(call, services, destination, sibling);
     const descriptors = await findDescriptors(call, services);
     if (!descriptors.ok) return failedWith(descriptors.fault);
     const outcome = await services.grpc.call({

@@ -2,9 +2,11 @@
  * The one client through which steps call gRPC servers, as the steps see it. Same guard as HTTP: addresses are vetted, bytes are
  * capped, one total deadline. `call` speaks JSON, `exchange` the bytes of messages that a caller encodes itself.
  */
+
 import type { Json } from "../base/json.ts";
 import type { Result } from "../base/result.ts";
 import type { Failure } from "../domain/failure.ts";
+import type { AttemptAbout } from "./attempt-about.ts";
 
 export interface GrpcEgress {
   /** One method with one request as JSON; the types come from the server's reflection or from `descriptors`. */
@@ -26,6 +28,8 @@ export interface GrpcDestination {
   readonly timeoutMs: number;
   /** Ends the call; its reason is a `Failure`. */
   readonly signal: AbortSignal;
+  /** Whose call it is, for the log. */
+  readonly about?: AttemptAbout;
 }
 
 export interface GrpcRequest extends GrpcDestination {

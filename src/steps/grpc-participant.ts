@@ -19,11 +19,16 @@ const operationNames: Record<StepCall["operation"], string> = {
   confirm: "OPERATION_CONFIRM",
 };
 
-export async function askParticipant(call: StepCall, services: StepServices, destination: GrpcDestination, token: string): Promise<StepOutcome> {
+export async function askParticipant(
+  call: StepCall,
+  services: StepServices,
+  destination: GrpcDestination,
+  sibling: Readonly<Record<string, string>>,
+): Promise<StepOutcome> {
   // Set by the service itself only: definitions give a participant no method.
   const own = call.config["method"];
   const isNotice = own === "CheckPrepared" || own === "SagaEnded";
-  const request = isNotice ? (objectField(call.config, "request") ?? {}) : { task: taskOf(call, token) };
+  const request = isNotice ? (objectField(call.config, "request") ?? {}) : { task: taskOf(call, sibling) };
   const known = call.mayHaveRun && !isNotice ? await queried(call, services, destination, request) : undefined;
   if (known) return known;
   const answer = await callParticipant(services.grpc, isNotice ? own : methods[call.operation], destination, request);
@@ -56,8 +61,8 @@ async function queried(call: StepCall, services: StepServices, destination: Grpc
   return outcome.kind === "succeeded" || (outcome.kind === "failed" && outcome.inProgress) ? outcome : undefined;
 }
 
-/** The Task of the contract as JSON. */
-function taskOf(call: StepCall, token: string): JsonObject {
+/** The Task of the contract as JSON. `sibling`: the headers that only siblings get. */
+function taskOf(call: StepCall, sibling: Readonly<Record<string, string>>): JsonObject {
   const { original } = call;
   const generation = original?.generation ?? 0;
   const ref = { executionId: call.executionId, path: call.stepPath, operation: call.operation, generation, attempt: call.attempt };
@@ -68,7 +73,7 @@ function taskOf(call: StepCall, token: string): JsonObject {
     operation: operationNames[call.operation],
     idempotency_key: call.idempotencyKey,
     attempt: call.attempt,
-    token,
+    token: sibling["saga-token"] ?? "",
     deadline: new Date(call.deadlineAt).toISOString(),
     input: objectField(call.config, "request") ?? {},
     ...(original && !original.mayNotHaveRun ? { action_output: original.output } : {}),
@@ -76,6 +81,8 @@ function taskOf(call: StepCall, token: string): JsonObject {
     may_not_have_run: call.operation === "compensate" && original?.mayNotHaveRun === true,
     generation,
     traceparent: call.traceparent ?? "",
+    tracestate: call.carried?.tracestate ?? "",
+    baggage: sibling["baggage"] ?? "",
   };
 }
 

@@ -46,6 +46,7 @@ export function callHeaders(call: StepCall): Record<string, string> {
     "saga-attempt": String(call.attempt),
     "saga-deadline": new Date(call.deadlineAt).toISOString(),
     ...(call.traceparent === undefined ? {} : { traceparent: sendable(call.traceparent) }),
+    ...(call.traceparent === undefined || call.carried?.tracestate === undefined ? {} : { tracestate: sendable(call.carried.tracestate) }),
   };
 }
 

@@ -1,22 +1,24 @@
-/** The services as one attempt sees them: what others say passes its mask before the step, or a log, gets it. */
+/** The services as one attempt sees them: what others say passes its mask before the step, or a log, gets it; log lines say whose they are. */
 import type { Json, JsonObject } from "../base/json.ts";
 import type { Log } from "../base/log.ts";
 import type { Mask } from "../base/mask.ts";
+import type { AttemptAbout } from "./attempt-about.ts";
 import type { EgressOutcome, EgressRequest, StepServices } from "./step-handler.ts";
 
-export function maskedServices(services: StepServices, mask: Mask): StepServices {
+export function maskedServices(services: StepServices, mask: Mask, about?: AttemptAbout): StepServices {
+  const known = about === undefined ? {} : { about };
   return {
     ...services,
-    http: { request: async (request) => maskAnswer(await services.http.request(withMaskedSink(request, mask)), mask) },
+    http: { request: async (request) => maskAnswer(await services.http.request({ ...withMaskedSink(request, mask), ...known }), mask) },
     grpc: {
-      call: async (call) => masked(await services.grpc.call(call), mask),
+      call: async (call) => masked(await services.grpc.call({ ...call, ...known }), mask),
       // Messages are encoded: their texts have lengths before them. Whoever decodes them hands on an outcome that is masked then.
       exchange: async (request) => {
-        const outcome = await services.grpc.exchange(request);
+        const outcome = await services.grpc.exchange({ ...request, ...known });
         return outcome.kind === "answered" ? { ...outcome, status: masked(outcome.status, mask) } : outcome;
       },
     },
-    log: maskedLog(services.log, mask),
+    log: maskedLog(about === undefined ? services.log : services.log.child(about), mask),
   };
 }
 

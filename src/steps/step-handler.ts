@@ -7,11 +7,13 @@ import type { Clock } from "../base/clock.ts";
 import type { Json, JsonObject } from "../base/json.ts";
 import type { Log } from "../base/log.ts";
 import type { Result } from "../base/result.ts";
+import type { TraceBaggage } from "../base/trace-context.ts";
 import type { OperationKind } from "../domain/command.ts";
 import type { PortableExpression } from "../domain/expressions/portable-expression.ts";
 import type { Failure } from "../domain/failure.ts";
 import type { StepOutcome } from "../domain/step-outcome.ts";
 import type { StepTypeSpec } from "../domain/step-type.ts";
+import type { AttemptAbout } from "./attempt-about.ts";
 import type { TokenSource } from "./auth/token-source.ts";
 import type { FileJobs } from "./files/file-job.ts";
 import type { GrpcEgress } from "./grpc-egress.ts";
@@ -35,6 +37,8 @@ export interface StepCall {
   /** Constant over attempts, replicas and restarts. */
   readonly idempotencyKey: string;
   readonly traceparent: string | undefined;
+  /** What came with the start of the execution and travels with the trace. */
+  readonly carried?: TraceBaggage;
   /** The definition's fields for this type (proto field names), templates rendered. Expressions are left as source. */
   readonly config: JsonObject;
   /** Ends the attempt: timeout, cancellation, shutdown. Its reason is a `Failure`. */
@@ -92,6 +96,8 @@ export interface AttemptSecrets {
 export interface Siblings {
   /** Headers for a call to this URL; none when it is no sibling's. */
   headersFor(call: StepCall, url: string): Record<string, string>;
+  /** Of these the one that asks for nothing and allows nothing: for messages that only tell. */
+  baggageFor(call: StepCall, url: string): Record<string, string>;
 }
 
 export interface StepServices {
@@ -193,6 +199,8 @@ export interface EgressRequest {
   /** Redirects followed, same origin only. */
   readonly redirectsMax: number;
   readonly signal: AbortSignal;
+  /** Whose request it is, for the log. */
+  readonly about?: AttemptAbout;
 }
 
 /** A body that is read while it is sent: once for each time that the request goes out (redirects, a renewed token). */

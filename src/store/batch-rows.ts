@@ -71,6 +71,8 @@ function taskValues(tenantId: string, executionUuid: string, task: NewTask): Par
     task.mayNotHaveRun,
     task.correlationId,
     task.traceparent,
+    task.tracestate ?? null,
+    task.baggage ?? null,
     task.closeMs,
     task.heartbeatMs ?? null,
     timeText(task.createdAt),

@@ -13,10 +13,10 @@ import { type ExecutionRecord, toExecution } from "./execution-row.ts";
 import { type Page, pageOf, readListing } from "./listing.ts";
 import { type CountBy, type CountField, type CountRow, countExecutions, countGroups } from "./sql/count-executions.ts";
 import { deleteExpired } from "./sql/delete-expired.ts";
+import { findLedgerHead, type LedgerHead } from "./sql/find-ledger-head.ts";
 import { type ExecutionOwner, findOwner } from "./sql/find-owner.ts";
 import { type ExecutionReference, getExecution } from "./sql/get-execution.ts";
 import { hasOpenExecutions } from "./sql/has-open-executions.ts";
-import { lastSequence } from "./sql/last-sequence.ts";
 import { type EventRow, listEvents } from "./sql/list-events.ts";
 import { type ExecutionOrder, type ExecutionPosition, listExecutions } from "./sql/list-executions.ts";
 import { isStorable } from "./storable.ts";
@@ -66,7 +66,7 @@ export interface ExecutionRepository {
    * all the same). Empty and last: there are none, or no such execution.
    */
   listEvents(caller: Caller, executionId: string, afterSequence: number, limit: number): Promise<LedgerPage>;
-  lastSequence(caller: Caller, executionId: string): Promise<number | undefined>;
+  ledgerHead(caller: Caller, executionId: string): Promise<LedgerHead | undefined>;
   hasOpenExecutions(caller: Caller, workflowId: string): Promise<boolean>;
 }
 
@@ -141,9 +141,9 @@ export function createExecutionRepository(database: Pick<Database, "pool">): Exe
       return { events: rows.map(toEvent), isLast };
     },
 
-    async lastSequence(caller, executionId) {
+    async ledgerHead(caller, executionId) {
       const uuid = parseId("execution", executionId);
-      return uuid === undefined ? undefined : guarded(() => lastSequence(pool, caller.tenantId, uuid));
+      return uuid === undefined ? undefined : guarded(() => findLedgerHead(pool, caller.tenantId, uuid));
     },
 
     async hasOpenExecutions(caller, workflowId) {

@@ -119,6 +119,8 @@ function taskOf(row: TakenRow): TakenTask {
     mayNotHaveRun: row.may_not_have_run,
     correlationId: row.correlation_id,
     traceparent: row.traceparent,
+    tracestate: row.tracestate ?? undefined,
+    baggage: row.baggage ?? undefined,
     closeMs: row.close_ms,
     heartbeatMs: row.heartbeat_ms ?? undefined,
     createdAt: row.create_time.getTime(),

@@ -1,6 +1,7 @@
 /** Counts what the engine tells, from the events that became durable, and records spans when there is a tracer. */
 
 import type { Tracer } from "@opentelemetry/api";
+import type { KnownCorrelations } from "../base/correlated-log.ts";
 import type { Counter, Histogram, Labelled } from "../base/metrics.ts";
 import type { OperationKind } from "../domain/command.ts";
 import type { CompiledRevision } from "../domain/definition.ts";
@@ -18,11 +19,17 @@ export interface EngineTelemetryOptions {
   readonly monotonic: () => number;
   /** Absent: no spans; attempts still carry the trace they belong to. */
   readonly tracer?: Tracer | undefined;
+  readonly correlations?: Pick<KnownCorrelations, "note"> | undefined;
 }
 
 export function createEngineTelemetry(options: EngineTelemetryOptions): EngineTelemetry {
   const types = new StepTypeCells(options.instruments);
-  return { drive: (state, revision) => new Drive(options, types, state, revision) };
+  return {
+    drive(state, revision) {
+      if (state.info) options.correlations?.note(state.executionId, state.info.correlationId);
+      return new Drive(options, types, state, revision);
+    },
+  };
 }
 
 /** Events that end an attempt or a step, with the operation they speak of. */

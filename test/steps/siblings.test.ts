@@ -27,6 +27,14 @@ describe("siblings", () => {
     }
   });
 
+  it("get what came with the start behind the call's own ids, also where they are only told something", () => {
+    const carrying = { ...call, carried: { baggage: "order.id=7" } };
+    const { baggage } = siblings.headersFor(carrying, "http://10.0.0.7/");
+    expect(baggage).toMatch(/^saga\.id=.*,correlation\.id=[^,]*,order\.id=7$/);
+    expect(siblings.baggageFor(carrying, "http://10.0.0.7/")).toEqual({ baggage });
+    expect(siblings.baggageFor(carrying, "http://10.0.0.8/")).toEqual({});
+  });
+
   it("are named by host and port, or the server does not start", () => {
     expect(() => createSiblings(["orders.example"], key)).toThrow("PAWF_SIBLINGS");
   });

@@ -113,7 +113,7 @@ describe("getExecution", () => {
       endedAt: at + 3,
     });
     expect(JSON.stringify(found?.input)).toBe(JSON.stringify(nastyJson));
-    expect(await executions.lastSequence(acme, id)).toBe(9);
+    expect(await executions.ledgerHead(acme, id)).toMatchObject({ lastSequence: 9, correlationId: expect.any(String) });
   });
 
   it("finds the newest run by key, open or ended", async () => {
@@ -226,7 +226,7 @@ it("another tenant's execution reads like one that does not exist", async () => 
   await insertEvent("acme", id, 1, "execution_created", {});
   for (const reference of [id, "key:secret", ids.next("execution"), "exe_nonsense", "", "key:", "key:\u0000", "\u0000"]) {
     expect(await executions.getExecution(rival, reference)).toBeUndefined();
-    expect(await executions.lastSequence(rival, reference)).toBeUndefined();
+    expect(await executions.ledgerHead(rival, reference)).toBeUndefined();
     expect(await executions.listEvents(rival, reference, 0, 10)).toEqual({ events: [], isLast: true });
   }
   expect(await executions.hasOpenExecutions(acme, workflowId)).toBe(true);

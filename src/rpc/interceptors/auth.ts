@@ -6,6 +6,7 @@ import type { HandlerContext } from "@connectrpc/connect";
 import type { Caller } from "../../base/caller.ts";
 import type { Clock } from "../../base/clock.ts";
 import { AppError } from "../../base/errors.ts";
+import { carriedBy } from "../../base/trace-context.ts";
 import { createAttemptLimit } from "./attempt-limit.ts";
 import { type Call, callerKey, ensureCall, requireScope } from "./call.ts";
 import { methodName, type PolicyTable } from "./policy.ts";
@@ -59,6 +60,7 @@ export function createAuth(options: AuthOptions): Auth {
         correlationId: call.correlationId,
         requestId: call.requestId,
         ...(call.traceparent === undefined ? {} : { traceparent: call.traceparent }),
+        ...carriedBy(call),
       };
     } catch (error) {
       throw error instanceof AppError && error.code === "UNAUTHENTICATED" ? refusal(call, error) : error;

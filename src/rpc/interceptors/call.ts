@@ -7,8 +7,9 @@ import { type ContextValues, createContextKey } from "@connectrpc/connect";
 import type { Caller } from "../../base/caller.ts";
 import { AppError } from "../../base/errors.ts";
 import { limits } from "../../base/limits.ts";
+import { readBaggage, readTracestate, type TraceBaggage } from "../../base/trace-context.ts";
 
-export interface Call {
+export interface Call extends TraceBaggage {
   readonly requestId: string;
   readonly correlationId: string;
   readonly traceparent: string | undefined;
@@ -59,10 +60,15 @@ export function createCall(headers: Headers, peer: string, ambiguousCredential =
     safeId(correlationInBaggage(headers.get("baggage"))) ??
     newId();
   const traceparent = validTraceparent(headers.get("traceparent"));
+  // Without a trace its state means nothing.
+  const tracestate = traceparent === undefined ? undefined : readTracestate(headers.get("tracestate"));
+  const baggage = readBaggage(headers.get("baggage"));
   return {
     requestId: requestId ?? newId(),
     correlationId,
     traceparent,
+    ...(tracestate === undefined ? {} : { tracestate }),
+    ...(baggage === undefined ? {} : { baggage }),
     peer,
     ambiguousCredential,
     method: "",

@@ -5,7 +5,13 @@ import type { ExecutionEvent } from "../../domain/events.ts";
 import { eventPayload } from "./event-payload.ts";
 import { timestampOf } from "./time.ts";
 
-export function eventToMessage(executionId: string, event: ExecutionEvent): ExecutionEventMessage {
+/** What an event belongs to. */
+export interface EventOwner {
+  readonly executionId: string;
+  readonly correlationId: string;
+}
+
+export function eventToMessage({ executionId, correlationId }: EventOwner, event: ExecutionEvent): ExecutionEventMessage {
   return create(ExecutionEventSchema, {
     sequence: BigInt(event.sequence),
     executionId,
@@ -13,6 +19,7 @@ export function eventToMessage(executionId: string, event: ExecutionEvent): Exec
     type: event.type,
     stepPath: event.stepPath,
     attempt: event.attempt,
+    correlationId,
     payload: eventPayload(event),
   });
 }

@@ -6,6 +6,7 @@ import { Operation, Outcome, type Task, type TaskResult, TaskResultSchema, TaskS
 import { type AppError, violationsError } from "../../base/errors.ts";
 import { storable } from "../../base/json.ts";
 import { limits } from "../../base/limits.ts";
+import { baggageOf } from "../../base/trace-context.ts";
 import { failure } from "../../domain/failure.ts";
 import type { RecordedOutcome, ReportDecision, ReportedOutcome } from "../../domain/reported-outcome.ts";
 import type { TakenTask } from "../../domain/task.ts";
@@ -36,6 +37,8 @@ export function taskToMessage(task: TakenTask, token: string): Task {
     mayNotHaveRun: task.mayNotHaveRun,
     generation: task.generation,
     traceparent: task.traceparent,
+    tracestate: task.tracestate ?? "",
+    baggage: baggageOf({ executionId: task.executionId, stepPath: task.path, correlationId: task.correlationId }, task.baggage) ?? "",
     heartbeatTimeout: durationOf(task.heartbeatMs),
   });
 }

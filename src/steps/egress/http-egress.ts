@@ -106,7 +106,7 @@ export function createHttpEgress(options: HttpEgressOptions): ClosableHttpEgress
       const outcome = await follow(closing === undefined ? agentOf(own) : closedAgent, own.rules, log, request);
       const durationMs = Math.round(clock.monotonic() - startedAt);
       const said = outcome.kind === "answered" ? { status: outcome.status } : { failure: outcome.failure.name, outcome: outcome.outcome };
-      log.debug({ tenantId: request.tenantId, method: request.method, target: targetOf(request), durationMs, ...said }, "request sent out");
+      log.debug({ ...request.about, tenantId: request.tenantId, method: request.method, target: targetOf(request), durationMs, ...said }, "request sent out");
       return outcome;
     },
     close() {
@@ -137,7 +137,7 @@ function readUrl(rules: EgressRules, log: Log, request: EgressRequest): URL | (E
   const url = URL.canParse(request.url) ? new URL(request.url) : undefined;
   const refusal = url ? rules.refusalOf(url) : "is no URL";
   if (url && refusal === undefined) return url;
-  log.info({ tenantId: request.tenantId, target: targetOf(request), refusal }, "egress refused before look-up");
+  log.info({ ...request.about, tenantId: request.tenantId, target: targetOf(request), refusal }, "egress refused before look-up");
   return { kind: "failed", outcome: "failed", failure: egressFailure(request) };
 }
 
@@ -224,7 +224,10 @@ function exchange(agent: Agent, log: Log, url: URL, request: EgressRequest): Pro
     onResponseError(_, error) {
       if (settled) return;
       const level = error instanceof EgressRefusedError ? "info" : "debug";
-      log[level]({ tenantId: request.tenantId, target: targetOf(request), sent: controller !== undefined, error: messageOf(error) }, "request failed");
+      log[level](
+        { ...request.about, tenantId: request.tenantId, target: targetOf(request), sent: controller !== undefined, error: messageOf(error) },
+        "request failed",
+      );
       settleFailed(failureOfError(error, request, controller !== undefined));
     },
   };
@@ -275,7 +278,7 @@ function takingFailure(thrown: unknown, log: Log, request: EgressRequest): Failu
   try {
     return thrownFailure(thrown);
   } catch {
-    log.error({ tenantId: request.tenantId, target: targetOf(request), error: messageOf(thrown) }, "an answer could not be kept");
+    log.error({ ...request.about, tenantId: request.tenantId, target: targetOf(request), error: messageOf(thrown) }, "an answer could not be kept");
     return failure("INTERNAL", `${describeRequest(request)}: the answer could not be kept`);
   }
 }

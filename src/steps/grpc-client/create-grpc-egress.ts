@@ -56,7 +56,7 @@ export function createGrpcEgress(options: GrpcEgressOptions): ClosableGrpcEgress
     const origin = parseGrpcTarget(request.target, request.plaintext);
     const refusal = origin.ok ? rules.refusalOf(origin.value) : origin.fault;
     if (!origin.ok || refusal !== undefined) {
-      log.info({ tenantId: request.tenantId, target: request.target.slice(0, 300), refusal }, "egress refused before look-up");
+      log.info({ ...request.about, tenantId: request.tenantId, target: request.target.slice(0, 300), refusal }, "egress refused before look-up");
       return failedBefore(egressFailure(description));
     }
     const judged = request.plaintext ? named(rules) : rules;
@@ -77,7 +77,10 @@ export function createGrpcEgress(options: GrpcEgressOptions): ClosableGrpcEgress
         return failedBefore(signalFailure(request.signal));
       }
       const isRefused = error instanceof EgressRefusedError;
-      log[isRefused ? "info" : "debug"]({ tenantId: request.tenantId, target: request.target, error: messageOf(error) }, "no gRPC connection");
+      log[isRefused ? "info" : "debug"](
+        { ...request.about, tenantId: request.tenantId, target: request.target, error: messageOf(error) },
+        "no gRPC connection",
+      );
       // What a name resolves to is not told, see the HTTP client.
       const isTold = isRefused && parseAddress(hostnameOf(origin.value)) !== undefined;
       return failedBefore(isTold ? egressFailure(description) : failure("NETWORK", `${description}: ${noConnection}`));
@@ -89,7 +92,7 @@ export function createGrpcEgress(options: GrpcEgressOptions): ClosableGrpcEgress
     const outcome = await send(request);
     const durationMs = Math.round(clock.monotonic() - startedAt);
     const said = outcome.kind === "answered" ? { status: outcome.status.codeName } : { failure: outcome.failure.name, outcome: outcome.outcome };
-    log.debug({ tenantId: request.tenantId, target: request.target, path: request.path, durationMs, ...said }, "call sent out");
+    log.debug({ ...request.about, tenantId: request.tenantId, target: request.target, path: request.path, durationMs, ...said }, "call sent out");
     return outcome;
   }
 

@@ -32,6 +32,7 @@ export async function postWebhook(call: StepCall, services: StepServices, webhoo
   const ours = {
     "content-type": "application/json",
     ...callHeaders(call),
+    ...services.siblings?.baggageFor(call, url),
     "webhook-id": message.id,
     "webhook-timestamp": message.timestamp,
     ...signature.value,

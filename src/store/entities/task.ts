@@ -30,6 +30,8 @@ export const taskSchema = defineEntity({
     mayNotHaveRun: p.boolean().default(false),
     correlationId: p.text().default(""),
     traceparent: p.text().default(""),
+    tracestate: p.text().nullable(),
+    baggage: p.text().nullable(),
     closeMs: p.integer(),
     heartbeatMs: p.integer().nullable(),
     createTime: p.datetime(3),

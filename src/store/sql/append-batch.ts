@@ -186,9 +186,9 @@ const statements: Record<Part, (source: Source, hasStarts: boolean) => string[]>
   tasks: (source, hasStarts) => [
     `opened_tasks as (
       insert into tasks (tenant_id, id, execution_id, step_path, operation, generation, attempt, queue, task_type, required_labels, sort_time,
-        idempotency_key, input, action_output, may_not_have_run, correlation_id, traceparent, close_ms, heartbeat_ms, create_time, expire_time, start_before)
+        idempotency_key, input, action_output, may_not_have_run, correlation_id, traceparent, tracestate, baggage, close_ms, heartbeat_ms, create_time, expire_time, start_before)
       select k.tenant_id, k.id, k.execution_id, k.step_path, k.operation, k.generation, k.attempt, k.queue, k.task_type, k.required_labels::jsonb,
-        k.sort_time, k.idempotency_key, k.input::json, k.action_output::json, k.may_not_have_run, k.correlation_id, k.traceparent, k.close_ms,
+        k.sort_time, k.idempotency_key, k.input::json, k.action_output::json, k.may_not_have_run, k.correlation_id, k.traceparent, k.tracestate, k.baggage, k.close_ms,
         k.heartbeat_ms, k.create_time, k.expire_time, k.expire_time
       from fence f, ${source("k")} ${unlessExisting("k", hasStarts)})`,
   ],

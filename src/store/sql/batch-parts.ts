@@ -74,6 +74,8 @@ export const partColumns = {
     ["may_not_have_run", "boolean"],
     ["correlation_id", "text"],
     ["traceparent", "text"],
+    ["tracestate", "text"],
+    ["baggage", "text"],
     ["close_ms", "int"],
     ["heartbeat_ms", "int"],
     ["create_time", "timestamptz"],

@@ -31,6 +31,8 @@ export interface TakenRow {
   readonly may_not_have_run: boolean;
   readonly correlation_id: string;
   readonly traceparent: string;
+  readonly tracestate: string | null;
+  readonly baggage: string | null;
   readonly close_ms: number;
   readonly heartbeat_ms: number | null;
   readonly create_time: Date;
@@ -51,7 +53,7 @@ update tasks t set worker = $5, session = $6, take_time = now.at, deadline_time 
 from picked, (select clock_timestamp() as at) now
 where t.tenant_id = $1 and t.id = picked.id
 returning t.id, t.execution_id, t.step_path, t.operation, t.generation, t.attempt, t.queue, t.task_type, t.idempotency_key, t.input, t.action_output,
-  t.action_output is not null as has_output, t.may_not_have_run, t.correlation_id, t.traceparent, t.close_ms, t.heartbeat_ms, t.create_time,
+  t.action_output is not null as has_output, t.may_not_have_run, t.correlation_id, t.traceparent, t.tracestate, t.baggage, t.close_ms, t.heartbeat_ms, t.create_time,
   t.take_time, t.deadline_time, t.sort_time`;
 
 export async function takeTasks(pool: Pool, request: TakeRequest): Promise<TakenRow[]> {

@@ -33,6 +33,8 @@ const full: { readonly [Type in EventType]: Required<EventPayloads[Type]> } = {
     startAt: at,
     timeoutAt: at + 1,
     traceparent: "00-1",
+    tracestate: "vendor=1",
+    baggage: "order.id=7",
     parentExecutionId: "exe_1",
     rootExecutionId: "exe_0",
     depth: 0,
@@ -93,7 +95,7 @@ const eventOf = (type: EventType, payload: unknown): ExecutionEvent =>
   ({ type, payload, at, stepPath: "orders[3]/charge", attempt: 2, sequence: 7 }) as ExecutionEvent;
 
 describe.each(eventTypes)("%s", (type) => {
-  const message = eventToMessage("exe_0", eventOf(type, full[type]));
+  const message = eventToMessage({ executionId: "exe_0", correlationId: "c" }, eventOf(type, full[type]));
 
   it("becomes the payload of its own name and survives binary and JSON", () => {
     const received = fromBinary(ExecutionEventSchema, toBinary(ExecutionEventSchema, message));
@@ -120,12 +122,12 @@ describe.each(eventTypes)("%s", (type) => {
 });
 
 it("leaves absent fields absent", () => {
-  const message = eventToMessage("exe_0", eventOf("step_succeeded", { result: null }));
+  const message = eventToMessage({ executionId: "exe_0", correlationId: "c" }, eventOf("step_succeeded", { result: null }));
   expect(isFieldSet(message, ExecutionEventSchema.field.live)).toBe(false);
   expect(toJson(ExecutionEventSchema, message, { useProtoFieldName: true })).toMatchObject({ step_succeeded: { result: null } });
   const value = message.payload.value as { startedTime?: unknown; input?: unknown; exports?: unknown };
   expect([value.startedTime, value.input, value.exports]).toEqual([undefined, undefined, undefined]);
-  const canceled = eventToMessage("exe_0", eventOf("step_canceled", { reason: "r" }));
+  const canceled = eventToMessage({ executionId: "exe_0", correlationId: "c" }, eventOf("step_canceled", { reason: "r" }));
   expect(toJson(ExecutionEventSchema, canceled)).toMatchObject({ stepCanceled: { reason: "r" } });
   expect((canceled.payload.value as { outcome?: number }).outcome).toBeUndefined();
 });

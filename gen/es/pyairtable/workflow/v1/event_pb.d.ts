@@ -69,6 +69,13 @@ export declare type ExecutionEvent = Message<"pyairtable.workflow.v1.ExecutionEv
   live: boolean;
 
   /**
+   * Correlation id of the execution: equal on all events of everything that one call set off.
+   *
+   * @generated from field: string correlation_id = 8;
+   */
+  correlationId: string;
+
+  /**
    * What happened.
    *
    * @generated from oneof pyairtable.workflow.v1.ExecutionEvent.payload
@@ -452,6 +459,20 @@ export declare type ExecutionCreated = Message<"pyairtable.workflow.v1.Execution
    * @generated from field: optional bool detached = 19;
    */
   detached?: boolean | undefined;
+
+  /**
+   * W3C tracestate of that call.
+   *
+   * @generated from field: optional string tracestate = 20;
+   */
+  tracestate?: string | undefined;
+
+  /**
+   * Members of its W3C baggage that are ids; they go on to siblings.
+   *
+   * @generated from field: optional string baggage = 21;
+   */
+  baggage?: string | undefined;
 };
 
 /**

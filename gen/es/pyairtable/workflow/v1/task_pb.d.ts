@@ -128,6 +128,20 @@ export declare type Task = Message<"pyairtable.workflow.v1.Task"> & {
    * @generated from field: google.protobuf.Duration heartbeat_timeout = 16;
    */
   heartbeatTimeout?: Duration | undefined;
+
+  /**
+   * W3C tracestate that belongs to `traceparent`; empty where the start of the execution brought none.
+   *
+   * @generated from field: string tracestate = 17;
+   */
+  tracestate: string;
+
+  /**
+   * W3C baggage to send on: `saga.id`, `saga.step`, `correlation.id` and the ids that came with the start of the execution.
+   *
+   * @generated from field: string baggage = 18;
+   */
+  baggage: string;
 };
 
 /**
