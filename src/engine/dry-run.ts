@@ -95,7 +95,7 @@ class DryRun {
       files: { find: refuse, read: refuse, save: refuse, discard: refuse },
       fileJobs: { run: refuse },
       mail: { send: refuse },
-      quota: { take: refuse },
+      quota: { take: refuse, gone: refuse },
     };
     const services: StepServices = { ...silent, clock, log: silentLog };
     this.#environment = { handlers: environment.handlers, services, now, monotonic: environment.monotonic, random: () => 0 };

@@ -143,8 +143,10 @@ export interface MailFault {
 
 /** How many notifications a tenant and each of its recipients get in an hour. */
 export interface NotificationQuota {
-  /** Takes one for each recipient, or none: LIMIT.NOTIFICATIONS names which bound was met; NETWORK while nothing can be counted. */
+  /** Takes one for each recipient, or none: LIMIT.NOTIFICATIONS names which bound was met; NETWORK while nothing can be counted, HTTP.410 for one that is gone. */
   take(tenantId: string, recipients: readonly string[]): Promise<Result<undefined, Failure>>;
+  /** The recipient said that it is gone for good: nothing is sent to it for a day. */
+  gone(tenantId: string, recipient: string): Promise<void>;
 }
 
 /** A stored file as steps see it. */

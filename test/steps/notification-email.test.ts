@@ -203,6 +203,7 @@ describe.each([
 test("one message counts for all its recipients or for none, and above the limit nothing is sent", async () => {
   const asked: (readonly string[])[] = [];
   const quota = {
+    gone: async () => undefined,
     take: async (_: string, recipients: readonly string[]) => {
       asked.push(recipients);
       return asked.length > 1 ? fail(failure("LIMIT.NOTIFICATIONS", "enough")) : ok(undefined);

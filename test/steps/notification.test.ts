@@ -2,6 +2,7 @@ import { createHmac } from "node:crypto";
 import { Webhook } from "standardwebhooks";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { JsonObject } from "../../src/base/json.ts";
+import { ok } from "../../src/base/result.ts";
 import { failure } from "../../src/domain/failure.ts";
 import { notification } from "../../src/steps/notification.ts";
 import type { HttpEgress, StepCall, StepOutcome } from "../../src/steps/step-handler.ts";
@@ -86,6 +87,16 @@ test.each([
 ])("%s fails as %s", async (path, expected) => {
   const { failure: met, outcome } = failureIn(await notify(path));
   expect(`${met.name} ${outcome}`).toBe(expected);
+});
+
+test("a receiver that is gone is remembered, others are not", async () => {
+  const gone: string[] = [];
+  const quota = { take: async () => ok(undefined), gone: async (tenantId: string, recipient: string) => void gone.push(`${tenantId} ${recipient}`) };
+  for (const status of [404, 410, 500]) {
+    const config = { webhook: { url: `${server.origin}/status/${status}`, payload: {} } };
+    await notification.run(attemptOf(notification, config), servicesOf(egress, undefined, { quota }));
+  }
+  expect(gone).toEqual([`tenant-a webhook:${server.origin}/status/410`]);
 });
 
 test("best_effort keeps the failure in the result and completes", async () => {

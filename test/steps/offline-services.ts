@@ -10,5 +10,5 @@ import { memoryFiles } from "./memory-files.ts";
 const fileJobs = new FileWorkers({ clock: systemClock });
 
 export function offlineServices(): Pick<StepServices, "files" | "fileJobs" | "mail" | "quota"> {
-  return { files: memoryFiles(), fileJobs, mail: noMail, quota: { take: async () => ok(undefined) } };
+  return { files: memoryFiles(), fileJobs, mail: noMail, quota: { take: async () => ok(undefined), gone: async () => undefined } };
 }

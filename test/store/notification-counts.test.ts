@@ -7,6 +7,7 @@ import { createNotificationCounts } from "../../src/store/notification-counts.ts
 import { purgeNotifications } from "../../src/store/sql/notification-counts.ts";
 import { openStore, type TestStore } from "./open-store.ts";
 
+type Quota = ReturnType<typeof createNotificationQuota>;
 let store: TestStore;
 let other: Database;
 beforeAll(async () => {
@@ -55,6 +56,22 @@ it("an hour after the first message the count begins anew, and what is over is d
   client.release();
 });
 
+it("what a receiver said that is gone is heard by both replicas for a day, for that tenant and that address only", async () => {
+  const tenant = randomUUID();
+  const [one, another] = [store.database, other].map(({ pool }) => createNotificationQuota(createNotificationCounts(pool), silentLog)) as [Quota, Quota];
+  const hook = "webhook:https://crm.example.com/Hooks";
+  await one.gone(tenant, hook);
+  expect(await another.take(tenant, [hook])).toMatchObject({ ok: false, fault: { name: "HTTP.410", details: { status: 410 } } });
+  for (const [who, where] of [
+    [randomUUID(), hook],
+    [tenant, hook.toLowerCase()],
+    [tenant, "ada@example.com"],
+  ] as const)
+    expect((await another.take(who, [where])).ok).toBe(true);
+  await pass();
+  expect((await another.take(tenant, [hook])).ok).toBe(true);
+});
+
 it("keeps no address in the clear", async () => {
   const quota = createNotificationQuota(createNotificationCounts(other.pool), silentLog);
   await quota.take(randomUUID(), ["somebody@example.com"]);
@@ -63,6 +80,8 @@ it("keeps no address in the clear", async () => {
 });
 
 it("while nothing can be counted, nothing is sent and the step tries again", async () => {
-  const counts = { take: () => Promise.reject(new Error("connection lost")) };
-  expect(await createNotificationQuota(counts, silentLog).take("a", ["b@example.com"])).toMatchObject({ ok: false, fault: { name: "NETWORK" } });
+  const lost = () => Promise.reject(new Error("connection lost"));
+  const quota = createNotificationQuota({ take: lost, gone: lost }, silentLog);
+  expect(await quota.take("a", ["b@example.com"])).toMatchObject({ ok: false, fault: { name: "NETWORK" } });
+  await quota.gone("a", "b@example.com");
 });

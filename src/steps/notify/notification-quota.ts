@@ -11,6 +11,7 @@ import type { NotificationQuota } from "../step-handler.ts";
 export const recipientNotificationsMax = 60;
 export const tenantNotificationsMax = 2_000;
 const hourMs = 3_600_000;
+const goneMs = 24 * hourMs;
 
 /** Where the counts are kept. Throws when that is in trouble. */
 export interface CountedNotifications {
@@ -19,7 +20,11 @@ export interface CountedNotifications {
     tenantId: string,
     recipients: readonly string[],
     bounds: { readonly perTenant: number; readonly perRecipient: number; readonly windowMs: number },
-  ): Promise<{ readonly bound: "tenant"; readonly sent: number } | { readonly bound: "recipient"; readonly recipient: number } | undefined>;
+  ): Promise<
+    { readonly bound: "gone" } | { readonly bound: "tenant"; readonly sent: number } | { readonly bound: "recipient"; readonly recipient: number } | undefined
+  >;
+  /** From now on `take` refuses this recipient, until the time is over. */
+  gone(tenantId: string, recipient: string, forMs: number): Promise<void>;
 }
 
 export function createNotificationQuota(
@@ -32,6 +37,8 @@ export function createNotificationQuota(
       try {
         const met = await counts.take(tenantId, recipients, { perTenant, perRecipient, windowMs: hourMs });
         if (met === undefined) return ok(undefined);
+        if (met.bound === "gone")
+          return fail(failure("HTTP.410", "the receiver answered 410 within the last day; nothing is sent there any more", { status: 410 }));
         const message =
           met.bound === "tenant"
             ? `this tenant has sent ${met.sent} notifications in this hour; the limit is ${perTenant}`
@@ -41,6 +48,12 @@ export function createNotificationQuota(
         log.warn({ error: messageOf(error) }, "notifications cannot be counted at the moment; the steps try again");
         return fail(failure("NETWORK", "notifications cannot be counted at the moment; nothing was sent"));
       }
+    },
+
+    async gone(tenantId, recipient) {
+      await counts.gone(tenantId, recipient, goneMs).catch((error: unknown) => {
+        log.warn({ error: messageOf(error) }, "a receiver that is gone could not be noted; the next message asks again");
+      });
     },
   };
 }

@@ -24,7 +24,8 @@ export async function postWebhook(call: StepCall, services: StepServices, webhoo
   const members = Object.entries(objectField(webhook, "headers") ?? {}).filter(([, value]) => value !== null);
   const given = checkHeaders(Object.fromEntries(members.map(([name, value]) => [name, textOf(value)])));
   if (!given.ok) return failedWith(given.fault);
-  const taken = await services.quota.take(call.tenantId, [`webhook:${url}`]);
+  const recipient = `webhook:${url}`;
+  const taken = await services.quota.take(call.tenantId, [recipient]);
   if (!taken.ok) return failedWith(taken.fault);
   const message = { id: sendable(call.idempotencyKey), timestamp: String(Math.floor(call.now() / 1000)), body };
   const signature = await signWebhook(call, webhook["signing_secret"], message);
@@ -48,6 +49,7 @@ export async function postWebhook(call: StepCall, services: StepServices, webhoo
     signal: call.signal,
   });
   if (answer.kind === "failed") return answer;
+  if (answer.status === 410) await services.quota.gone(call.tenantId, recipient);
   if (!matchesStatus(["2xx"], answer.status)) return statusFailure(call, { method: "POST", url }, answer);
   return { kind: "succeeded", result: { channel: "webhook", status: answer.status, delivered: true } };
 }

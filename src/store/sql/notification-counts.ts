@@ -1,10 +1,12 @@
 /** Counts of notifications, kept for all replicas: taken in one statement, given back in another when one of them was too high. */
 import type { ClientBase, Pool } from "pg";
 
-// Rows are met in one order, so that two messages cannot wait for each other.
+// Rows are met in one order, so that two messages cannot wait for each other. A recipient that is gone has a row under another key.
 const take = `
 insert into notification_counts as c (tenant_id, key, count, end_time)
-select $1, key, need, statement_timestamp() + $4 * interval '1 millisecond' from unnest($2::bytea[], $3::int[]) as w (key, need) order by key
+select $1, key, need, statement_timestamp() + $4 * interval '1 millisecond' from unnest($2::bytea[], $3::int[]) as w (key, need)
+where not exists (select from notification_counts g where g.tenant_id = $1 and g.key = any($5::bytea[]) and g.end_time > statement_timestamp())
+order by key
 on conflict (tenant_id, key) do update set
   count = case when c.end_time > statement_timestamp() then c.count else 0 end + excluded.count,
   end_time = case when c.end_time > statement_timestamp() then c.end_time else excluded.end_time end
@@ -17,14 +19,24 @@ export interface TakenCount {
   readonly endTime: Date;
 }
 
+/** Nothing when one of the `gone` keys is there. */
 export async function takeNotifications(
   pool: Pool,
   tenantId: string,
   wanted: readonly (readonly [key: Buffer, need: number])[],
+  gone: readonly Buffer[],
   windowMs: number,
 ): Promise<TakenCount[]> {
-  const values = [tenantId, wanted.map(([key]) => key), wanted.map(([, need]) => need), windowMs];
+  const values = [tenantId, wanted.map(([key]) => key), wanted.map(([, need]) => need), windowMs, gone];
   return (await pool.query<TakenCount>({ name: "take_notifications", text: take, values })).rows;
+}
+
+const mark = `
+insert into notification_counts as c (tenant_id, key, count, end_time) values ($1, $2, 1, statement_timestamp() + $3 * interval '1 millisecond')
+on conflict (tenant_id, key) do update set end_time = excluded.end_time`;
+
+export async function markGone(pool: Pool, tenantId: string, key: Buffer, forMs: number): Promise<void> {
+  await pool.query({ name: "mark_gone", text: mark, values: [tenantId, key, forMs] });
 }
 
 const giveBack = `

@@ -1217,7 +1217,8 @@ export declare type EmailNotification = Message<"pyairtable.workflow.v1.EmailNot
 export declare const EmailNotificationSchema: GenMessage<EmailNotification>;
 
 /**
- * A webhook after Standard Webhooks (id, timestamp, HMAC-SHA256 over both and the body). A redirect is a failure; 410 is one for good.
+ * A webhook after Standard Webhooks (id, timestamp, HMAC-SHA256 over both and the body). A redirect is a failure; after a 410 nothing
+ * is sent to that address for a day.
  *
  * @generated from message pyairtable.workflow.v1.WebhookNotification
  */
