@@ -10,14 +10,14 @@ import type { Caller } from "../base/caller.ts";
 import { AppError, messageOf } from "../base/errors.ts";
 import type { JsonObject } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
-import { Answered, applyCommand, type ControlCommand } from "../domain/control-command.ts";
+import { applyCommand, type ControlCommand } from "../domain/control-command.ts";
 import type { CompiledRevision } from "../domain/definition.ts";
 import { foldExecution } from "../domain/execution.ts";
 import { type ExecutionState, emptyExecution } from "../domain/execution-state.ts";
-import { isTerminal } from "../domain/states.ts";
 import type { EngineStore } from "../store/engine-store.ts";
 import type { AppendOutcome } from "../store/journal.ts";
 import type { ClaimedExecution } from "../store/sql/claim-executions.ts";
+import { askEnded } from "./ask-ended.ts";
 import { claimShares } from "./claim-shares.ts";
 import type { Claiming, Given } from "./claiming.ts";
 import { type CommandDesk, inboxLookMs } from "./command-desk.ts";
@@ -120,7 +120,8 @@ export class Engine {
     // More than this replica drives at once is stored and left due: it is claimed when there is room, here or elsewhere.
     if (this.#runs.size >= limits.drivenExecutionsMax) run.park();
     this.#drive(tenantId, run);
-    return { outcome: await begun, state: run.state };
+    const { outcome, events } = await begun;
+    return { outcome, state: foldExecution({ executionId: execution.executionId, tenantId }, events) };
   }
 
   /**
@@ -147,7 +148,7 @@ export class Engine {
           : await this.#take(tenantId, executionId, attempt > 1 || command.kind === "retry" || command.kind === "compensate", give);
         isHere ||= answer !== undefined;
         if (answer) return await answer.promise;
-        const ended = await this.#askEnded(tenantId, executionId, command);
+        const ended = await askEnded(this.#options, tenantId, executionId, command);
         if (ended) return ended;
       } catch (error) {
         if (!(error instanceof AppError) || error.reason !== "STORAGE_UNAVAILABLE" || attempt >= controlAttemptsMax) throw error;
@@ -206,22 +207,6 @@ export class Engine {
       this.#claiming.delete(executionId);
       over.resolve();
     }
-  }
-
-  /**
-   * Throws when the execution does not exist, or has ended and the command is refused for that. Answers where nothing has to be
-   * written for the answer.
-   */
-  async #askEnded(tenantId: string, executionId: string, command: ControlCommand): Promise<JsonObject | undefined> {
-    const ledger = (await this.#options.store.loadLedgers(tenantId, [executionId])).get(executionId);
-    if (!ledger) throw new AppError("EXECUTION_NOT_FOUND", `execution ${executionId} does not exist`, { metadata: { executionId } });
-    const state = foldExecution({ tenantId, executionId }, ledger);
-    if (!isTerminal(state.status) || !state.info) return undefined;
-    const revision = await this.#options.definitions.of(state);
-    const refused = applyCommand({ state, revision, now: this.#options.now() }, command);
-    if (refused instanceof AppError) throw refused;
-    const { events, answer } = refused instanceof Answered ? refused : { events: refused, answer: {} };
-    return events.length === 0 ? answer : undefined;
   }
 
   async #claimForever(): Promise<void> {

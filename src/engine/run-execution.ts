@@ -31,6 +31,7 @@ import { receiveSignal } from "../domain/waits.ts";
 import type { AppendOutcome, AppendRequest, StartRow } from "../store/journal.ts";
 import { appendRequest } from "./append-request.ts";
 import type { ChildReport } from "./child-link.ts";
+import { type Begun, CommitCallers } from "./commit-callers.ts";
 import { OutsideLook } from "./outside-look.ts";
 import type { RunEnvironment } from "./run-environment.ts";
 import { changedHands, neverSent, overTime } from "./run-failures.ts";
@@ -73,7 +74,7 @@ export class ExecutionRun {
   #turn: ExecutionEvent[] = [];
   #effects: Attempt[] = [];
   #start: StartRow | undefined;
-  #afterCommit: ((outcome: AppendOutcome) => void)[] = [];
+  readonly #callers = new CommitCallers();
   #wakeUp: () => void = () => undefined;
   #parking = false;
   #forgotten = false;
@@ -123,14 +124,14 @@ export class ExecutionRun {
    * Begins a new execution; resolves when its first turn is durable or was refused. `run` must follow. `created` is the first
    * event, and the steps of a saga; `copied` are outcomes of another execution that this one goes on from.
    */
-  begin(start: StartRow, created: readonly NewEvent[], copied: readonly NewEvent[] = []): Promise<AppendOutcome> {
+  begin(start: StartRow, created: readonly NewEvent[], copied: readonly NewEvent[] = []): Promise<Begun> {
     this.#start = start;
     this.#fold(created);
     if (copied.length > 0) {
       this.#fold(startEvents(this.#environment, this.#state, this.#revision));
       if (this.#state.status === "running") this.#fold(copied);
     }
-    return new Promise((resolve) => this.#afterCommit.push(resolve));
+    return new Promise((resolve) => this.#callers.add((outcome, events) => resolve({ outcome, events })));
   }
 
   /**
@@ -147,7 +148,7 @@ export class ExecutionRun {
         const { events, answer } = made instanceof Answered ? made : { events: made, answer: undefined };
         if (looks) this.#outside.ask();
         this.#fold(events);
-        this.#afterCommit.push((outcome) => (outcome.kind === "committed" ? resolve(answer) : drop()));
+        this.#callers.add((outcome) => (outcome.kind === "committed" ? resolve(answer) : drop()));
       };
       this.#tell(take, drop);
     });
@@ -278,7 +279,7 @@ export class ExecutionRun {
   async #commit(release: boolean, until: number): Promise<boolean> {
     const events = this.#turn;
     if (events.length === 0 && !release) {
-      for (const tell of this.#afterCommit.splice(0)) tell({ kind: "committed" });
+      this.#callers.tell({ kind: "committed" }, []);
       return true;
     }
     // Left before it looked: whoever takes it up looks at once.
@@ -294,7 +295,7 @@ export class ExecutionRun {
     const outcome = await this.#append(request);
     this.#turn = [];
     this.#start = undefined;
-    this.#tellLater(outcome);
+    this.#callers.tell(outcome, events);
     if (outcome.kind !== "committed") return false;
     this.#isRowOld = false;
     this.#telemetry?.committed(events);
@@ -302,15 +303,6 @@ export class ExecutionRun {
     if (request.outbox) this.#environment.deliver?.(this.#state.tenantId, this.#state.executionId, request.outbox);
     this.#tasks.committed(this.#environment.tasks);
     return true;
-  }
-
-  /** Callers hear after the next effects and the next append have left: making their answers takes longer than both. */
-  #tellLater(outcome: AppendOutcome): void {
-    const waiting = this.#afterCommit.splice(0);
-    if (waiting.length === 0) return;
-    setImmediate(() => {
-      for (const tell of waiting) tell(outcome);
-    });
   }
 
   async #append(request: AppendRequest): Promise<AppendOutcome> {
@@ -393,7 +385,7 @@ export class ExecutionRun {
     // Nobody waits for them any more: the execution was ended hard, or it is another replica's.
     for (const controller of this.#inFlight.values()) controller.abort(failure("CANCELED", "the execution is no longer driven here"));
     this.#telemetry?.end(how);
-    for (const tell of this.#afterCommit.splice(0)) tell({ kind: "fenced" });
+    this.#callers.tell({ kind: "fenced" }, []);
     for (const news of this.#inbox.splice(0)) news.drop();
     return how;
   }

@@ -125,6 +125,6 @@ it("a run that breaks one of its own rules answers those who wait for its commit
   const run = new ExecutionRun(broken, {} as CompiledRevision, emptyExecution({ tenantId: "acme", executionId: "exe_1" }));
   const begun = run.begin({} as StartRow, []);
   await expect(run.run()).rejects.toThrow("a rule was broken");
-  expect(await begun).toEqual({ kind: "fenced" });
+  expect((await begun).outcome).toEqual({ kind: "fenced" });
   await expect(run.control(() => [])).rejects.toMatchObject({ reason: "STORAGE_UNAVAILABLE" });
 });

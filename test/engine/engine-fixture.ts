@@ -205,6 +205,7 @@ async function openEngine(
   });
   const journal = new BatchedJournal({ connection, fence: () => leases.fence, clock, log: silentLog, onFenced: () => leases.lost() });
   const appends: TestEngine["appends"] = [];
+  const firstAppends = new Map<string, number>();
   const watched: Journal = {
     get backlogRows() {
       return journal.backlogRows;
@@ -213,6 +214,7 @@ async function openEngine(
     async append(request) {
       await choices.beforeAppend?.(request);
       if (life.isOver) return { kind: "fenced" };
+      if (request.start) firstAppends.set(request.executionId, request.events.length);
       const outcome = await journal.append(request);
       await choices.afterAppend?.(request);
       appends.push({ request, outcome });
@@ -303,7 +305,7 @@ async function openEngine(
       const shared = { workflowId, workflowName: "w", revision: 1, input, correlationId: "corr" };
       const unset = { executionKey: undefined, requestId: undefined, requestHash: undefined, traceparent: undefined };
       const revision = await definitions.get("acme", workflowId, 1);
-      const { outcome } = await engine.begin("acme", revision, {
+      const { outcome, state } = await engine.begin("acme", revision, {
         executionId,
         start: { ...shared, ...unset, labels: {}, priority: 5, createdAt: now },
         created: {
@@ -315,6 +317,7 @@ async function openEngine(
         },
       });
       if (outcome.kind !== "committed") throw new Error(`the start was ${outcome.kind}`);
+      if (state.sequence !== firstAppends.get(executionId)) throw new Error("a start was answered with what is not durable yet");
       return executionId;
     },
     stop: () => (stopping ??= stop()),
