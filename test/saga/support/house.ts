@@ -14,16 +14,20 @@ export interface House {
   /** One for each replica. */
   clients: Clients[];
   participant: Participant;
+  /** Another one, where it was asked for. */
+  other: Participant;
 }
 
 /** Call at the top of a test file. The fields are there from beforeAll on. */
-export function useHouse(replicas = 2, env: Readonly<Record<string, string>> = {}): House {
+export function useHouse(replicas = 2, env: Readonly<Record<string, string>> = {}, hasOther = false): House {
   const house = {} as House;
   beforeAll(async () => {
     house.participant = await startParticipant();
+    if (hasOther) house.other = await startParticipant();
+    const addresses = [...house.participant.addresses, ...(house.other?.addresses ?? [])];
     house.database = await createMigratedDatabase();
-    const siblings = { PAWF_SIBLINGS: house.participant.addresses.join(","), ...env };
-    const first = await startServer({ databaseUrl: house.database.databaseUrl, egressAllow: house.participant.addresses, env: siblings });
+    const siblings = { PAWF_SIBLINGS: addresses.join(","), ...env };
+    const first = await startServer({ databaseUrl: house.database.databaseUrl, egressAllow: addresses, env: siblings });
     house.servers = [first];
     while (house.servers.length < replicas) house.servers.push(await startServer(withoutFolder(first)));
     house.clients = house.servers.map((server) => connect(server));
@@ -31,6 +35,7 @@ export function useHouse(replicas = 2, env: Readonly<Record<string, string>> = {
   afterAll(async () => {
     for (const server of house.servers ?? []) await server.stop();
     await house.participant?.kill();
+    await house.other?.kill();
     await house.database?.drop();
   });
   return house;
