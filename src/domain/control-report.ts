@@ -17,6 +17,7 @@ import { already, isTurned, type ReportDecision, type ReportedOutcome, type Repo
 import { type SettleContext, settleAction, settleConfirm, settleUndo } from "./settle.ts";
 import { isTerminal } from "./states.ts";
 import type { StepOutcome } from "./step-outcome.ts";
+import type { OperationRef } from "./task-token.ts";
 
 export function reportOutcome(context: SettleContext, request: ReportRequest): Answered | AppError {
   const { state, revision } = context;
@@ -125,6 +126,18 @@ function recalled({ now, state, request }: Report): Answered {
   const reason = state.cancel?.reason ?? "no longer needed";
   const event: NewEvent = { type: "step_canceled", at: now, stepPath, attempt, payload: { reason, outcome: "failed" } };
   return new Answered([event], { decision: "STOP" });
+}
+
+/**
+ * The task was not taken back: somebody has it and was told to stop. Nobody waits for his answer where the participant has a barrier; his
+ * success is taken as evidence all the same.
+ */
+export function leftWithWorker({ state, revision, now }: SettleContext, { path: stepPath, operation, attempt }: OperationRef): NewEvent[] {
+  const run = operation === "action" ? state.steps.get(stepPath) : undefined;
+  const step = revision.definition.stepsByName.get(run?.name ?? "");
+  if (run?.report?.attempt !== attempt || !step?.compensation?.barrier || isTerminal(state.status)) return [];
+  const reason = state.cancel?.reason ?? "no longer needed";
+  return [{ type: "step_canceled", at: now, stepPath, attempt, payload: { reason, outcome: "unknown" } }];
 }
 
 function valueFault(outcome: { readonly result?: Json; readonly details?: Json }): AppError | undefined {

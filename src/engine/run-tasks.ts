@@ -2,7 +2,7 @@
 import { AppError, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Command } from "../domain/command.ts";
-import { reportOutcome } from "../domain/control-report.ts";
+import { leftWithWorker, reportOutcome } from "../domain/control-report.ts";
 import type { NewEvent } from "../domain/events.ts";
 import type { ExecutionState } from "../domain/execution-state.ts";
 import { closedTasks, openTasks } from "../domain/open-tasks.ts";
@@ -85,7 +85,7 @@ export class RunTasks {
     });
     return (context) => {
       this.#asking -= 1;
-      if (!isOurs) return [];
+      if (!isOurs) return leftWithWorker(context, ref);
       const answer = reportOutcome(context, { ...ref, outcome: { kind: "recalled" }, random: 0 });
       return answer instanceof AppError ? [] : answer.events;
     };
