@@ -140,8 +140,10 @@ export function createRpcHandler(options: RpcHandlerOptions): RpcHandler {
       return handler(fromDispatch(handler, request, options));
     },
     async prepare() {
+      let pauseMs = prepareAfterMs;
       for (const { method, name } of options.policies.values()) {
-        await options.clock.sleep(prepareEveryMs, options.drain).catch(() => undefined);
+        await options.clock.sleep(pauseMs, options.drain).catch(() => undefined);
+        pauseMs = prepareEveryMs;
         if (options.drain.aborted) return;
         try {
           validation.prepare(method);
@@ -153,6 +155,8 @@ export function createRpcHandler(options: RpcHandlerOptions): RpcHandler {
   };
 }
 
+/** What a dead process left behind is taken up first. */
+const prepareAfterMs = 2_000;
 const prepareEveryMs = 10;
 
 function fromDispatch(handler: UniversalHandler, request: DispatchRequest, options: RpcHandlerOptions): UniversalServerRequest {
