@@ -20,7 +20,9 @@ export interface Service {
   readonly databaseUrl: string;
   /** CPU time of the server process so far, in milliseconds (Linux). */
   cpuMs(): Promise<number>;
-  /** SIGKILL of the server; PostgreSQL stays. */
+  /** A second server on the same data, which takes the first one's place when that is killed. */
+  startPeer(): Promise<void>;
+  /** SIGKILL of the server; PostgreSQL stays, and so does a peer. */
   kill(): Promise<void>;
   /** Starts the server again on the same data. */
   restart(): Promise<void>;
@@ -36,6 +38,7 @@ export async function startService(environment: Record<string, string> = {}): Pr
   const folder = await mkdtemp(path.join(tmpdir(), "pawf-bench-"));
   let server = await launch(folder, environment);
   let client = clientOf(server.ready);
+  let peer: Launched | undefined;
   const running = await findRunning(path.join(folder, "pg"));
   if (!running) throw new Error("the embedded PostgreSQL is not found");
   const database = new pg.Client({ connectionString: running.databaseUrl });
@@ -56,7 +59,16 @@ export async function startService(environment: Record<string, string> = {}): Pr
     database,
     databaseUrl: running.databaseUrl,
     cpuMs: () => cpuMs(server.child.pid as number),
-    kill: () => end(server.child, "SIGKILL"),
+    async startPeer() {
+      peer = await launch(folder, { ...environment, DATABASE_URL: running.databaseUrl });
+    },
+    async kill() {
+      await end(server.child, "SIGKILL");
+      if (!peer) return;
+      server = peer;
+      client = clientOf(server.ready);
+      peer = undefined;
+    },
     async restart() {
       server = await launch(folder, environment);
       client = clientOf(server.ready);
@@ -69,7 +81,12 @@ export async function startService(environment: Record<string, string> = {}): Pr
   };
 }
 
-async function launch(folder: string, environment: Record<string, string>): Promise<{ child: ChildProcess; ready: Ready }> {
+interface Launched {
+  readonly child: ChildProcess;
+  readonly ready: Ready;
+}
+
+async function launch(folder: string, environment: Record<string, string>): Promise<Launched> {
   const child = spawn(process.execPath, [path.join(import.meta.dirname, "../src/main.ts")], {
     env: {
       PATH: process.env["PATH"],
