@@ -1,5 +1,5 @@
 /** From a caller's wish to a durable execution: which workflow and revision, whether the input fits, who was first. */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { Caller } from "../base/caller.ts";
 import { AppError, violationsError } from "../base/errors.ts";
 import type { IdSource } from "../base/ids.ts";
@@ -313,7 +313,7 @@ function heldBy(execution: NewExecution, held: Held): NewExecution {
 
 /** Long keys by their digest; PostgreSQL takes no NUL. */
 function storableKey(key: string): string {
-  return key.length > 200 || findJsonFault(key) ? createHash("sha256").update(key).digest("hex") : key;
+  return key.length > 200 || findJsonFault(key) ? hash("sha256", key, "hex") : key;
 }
 
 function concurrencyLimit({ workflowName, definition }: CompiledRevision): AppError {
@@ -345,7 +345,9 @@ export function checkInput(revision: Pick<CompiledRevision, "definition">, input
 function fingerprint(request: StartRequest): Buffer {
   const { workflow, revision, input, executionKey, conflictPolicy, labels, priority, startDelayMs } = request;
   const rerun = request.rerun ? [request.rerun.source.state.executionId, request.rerun.fromStep] : [];
-  return createHash("sha256")
-    .update(canonicalJson([workflow, revision, input, executionKey ?? null, conflictPolicy, { ...labels }, priority, startDelayMs, ...rerun]))
-    .digest();
+  return hash(
+    "sha256",
+    canonicalJson([workflow, revision, input, executionKey ?? null, conflictPolicy, { ...labels }, priority, startDelayMs, ...rerun]),
+    "buffer",
+  );
 }

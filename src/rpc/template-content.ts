@@ -1,6 +1,6 @@
 /** From what a template says to what may be stored of it: base found and fixed, inheritance flattened, everything checked. */
 import { fromJson } from "@bufbuild/protobuf";
-import { createValidator, type Validator } from "@bufbuild/protovalidate";
+import type { Validator } from "@bufbuild/protovalidate";
 import { WorkflowDefinitionSchema } from "#gen/pyairtable/workflow/v1/definition_pb.js";
 import type { DefinitionIssue } from "#gen/pyairtable/workflow/v1/definition_report_pb.js";
 import type { Caller } from "../base/caller.ts";
@@ -10,6 +10,7 @@ import { type ResolvedBase, type ResolvedTemplate, resolveTemplate } from "../do
 import { readResolved } from "../domain/templates/stored-template.ts";
 import type { TemplateRecord, TemplateVersionRecord } from "../store/template-row.ts";
 import { checkDefinitionJson } from "./definition-check.ts";
+import { createContractValidator } from "./interceptors/contract-validator.ts";
 import { findRuleFaults } from "./interceptors/validation.ts";
 import type { RpcParts } from "./parts.ts";
 import { overridesWithNames } from "./wire/step-patch.ts";
@@ -102,7 +103,7 @@ export function checkShape(definition: JsonObject, path: string): void {
   } catch (error) {
     throw new AppError("OVERRIDE_INVALID", `${path}: with the overrides it is no definition any more: ${messageOf(error)}`);
   }
-  validator ??= createValidator();
+  validator ??= createContractValidator();
   const faults = findRuleFaults(validator, WorkflowDefinitionSchema, message);
   if (faults.length > 0) throw violationsError(faults.map((fault) => ({ ...fault, field: `${path}.${fault.field}` })));
 }

@@ -1,7 +1,6 @@
 /** WorkflowService: the rpcs about workflows, their revisions and definitions. */
 import { createHash } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
-import { createValidator } from "@bufbuild/protovalidate";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { WorkflowDefinitionSchema } from "#gen/pyairtable/workflow/v1/definition_pb.js";
 import { InferredTypeSchema } from "#gen/pyairtable/workflow/v1/definition_report_pb.js";
@@ -32,6 +31,7 @@ import type { WorkflowRecord } from "../store/workflow-row.ts";
 import { checkDefinition, issueOf } from "./definition-check.ts";
 import { inTurns, wholeItemsMax } from "./in-turns.ts";
 import { callerOf } from "./interceptors/call.ts";
+import { createContractValidator } from "./interceptors/contract-validator.ts";
 import { findRuleFaults } from "./interceptors/validation.ts";
 import { listPage } from "./page.ts";
 import type { RpcParts } from "./parts.ts";
@@ -54,7 +54,7 @@ const sweepBudgetMs = 5_000;
 
 export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
   const { workflows } = parts;
-  const validator = createValidator();
+  const validator = createContractValidator();
   return {
     async listWorkflows(request, context) {
       const caller = callerOf(context);

@@ -15,6 +15,7 @@ import { CompensationKindSchema } from "#gen/pyairtable/workflow/v1/policy_pb.js
 import { SagaCoordinationService } from "#gen/pyairtable/workflow/v1/saga_coordination_service_pb.js";
 import { SagaParticipant } from "#gen/pyairtable/workflow/v1/saga_participant_pb.js";
 import { SecretService } from "#gen/pyairtable/workflow/v1/secret_service_pb.js";
+import { TaskService } from "#gen/pyairtable/workflow/v1/task_service_pb.js";
 import { TemplateService } from "#gen/pyairtable/workflow/v1/template_service_pb.js";
 import { WorkflowService } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
 import { errorReasons } from "../../src/base/errors.ts";
@@ -37,7 +38,7 @@ function reachable(roots: readonly DescMessage[]): ReadonlySet<DescMessage> {
   return seen;
 }
 const requests = reachable(methods.map((method) => method.input));
-const messages = reachable(methods.flatMap((method) => [method.input, method.output]));
+const messages = reachable([...methods, ...TaskService.methods].flatMap((method) => [method.input, method.output]));
 
 /** A value for every field, so that no rule is skipped because its field is unset. Of each oneof only `choice` is set. */
 function filled(message: DescMessage, choice: number, depth = 0): ReturnType<typeof reflect> {

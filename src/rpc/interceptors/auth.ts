@@ -56,7 +56,7 @@ export function createAuth(options: AuthOptions): Auth {
       return {
         tenantId: identity.tenantId,
         actor: identity.actor,
-        scopes: new Set(identity.scopes),
+        scopes: identity.scopes instanceof Set ? identity.scopes : new Set(identity.scopes),
         correlationId: call.correlationId,
         requestId: call.requestId,
         ...(call.traceparent === undefined ? {} : { traceparent: call.traceparent }),

@@ -4,9 +4,10 @@
  */
 import { create, type DescMessage, type DescMethod, type Message } from "@bufbuild/protobuf";
 import { pathToString } from "@bufbuild/protobuf/reflect";
-import { createValidator, type Validator, type Violation } from "@bufbuild/protovalidate";
+import type { Validator, Violation } from "@bufbuild/protovalidate";
 import type { Interceptor } from "@connectrpc/connect";
 import { AppError, type ErrorReason, errorReasons, type FieldViolation, violationsError } from "../../base/errors.ts";
+import { createContractValidator } from "./contract-validator.ts";
 import { findMessageFaults, violationsMax } from "./message-faults.ts";
 import { findViolations } from "./nested-rules.ts";
 
@@ -17,7 +18,7 @@ export interface Validation {
 }
 
 export function createValidation(): Validation {
-  const validator = createValidator();
+  const validator = createContractValidator();
   return {
     interceptor: (next) => async (request) => {
       if (!request.stream) {
