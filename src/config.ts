@@ -3,7 +3,10 @@
  * reported together, and an unknown PAWF_ name is refused with the nearest known one.
  */
 import path from "node:path";
+import { messageOf } from "./base/errors.ts";
 import { limits } from "./base/limits.ts";
+import { checkTarget } from "./steps/egress/egress-rules.ts";
+import { siblingAddress } from "./steps/siblings.ts";
 
 export interface Config {
   readonly host: string;
@@ -141,7 +144,19 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     faults.push(`${name} must be one of ${choices.join(", ")}, not "${value}"`);
     return otherwise;
   };
+  const entries = (name: string, check: (entry: string) => unknown): string[] => {
+    const list = listOf(text(name));
+    for (const entry of list) {
+      try {
+        check(entry);
+      } catch (error) {
+        faults.push(`${name}: ${messageOf(error)}`);
+      }
+    }
+    return list;
+  };
   const databaseUrl = text("DATABASE_URL");
+  if (databaseUrl !== undefined && !/^postgres(?:ql)?:\/\/./.test(databaseUrl)) faults.push("DATABASE_URL must begin with postgres:// or postgresql://");
   const embedded = databaseUrl === undefined || databaseUrl.includes("@%2F");
   const masterKey = text("PAWF_MASTER_KEY");
   if (masterKey !== undefined && masterKey.length < masterKeyCharactersMin) {
@@ -160,8 +175,8 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     logLevel: choice("PAWF_LOG_LEVEL", ["debug", "info", "warn", "error", "silent"], isTerminal && embedded ? "warn" : "info"),
     logFormat: choice("PAWF_LOG_FORMAT", ["json", "pretty"], isTerminal ? "pretty" : "json"),
     reflection: choice("PAWF_REFLECTION", ["public", "auth", "off"], embedded ? "public" : "auth"),
-    egressAllow: listOf(text("PAWF_EGRESS_ALLOW")),
-    siblings: listOf(text("PAWF_SIBLINGS")),
+    egressAllow: entries("PAWF_EGRESS_ALLOW", checkTarget),
+    siblings: entries("PAWF_SIBLINGS", siblingAddress),
     drainMs: number("PAWF_DRAIN_SECONDS", 10, 0, 20) * 1000,
     leaseMs: number("PAWF_LEASE_SECONDS", limits.leaseMsDefault / 1_000, limits.leaseMsMin / 1_000, limits.leaseMsMax / 1_000) * 1_000,
     adminKey: text("PAWF_ADMIN_KEY"),

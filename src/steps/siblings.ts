@@ -12,7 +12,7 @@ export const noSiblings: Siblings = { headersFor: () => ({}), baggageFor: () => 
 
 /** `entries` are `host:port`; port `*` for all. Throws on one that cannot be read. */
 export function createSiblings(entries: readonly string[], tokenKey: Uint8Array): Siblings {
-  const known = new Set(entries.map(checked));
+  const known = new Set(entries.map(siblingAddress));
   const isSibling = (url: string): boolean => {
     const destination = destinationOf(url);
     const { hostname = "", port = "" } = destination === undefined ? {} : (/^[a-z]+:\/\/(?<hostname>.+):(?<port>\d+)$/i.exec(destination)?.groups ?? {});
@@ -33,8 +33,9 @@ export function createSiblings(entries: readonly string[], tokenKey: Uint8Array)
   };
 }
 
-function checked(entry: string): string {
+/** Its form for comparison. Throws when it cannot be read, with how it is written. */
+export function siblingAddress(entry: string): string {
   const match = /^(\[[0-9a-f:.]+\]|[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?):(\*|\d{1,5})$/.exec(entry.trim().toLowerCase());
-  if (!match) throw new Error(`PAWF_SIBLINGS entry "${entry}" cannot be read: write host:port (port * for all)`);
+  if (!match) throw new Error(`sibling "${entry}" cannot be read: write host:port (port * for all)`);
   return `${match[1]}:${match[2]}`;
 }

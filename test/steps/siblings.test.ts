@@ -36,6 +36,6 @@ describe("siblings", () => {
   });
 
   it("are named by host and port, or the server does not start", () => {
-    expect(() => createSiblings(["orders.example"], key)).toThrow("PAWF_SIBLINGS");
+    expect(() => createSiblings(["orders.example"], key)).toThrow('sibling "orders.example" cannot be read');
   });
 });
