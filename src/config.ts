@@ -44,6 +44,8 @@ export interface Config {
   /** Where e-mails go out; undefined: nowhere. */
   readonly smtp: SmtpConfig | undefined;
   readonly retentionDays: number | undefined;
+  /** Streams of tasks that one tenant may hold open at this replica. */
+  readonly taskStreamsMax: number;
   /** What is exported over OpenTelemetry; undefined: nothing, and its SDK is not loaded. */
   readonly telemetry: TelemetryConfig | undefined;
 }
@@ -111,6 +113,7 @@ export const settings: Readonly<Record<string, Setting>> = {
   PAWF_SMTP_TLS: { describe: "required or off; off sends without encryption, for a server on the same machine [required]" },
   PAWF_READY_JSON: { describe: "1 prints one JSON line on standard output when the server answers [0]" },
   PAWF_ALLOW_UNSAFE_DATABASE: { describe: "1 serves although the database's settings would lose acknowledged work [0]" },
+  PAWF_TASK_STREAMS_MAX: { describe: "streams of tasks that one tenant may hold open at this replica [1000; 1–10000]" },
   PAWF_RETENTION_DAYS: {
     describe: "longest time that ended executions are kept [what the definition says, else 30 after COMPLETED and 90 after other ends; 1–3660]",
   },
@@ -186,6 +189,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     allowUnsafeDatabase: choice("PAWF_ALLOW_UNSAFE_DATABASE", ["0", "1"], "0") === "1",
     s3: readS3(text, faults),
     smtp: readSmtp(text, choice, faults),
+    taskStreamsMax: number("PAWF_TASK_STREAMS_MAX", limits.taskStreamsPerTenantMax, 1, limits.taskStreamsMax),
     retentionDays: text("PAWF_RETENTION_DAYS") === undefined ? undefined : number("PAWF_RETENTION_DAYS", 30, 1, 3_660),
     telemetry: readTelemetry(text, choice, number),
   };

@@ -1,4 +1,5 @@
 /** The front: every service on one port. */
+
 import { readFile } from "node:fs/promises";
 import { Health } from "#gen/grpc/health/v1/health_pb.js";
 import { FileService } from "#gen/pyairtable/workflow/v1/file_service_pb.js";
@@ -8,6 +9,7 @@ import { TaskService } from "#gen/pyairtable/workflow/v1/task_service_pb.js";
 import { TemplateService } from "#gen/pyairtable/workflow/v1/template_service_pb.js";
 import { WorkflowService } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
 import { systemIds } from "../base/ids.ts";
+import { limits } from "../base/limits.ts";
 import { Signals } from "../engine/signals.ts";
 import { TenantFeeds } from "../engine/tenant-feed.ts";
 import { ensureFirstKey } from "../first-key.ts";
@@ -22,6 +24,7 @@ import { createChanges } from "../rpc/interceptors/changes.ts";
 import { buildPolicyTable } from "../rpc/interceptors/policy.ts";
 import { createRpcSpans } from "../rpc/interceptors/telemetry.ts";
 import { metricsRoute } from "../rpc/metrics-route.ts";
+import { OpenStreams } from "../rpc/open-streams.ts";
 import { operateRpcs } from "../rpc/operate-rpcs.ts";
 import type { RpcParts } from "../rpc/parts.ts";
 import { reflectionRoutes, reflectionServices } from "../rpc/reflection.ts";
@@ -83,6 +86,7 @@ export async function buildFront({ config, log, version, clock, metrics, instrum
     tasks,
     taskBoard,
     taskClock,
+    taskStreams: new OpenStreams({ perTenantMax: config.taskStreamsMax, perReplicaMax: limits.taskStreamsMax }),
     clock,
     log,
   };

@@ -101,6 +101,11 @@ export const limits = {
   /** Events a slow watcher may lag behind in memory before it is served from the database again. */
   watchBacklogMax: 256,
   batchStartsMax: 500,
+  /** Streams of tasks that are open at one replica: of one tenant unless configured, and of all. */
+  taskStreamsPerTenantMax: 1_000,
+  taskStreamsMax: 10_000,
+  /** Names of workers that are remembered of one tenant; each is forgotten a day after it was seen last. */
+  workersPerTenantMax: 10_000,
 
   /** Validity of a replica's lease unless configured; a frozen replica is replaced after it. At least a renewal, its margin and a slow moment. */
   leaseMsDefault: 5_000,

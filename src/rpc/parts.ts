@@ -20,6 +20,7 @@ import type { TaskStore } from "../store/task-store.ts";
 import type { TemplateRepository } from "../store/template-repository.ts";
 import type { UsageRepository } from "../store/usage-repository.ts";
 import type { WorkflowRepository } from "../store/workflow-repository.ts";
+import type { OpenStreams } from "./open-streams.ts";
 
 export interface RpcParts {
   readonly workflows: WorkflowRepository;
@@ -48,6 +49,8 @@ export interface RpcParts {
   readonly tasks: TaskStore;
   readonly taskBoard: TaskBoard;
   readonly taskClock: Pick<TaskClock, "saw">;
+  /** Streams of tasks that are open. */
+  readonly taskStreams: OpenStreams;
   readonly clock: Clock;
   readonly log: Log;
 }

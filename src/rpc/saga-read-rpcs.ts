@@ -23,7 +23,6 @@ import { type ManyItem, watchMany } from "../engine/watch-many.ts";
 import { positionText } from "../store/execution-repository.ts";
 import type { ExecutionRecord } from "../store/execution-row.ts";
 import { callerOf } from "./interceptors/call.ts";
-import { refuseNotYet } from "./not-yet.ts";
 import { listPage } from "./page.ts";
 import type { RpcParts } from "./parts.ts";
 import { resolveSagaId, sagaMessage } from "./saga-parts.ts";
@@ -46,9 +45,7 @@ export function sagaReadRpcs(parts: RpcParts): SagaReadRpcs {
     },
 
     async listSagas(request, context) {
-      const asked = orderByOf(request.orderBy, ["create_time", "end_time", "expire_time"], newestFirst);
-      refuseNotYet({ [`order_by "${request.orderBy}"`]: asked.field === "expire_time" });
-      const order = { ...asked, field: asked.field === "end_time" ? asked.field : ("create_time" as const) };
+      const order = orderByOf(request.orderBy, ["create_time", "end_time", "expire_time"], newestFirst);
       const caller = callerOf(context);
       const filter = sagaFilterOf(request.filter);
       const { pageSize, pageToken, view } = request;

@@ -49,7 +49,13 @@ export function taskRpcs(parts: RpcParts): ServiceImpl<typeof TaskService> {
     },
 
     async *streamTasks(request, context) {
-      yield* streamTasks(parts, askOf(callerOf(context), request.worker), request.maxInFlight || inFlightDefault, context.signal);
+      const caller = callerOf(context);
+      const leave = parts.taskStreams.enter(caller.tenantId);
+      try {
+        yield* streamTasks(parts, askOf(caller, request.worker), request.maxInFlight || inFlightDefault, context.signal);
+      } finally {
+        leave();
+      }
     },
 
     async completeTasks(request, context) {

@@ -76,8 +76,9 @@ const idKinds: Partial<Record<CountField, IdKind>> = { workflow_id: "workflow", 
 const newestFirst: ExecutionOrder = { field: "create_time", descending: true };
 
 /** Where a page ends: the id, behind its time where the order is not that of ids. */
-export function positionText({ field }: ExecutionOrder, { id, startedAt, endedAt }: ExecutionRecord): string {
-  return field === "create_time" ? id : `${(field === "start_time" ? startedAt : endedAt) ?? ""} ${id}`;
+export function positionText({ field }: ExecutionOrder, { id, startedAt, endedAt, expiresAt }: ExecutionRecord): string {
+  const at = { start_time: startedAt, end_time: endedAt, expire_time: expiresAt };
+  return field === "create_time" ? id : `${at[field] ?? ""} ${id}`;
 }
 
 function positionOf(text: string): ExecutionPosition | undefined {

@@ -90,6 +90,32 @@ describe("a standalone saga", () => {
     expect(new Set(ids).size).toBe(ids.length);
   });
 
+  it("is listed by the end of its time, page by page", async () => {
+    const { clients } = fixture;
+    const hours = [5, 1, 3];
+    const started = await Promise.all(
+      hours.map((h) => clients.sagas.startSaga(sagaOf([], { auto_complete: false, ttl: `${h * 3600}s`, labels: { listed: "by-end" } }))),
+    );
+    const ids = hours.toSorted((a, b) => a - b).map((h) => started[hours.indexOf(h)]?.saga?.id ?? "");
+    for (const [orderBy, expected] of [
+      ["expire_time", ids],
+      ["expire_time desc", ids.toReversed()],
+    ] as const) {
+      const found: string[] = [];
+      for (let pageToken = ""; ; ) {
+        const page = await clients.sagas.listSagas({ filter: 'labels.listed = "by-end"', orderBy, pageSize: 1, pageToken });
+        found.push(...page.sagas.map(({ id }) => id));
+        if (page.nextPageToken === "") break;
+        pageToken = page.nextPageToken;
+      }
+      expect(found, orderBy).toEqual(expected);
+    }
+    // More time moves it.
+    await clients.sagas.extendSaga({ sagaId: ids[0] ?? "", ttl: { seconds: 36_000n, nanos: 0 } });
+    const { sagas } = await clients.sagas.listSagas({ filter: 'labels.listed = "by-end"', orderBy: "expire_time" });
+    expect(sagas.map(({ id }) => id)).toEqual([...ids.slice(1), ids[0]]);
+  });
+
   it("is refused with the place of what is wrong, and nothing is stored", async () => {
     const { clients, ledger } = fixture;
     const url = `${ledger.url}/d`;

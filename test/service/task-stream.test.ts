@@ -5,6 +5,7 @@ import type { StreamTasksResponse } from "#gen/pyairtable/workflow/v1/task_servi
 import { type Clients, connect } from "./support/connect-client.ts";
 import { createWorkflow } from "./support/definitions.ts";
 import { ended, useServer } from "./support/fixture.ts";
+import { refusal } from "./support/refusal.ts";
 import { restart, type Server } from "./support/server.ts";
 import { complete, success, workerStep } from "./support/tasks.ts";
 
@@ -12,7 +13,7 @@ const service = useServer();
 let second: Server;
 let others: Clients;
 beforeAll(async () => {
-  second = await restart(service.server);
+  second = await restart(service.server, { env: { PAWF_TASK_STREAMS_MAX: "3" } });
   others = connect(second);
 });
 afterAll(() => second?.stop());
@@ -90,4 +91,40 @@ test("a stream that its replica ends says so with a code to come back after, and
   expect(String(await reader.over)).toMatch(/unavailable/);
   await stopped;
   expect(await complete(others, reader.tasks[0] as Task, success())).toBe("CONTINUE");
+});
+
+test("a tenant holds so many streams at a replica and no more; one that ends makes room", async () => {
+  const workflow = await createWorkflow(service.clients, [workerStep("fourth", "many-4")]);
+  await service.clients.workflows.startExecution({ workflow });
+  const open = ["many-1", "many-2", "many-3"].map((queue) => {
+    const abort = new AbortController();
+    const stream = others.tasks.streamTasks({ worker: { workerId: queue, taskQueues: [queue] }, maxInFlight: 1 }, { signal: abort.signal });
+    return {
+      abort,
+      over: stream[Symbol.asyncIterator]()
+        .next()
+        .catch(() => undefined),
+    };
+  });
+  const names = async (): Promise<string[]> => (await service.clients.tasks.listWorkers({})).workers.map(({ spec }) => spec?.workerId ?? "");
+  await expect.poll(names, { timeout: 10_000 }).toEqual(expect.arrayContaining(["many-1", "many-2", "many-3"]));
+  const fourth = async (): Promise<unknown> => {
+    const abort = new AbortController();
+    const stream = others.tasks.streamTasks({ worker: { workerId: "many-4", taskQueues: ["many-4"] }, maxInFlight: 1 }, { signal: abort.signal });
+    const first = stream[Symbol.asyncIterator]().next();
+    const answer = await first.then(
+      ({ value }) => (value as StreamTasksResponse).item.case,
+      () => refusal(first),
+    );
+    abort.abort();
+    return answer;
+  };
+  expect(await fourth()).toMatchObject({ code: "RESOURCE_EXHAUSTED", reason: "STREAM_LIMIT", metadata: { limit: "3" } });
+  open[0]?.abort.abort();
+  await open[0]?.over;
+  await expect.poll(fourth, { timeout: 10_000 }).toBe("tasks");
+  for (const { abort, over } of open) {
+    abort.abort();
+    await over;
+  }
 });

@@ -1,6 +1,7 @@
 /** Task queues on the real database: who gets what, who keeps it, and what is given up. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { formatId } from "../../src/base/ids.ts";
+import { listWorkers, noteWorkers, type SeenWorker } from "../../src/store/sql/task-workers.ts";
 import { createTaskStore, type TaskStore } from "../../src/store/task-store.ts";
 import { openStore, type TestStore } from "./open-store.ts";
 
@@ -162,4 +163,17 @@ it("counts what waits, who has what, and how old the oldest is", async () => {
       { tenantId: "acme", queue: "c" },
     ]),
   ).toEqual([{ tenantId: "acme", queue: "a" }]);
+});
+
+it("a tenant's workers are remembered up to a bound: those it has are kept up, further ones are not written, others are not touched", async () => {
+  const { pool } = store.database;
+  const seen = (tenantId: string, worker: string, queue = "q"): SeenWorker => ({ tenantId, worker, queues: [queue], taskTypes: [], labels: {} });
+  await noteWorkers(pool, [seen("bound", "a"), seen("bound", "b"), seen("bound-2", "a")], 2);
+  await noteWorkers(pool, [seen("bound", "c"), seen("bound", "a", "other"), seen("bound-2", "c")], 2);
+  const names = async (tenantId: string): Promise<string[]> =>
+    (await listWorkers(pool, tenantId, 60_000, "", "", 10)).map(({ worker, queues }) => `${worker} ${queues}`);
+  expect([await names("bound"), await names("bound-2")]).toEqual([
+    ["a other", "b q"],
+    ["a q", "c q"],
+  ]);
 });

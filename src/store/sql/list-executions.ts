@@ -1,7 +1,7 @@
 /**
- * A page of executions without payloads, in one of three orders, each with the id as the last key. Ids are UUIDv7, so the order by
- * creation is theirs and needs no sort; rows that arrive meanwhile are newer and shift nothing. The other two are sorted: an index
- * of each would be written with every execution. What has not started or ended does so later than all that has.
+ * A page of executions without payloads, in one of four orders, each with the id as the last key. Ids are UUIDv7, so the order by
+ * creation is theirs and needs no sort; rows that arrive meanwhile are newer and shift nothing. The others are sorted: an index
+ * of each would be written with every execution. What has not started, ended or a time to end does so later than all that has.
  */
 import type { ClientBase } from "pg";
 import { type ExecutionConditions, whereOf } from "../execution-conditions.ts";
@@ -10,7 +10,8 @@ import { type ExecutionRow, executionColumns } from "../execution-row.ts";
 export const executionOrders = ["create_time", "start_time", "end_time"] as const;
 
 export interface ExecutionOrder {
-  readonly field: (typeof executionOrders)[number];
+  /** `expire_time`: when its time is over, a saga's order. */
+  readonly field: (typeof executionOrders)[number] | "expire_time";
   readonly descending: boolean;
 }
 
@@ -31,7 +32,7 @@ export interface ListExecutionsParameters {
 export async function listExecutions(client: ClientBase, tenantId: string, parameters: ListExecutionsParameters): Promise<ExecutionRow[]> {
   const { conditions, order, after, limit } = parameters;
   const [sign, direction] = order.descending ? ["<", "desc"] : [">", "asc"];
-  const key = order.field === "create_time" ? undefined : `coalesce(e.${order.field}, 'infinity')`;
+  const key = order.field === "create_time" ? undefined : `coalesce(${order.field === "expire_time" ? "i" : "e"}.${order.field}, 'infinity')`;
   const before: unknown[] = [limit];
   if (after) before.push(after.uuid);
   if (after && key) before.push(after.at === null ? "infinity" : new Date(after.at));

@@ -1,5 +1,6 @@
 /** Who polls: written in one statement for all workers of a replica, every few seconds. */
 import type { Pool } from "pg";
+import { limits } from "../../base/limits.ts";
 
 export interface SeenWorker {
   readonly tenantId: string;
@@ -9,16 +10,23 @@ export interface SeenWorker {
   readonly labels: Readonly<Record<string, string>>;
 }
 
-// A worker that was silent for a minute and comes back has begun anew.
+// A worker that was silent for a minute and comes back has begun anew. A tenant whose workers take new names all the time is remembered up to
+// a bound: those it has are kept up, further ones are not written.
 const seen = `
+with full_tenants as materialized (
+  select t.tenant_id from (select distinct unnest($1::text[])) as t (tenant_id)
+  where (select count(*) from task_workers k where k.tenant_id = t.tenant_id) >= $6
+)
 insert into task_workers as w (tenant_id, worker, queues, task_types, labels)
 select tenant_id, worker, array(select json_array_elements_text(queues::json)), array(select json_array_elements_text(types::json)), labels::jsonb
 from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) as s (tenant_id, worker, queues, types, labels)
+where not exists (select from full_tenants f where f.tenant_id = s.tenant_id)
+  or exists (select from task_workers k where k.tenant_id = s.tenant_id and k.worker = s.worker)
 on conflict (tenant_id, worker) do update set queues = excluded.queues, task_types = excluded.task_types, labels = excluded.labels,
   seen_time = clock_timestamp(), start_time = case when w.seen_time < clock_timestamp() - interval '1 minute' then clock_timestamp() else w.start_time end`;
 
 /** Workers of different tenants in one statement, each once. */
-export async function noteWorkers(pool: Pool, workers: readonly SeenWorker[]): Promise<void> {
+export async function noteWorkers(pool: Pool, workers: readonly SeenWorker[], perTenantMax: number = limits.workersPerTenantMax): Promise<void> {
   await pool.query({
     name: "note_workers",
     text: seen,
@@ -28,6 +36,7 @@ export async function noteWorkers(pool: Pool, workers: readonly SeenWorker[]): P
       workers.map(({ queues }) => JSON.stringify(queues)),
       workers.map(({ taskTypes }) => JSON.stringify(taskTypes)),
       workers.map(({ labels }) => JSON.stringify(labels)),
+      perTenantMax,
     ],
   });
 }
