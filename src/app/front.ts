@@ -2,6 +2,7 @@
 
 import { readFile } from "node:fs/promises";
 import { Health } from "#gen/grpc/health/v1/health_pb.js";
+import { AccessService } from "#gen/pyairtable/workflow/v1/access_service_pb.js";
 import { FileService } from "#gen/pyairtable/workflow/v1/file_service_pb.js";
 import { SagaCoordinationService } from "#gen/pyairtable/workflow/v1/saga_coordination_service_pb.js";
 import { SecretService } from "#gen/pyairtable/workflow/v1/secret_service_pb.js";
@@ -13,6 +14,7 @@ import { limits } from "../base/limits.ts";
 import { Signals } from "../engine/signals.ts";
 import { TenantFeeds } from "../engine/tenant-feed.ts";
 import { ensureFirstKey } from "../first-key.ts";
+import { accessRpcs } from "../rpc/access-service.ts";
 import { createAuthenticate } from "../rpc/api-keys.ts";
 import { controlRpcs } from "../rpc/control-rpcs.ts";
 import { eventRpcs } from "../rpc/event-rpcs.ts";
@@ -41,6 +43,7 @@ import { testRpcs } from "../rpc/test-rpcs.ts";
 import { watchRpcs } from "../rpc/watch-rpcs.ts";
 import { workflowRpcs } from "../rpc/workflow-rpcs.ts";
 import { stepHandlers } from "../steps/registry.ts";
+import { createAuditRepository } from "../store/audit-repository.ts";
 import { createIdempotencyRepository } from "../store/idempotency-repository.ts";
 import { createTenantNewsRepository } from "../store/tenant-news-repository.ts";
 import { createUnits } from "../store/unit-of-work.ts";
@@ -55,7 +58,7 @@ const unitsMax = 3;
 export async function buildFront({ config, log, version, clock, metrics, instruments, tracer, onStop }: Site, ground: Ground, room: EngineRoom) {
   const { embedded, database, own, files, secrets, keys, workflows, templates, executions, egress, stepTypesOf } = ground;
   const { news, progress, definitions, leases, tasks, taskBoard, signals, deliveries, engine, taskClock, startCache, starter, sweeps, sagas } = room;
-  const services = [TemplateService, WorkflowService, SagaCoordinationService, TaskService, SecretService, FileService];
+  const services = [TemplateService, WorkflowService, SagaCoordinationService, TaskService, SecretService, FileService, AccessService];
   const shown = [...services, Health, ...(config.reflection === "off" ? [] : reflectionServices)];
   const policies = buildPolicyTable(shown, config.reflection);
   const apiKey = await ensureFirstKey(config, embedded !== undefined, keys, own.pepper, policies);
@@ -63,6 +66,7 @@ export async function buildFront({ config, log, version, clock, metrics, instrum
     startCache.forget(tenantId);
     news.tellWorkflowsChanged(tenantId);
   };
+  const audit = createAuditRepository(database);
   const parts: RpcParts = {
     workflowsChanged,
     workflows,
@@ -70,6 +74,7 @@ export async function buildFront({ config, log, version, clock, metrics, instrum
     usage: createUsageRepository(database),
     executions,
     secrets,
+    audit,
     files,
     engine,
     starter,
@@ -108,6 +113,7 @@ export async function buildFront({ config, log, version, clock, metrics, instrum
       createChanges({
         keys: createIdempotencyRepository(database),
         units: createUnits(database.pool, unitsMax),
+        audit,
         fingerprintKey: own.fingerprintKey,
         clock,
         log,
@@ -130,6 +136,7 @@ export async function buildFront({ config, log, version, clock, metrics, instrum
       router.service(SecretService, secretRpcs(parts));
       router.service(TaskService, taskRpcs(parts));
       router.service(FileService, fileRpcs(parts));
+      router.service(AccessService, accessRpcs(parts));
       healthRoutes(readiness, services)(router);
       if (config.reflection !== "off") reflectionRoutes({ services: shown, descriptorSet })(router);
     },

@@ -10,6 +10,8 @@ export interface Change {
    * becomes durable elsewhere (the ledger of an execution, a stored event) carries it, so a repeat is recognised there.
    */
   readonly key: string | undefined;
+  /** Name of the rpc, for the audit log. */
+  readonly method: string;
   readonly unit: Unit;
   /** It turned out that an earlier call with the same key had done it already. */
   noteReplay(): void;

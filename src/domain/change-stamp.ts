@@ -1,5 +1,5 @@
 /**
- * A repeatable command leaves its key in the first of the events that it makes. The ledger then knows it, so a command that is
+ * A command of a caller leaves in the first of the events that it makes who asked for it. A repeatable command leaves its key, too. The ledger then knows it, so a command that is
  * given again (its caller repeats the call, or a replica died between carrying it out and saying so) changes nothing and
  * is answered as the first time.
  */
@@ -11,7 +11,11 @@ import type { NewEvent } from "./events.ts";
 import type { ExecutionState } from "./execution-state.ts";
 
 export interface ChangeStamp {
-  readonly key: string;
+  /** Absent: its caller cannot repeat it. */
+  readonly key?: string;
+  /** Who asked, and by which rpc: the line of the audit log. */
+  readonly actor?: string;
+  readonly method?: string;
   /** What the command answered, where it has an answer. */
   readonly answer?: JsonObject;
 }
@@ -23,18 +27,18 @@ export function earlierAnswer(state: ExecutionState, key: string): Answered | un
 }
 
 /** A command that changes nothing leaves nothing behind: given again, it is decided again. */
-export function stamped(made: readonly NewEvent[] | Answered, key: string): readonly NewEvent[] | Answered {
+export function stamped(made: readonly NewEvent[] | Answered, mark: Omit<ChangeStamp, "answer">): readonly NewEvent[] | Answered {
   const { events, answer } = made instanceof Answered ? made : { events: made, answer: undefined };
   const [first, ...rest] = events;
   if (!first) return made;
-  const change: ChangeStamp = { key, ...(answer === undefined ? {} : { answer }) };
+  const change: ChangeStamp = { ...mark, ...(answer === undefined || mark.key === undefined ? {} : { answer }) };
   const marked = [{ ...first, payload: { ...first.payload, change } } as NewEvent, ...rest];
   return made instanceof Answered ? new Answered(marked, made.answer) : marked;
 }
 
 /** The newest ones are kept: a key is known for as long as an execution can take this many commands. */
 export function noteChange(state: ExecutionState, stamp: ChangeStamp | undefined): void {
-  if (stamp === undefined) return;
+  if (stamp?.key === undefined) return;
   state.changes.set(stamp.key, stamp);
   if (state.changes.size > limits.changeKeysPerExecutionMax) state.changes.delete(state.changes.keys().next().value as string);
 }

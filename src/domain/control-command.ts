@@ -11,7 +11,7 @@
 import { AppError } from "../base/errors.ts";
 import type { Json, JsonObject } from "../base/json.ts";
 import { Answered } from "./answered.ts";
-import { earlierAnswer, stamped } from "./change-stamp.ts";
+import { type ChangeStamp, earlierAnswer, stamped } from "./change-stamp.ts";
 import type { CommandContext } from "./command-context.ts";
 import { type CancelRequest, type ControlRequest, cancelExecution, terminalError, terminateExecution } from "./control.ts";
 import { compensateExecution } from "./control-compensate.ts";
@@ -30,8 +30,11 @@ import type { ReportRequest } from "./reported-outcome.ts";
 import { isTerminal } from "./states.ts";
 
 export type ControlCommand = Verb & {
-  /** Of a command that its caller may repeat: carried out once, however often and through whichever replica it is given. */
-  readonly changeKey?: string;
+  /**
+   * Of a command that a caller gave: who it was, by which rpc. With `key`, the caller may repeat it: it is carried out once, however often
+   * and through whichever replica it is given.
+   */
+  readonly change?: Omit<ChangeStamp, "answer">;
 };
 
 type Verb =
@@ -70,12 +73,11 @@ export { Answered } from "./answered.ts";
  * this state. `context`: a state that all earlier events led to, and the revision it runs.
  */
 export function applyCommand(context: CommandContext, command: ControlCommand): readonly NewEvent[] | Answered | AppError {
-  const { changeKey } = command;
-  if (changeKey === undefined) return decideCommand(context, command);
-  const earlier = earlierAnswer(context.state, changeKey);
+  const { change } = command;
+  const earlier = change?.key === undefined ? undefined : earlierAnswer(context.state, change.key);
   if (earlier) return earlier;
   const made = decideCommand(context, command);
-  return made instanceof AppError ? made : stamped(made, changeKey);
+  return made instanceof AppError || !change ? made : stamped(made, change);
 }
 
 function decideCommand(context: CommandContext, command: ControlCommand): readonly NewEvent[] | Answered | AppError {

@@ -130,9 +130,10 @@ export class Engine {
    * command's answer, where its rule gives one.
    */
   async control(caller: Caller, executionId: string, command: ControlCommand): Promise<JsonObject | undefined> {
-    const key = caller.change?.key;
-    const answer = await this.#ask(caller.tenantId, executionId, key === undefined ? command : { ...command, changeKey: key });
-    if (answer?.["replayed"] === true) caller.change?.noteReplay();
+    const { actor, change } = caller;
+    const mark = change && { ...(change.key === undefined ? {} : { key: change.key }), actor, method: change.method };
+    const answer = await this.#ask(caller.tenantId, executionId, mark ? { ...command, change: mark } : command);
+    if (answer?.["replayed"] === true) change?.noteReplay();
     return answer;
   }
 

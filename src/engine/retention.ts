@@ -97,6 +97,7 @@ export class Retention {
       for (const tenantId of await pass.tenants()) {
         await this.#purge((rowsMax) => pass.purgeSignals(tenantId, rowsMax));
         await this.#purge((rowsMax) => pass.purgeNotifications(tenantId, rowsMax));
+        await this.#purge((rowsMax) => pass.purgeAuditLines(tenantId, rowsMax));
         const { executions, events } = await this.#tenant(pass, tenantId);
         total.executions += executions;
         total.events += events;

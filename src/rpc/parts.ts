@@ -13,6 +13,7 @@ import type { TaskClock } from "../engine/task-clock.ts";
 import type { TenantFeeds } from "../engine/tenant-feed.ts";
 import type { WorkflowSweeps } from "../engine/workflow-sweeps.ts";
 import type { StepHandler } from "../steps/step-handler.ts";
+import type { AuditRepository } from "../store/audit-repository.ts";
 import type { ExecutionRepository } from "../store/execution-repository.ts";
 import type { FileRepository } from "../store/file-repository.ts";
 import type { SecretRepository } from "../store/secret-repository.ts";
@@ -28,6 +29,7 @@ export interface RpcParts {
   readonly usage: UsageRepository;
   readonly executions: ExecutionRepository;
   readonly secrets: SecretRepository;
+  readonly audit: AuditRepository;
   readonly files: FileRepository;
   readonly engine: Engine;
   readonly starter: Starter;

@@ -5,6 +5,7 @@
  */
 import { Client, type ClientConfig } from "pg";
 import type { JsonObject } from "../base/json.ts";
+import { purgeAuditLines } from "./sql/audit-log.ts";
 import { type Deleted, deleteExpired } from "./sql/delete-expired.ts";
 import { type ExpiredExecution, type FindExpired, findExpired } from "./sql/find-expired.ts";
 import { purgeNotifications } from "./sql/notification-counts.ts";
@@ -28,6 +29,8 @@ export interface RetentionPass {
   purgeSignals(tenantId: string, rowsMax: number): Promise<number>;
   /** Deletes at most `rowsMax` counts of the tenant's notifications whose hour is over; answers how many. */
   purgeNotifications(tenantId: string, rowsMax: number): Promise<number>;
+  /** Deletes at most `rowsMax` lines of the tenant's audit log that are older than 400 days; answers how many. */
+  purgeAuditLines(tenantId: string, rowsMax: number): Promise<number>;
   close(): Promise<void>;
 }
 
@@ -38,6 +41,8 @@ export interface RevisionPolicy {
   readonly retention: JsonObject;
 }
 
+/** A year and the weeks in which it is audited. */
+const auditKeptMs = 400 * 86_400_000;
 /** Any constant that no other program takes in this database ("PAWF" as bytes, then 2). */
 const lockKey = "344737564674";
 const planGuard = "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c plan_cache_mode=force_generic_plan";
@@ -73,6 +78,7 @@ function passOn(client: Client): RetentionPass {
     deleteExpired: (tenantId, uuids) => deleteExpired(client, tenantId, uuids),
     purgeSignals: (tenantId, rowsMax) => purgeSignals(client, tenantId, rowsMax),
     purgeNotifications: (tenantId, rowsMax) => purgeNotifications(client, tenantId, rowsMax),
+    purgeAuditLines: (tenantId, rowsMax) => purgeAuditLines(client, tenantId, auditKeptMs, rowsMax),
     close: () => client.end().catch(() => undefined),
   };
 }

@@ -24,7 +24,7 @@ function given(ledger: ReturnType<typeof run>["ledger"], command: ControlCommand
 describe("a command with a key", () => {
   const { ledger } = run(steps, {}, []);
   const begun = ledger.slice(0, ledger.findIndex(({ type }) => type === "step_waiting") + 1);
-  const set = (key: string, value: number): ControlCommand => ({ kind: "update_variables", ...by, variables: { count: value }, changeKey: key });
+  const set = (key: string, value: number): ControlCommand => ({ kind: "update_variables", ...by, variables: { count: value }, change: { key } });
 
   it("is carried out once, also when others came in between", () => {
     const first = given(begun, set("a", 1));
@@ -36,14 +36,14 @@ describe("a command with a key", () => {
   });
 
   it("is answered as the first time although the state would refuse it now", () => {
-    const ended = given(begun, { kind: "terminate", ...by, changeKey: "end" });
-    expect(given(ended.ledger, { kind: "terminate", ...by, changeKey: "end" })).toMatchObject({ made: 0, answer: { replayed: true } });
-    expect(() => given(ended.ledger, { kind: "terminate", ...by, changeKey: "other" })).toThrow("has ended");
+    const ended = given(begun, { kind: "terminate", ...by, change: { key: "end" } });
+    expect(given(ended.ledger, { kind: "terminate", ...by, change: { key: "end" } })).toMatchObject({ made: 0, answer: { replayed: true } });
+    expect(() => given(ended.ledger, { kind: "terminate", ...by, change: { key: "other" } })).toThrow("has ended");
   });
 
   it("leaves nothing behind when it changes nothing", () => {
-    const paused = given(begun, { kind: "pause", ...by, changeKey: "a" });
-    expect(given(paused.ledger, { kind: "pause", ...by, changeKey: "b" })).toMatchObject({ made: 0, answer: undefined });
+    const paused = given(begun, { kind: "pause", ...by, change: { key: "a" } });
+    expect(given(paused.ledger, { kind: "pause", ...by, change: { key: "b" } })).toMatchObject({ made: 0, answer: undefined });
   });
 
   it("is forgotten when as many came after it as an execution knows", () => {

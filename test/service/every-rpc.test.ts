@@ -2,6 +2,7 @@
 import { create, type DescField, type DescMessage, type DescMethod, type Message } from "@bufbuild/protobuf";
 import { ValueSchema } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { AccessService } from "#gen/pyairtable/workflow/v1/access_service_pb.js";
 import { FileService } from "#gen/pyairtable/workflow/v1/file_service_pb.js";
 import { SagaCoordinationService } from "#gen/pyairtable/workflow/v1/saga_coordination_service_pb.js";
 import { SecretService } from "#gen/pyairtable/workflow/v1/secret_service_pb.js";
@@ -27,7 +28,7 @@ afterAll(async () => {
   await database?.drop();
 });
 
-const services = [TemplateService, WorkflowService, SagaCoordinationService, SecretService, FileService];
+const services = [TemplateService, WorkflowService, SagaCoordinationService, SecretService, FileService, AccessService];
 const methods = services.flatMap((service) => service.methods.map((method) => ({ name: `${service.name}/${method.name}`, method })));
 
 /** These must be there; others may say FEATURE_DISABLED. */
@@ -44,6 +45,7 @@ const served = new Set(
     "WorkflowService/CountExecutions DeleteExecution SignalExecution PublishEvent",
     "SagaCoordinationService/GetSaga",
     "FileService/CreateFile AppendFile CompleteFile GetFile ReadFile ListFiles DeleteFile",
+    "AccessService/ListAuditEntries",
     "SecretService/SetSecret RotateSecret ListSecrets DeleteSecret",
   ].flatMap(
     (line) =>

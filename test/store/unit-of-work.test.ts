@@ -54,7 +54,7 @@ describe("a unit of work", () => {
 
   it("holds what goes through the ORM, and what is tried and taken back", async () => {
     const unit = begin();
-    const change = { key: undefined, unit, noteReplay: () => undefined, plan: <T>(make: () => Promise<T>) => make() };
+    const change = { key: undefined, method: "Try", unit, noteReplay: () => undefined, plan: <T>(make: () => Promise<T>) => make() };
     const workflows = createWorkflowRepository(store.database);
     const { workflow } = await workflows.createWorkflow({ ...callerOf("acme"), change }, { name: "one", definition: {} });
     await workflows.updateWorkflow({ ...callerOf("acme"), change }, workflow.id, { displayName: "One" });

@@ -13,6 +13,7 @@ export function logCall(log: Log, call: Call, durationMs: number): void {
     request_id: call.requestId,
     correlation_id: call.correlationId,
     tenant_id: call.tenantId,
+    actor: call.actor,
   };
   if (call.code === "OK") log.debug(fields, "call answered");
   else if (ourFault.has(call.code)) log.warn(fields, "call failed");

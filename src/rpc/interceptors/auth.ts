@@ -53,6 +53,7 @@ export function createAuth(options: AuthOptions): Auth {
       if (credential === undefined) return undefined;
       const identity = await options.authenticate(credential, call.peer);
       call.tenantId = identity.tenantId;
+      call.actor = identity.actor;
       return {
         tenantId: identity.tenantId,
         actor: identity.actor,

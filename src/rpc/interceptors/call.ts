@@ -20,6 +20,8 @@ export interface Call extends TraceBaggage {
   /** `package.Service/Method`; empty for plain HTTP routes. */
   method: string;
   tenantId: string | undefined;
+  /** Id of the key that was sent. */
+  actor?: string;
   /** Code and reason of the answer; set by the errors interceptor. */
   code: string;
   reason: string | undefined;

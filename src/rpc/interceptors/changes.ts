@@ -1,6 +1,6 @@
 /**
  * Every call of an rpc that takes a request id runs as one change (`base/change.ts`). What its rpc writes by repositories is one
- * transaction, opened by the first of them and committed here together with the answer that repeats of the call get: if the
+ * transaction, opened by the first of them and committed here together with its line in the audit log and the answer that repeats of the call get: if the
  * process dies, or the answer cannot be stored, nothing of it stands. What an rpc tells executions instead is durable by
  * their ledgers, which know the change's key; a repeat goes through the rpc again and changes nothing there.
  *
@@ -20,14 +20,17 @@ import { AppError, messageOf, violationsError } from "../../base/errors.ts";
 import { canonicalJson, type Json } from "../../base/json.ts";
 import { limits } from "../../base/limits.ts";
 import type { Log } from "../../base/log.ts";
+import type { AuditRepository } from "../../store/audit-repository.ts";
 import type { IdempotencyRepository, Taken, TakenKey } from "../../store/idempotency-repository.ts";
 import type { UnitOfWork, Units } from "../../store/unit-of-work.ts";
+import { auditedCall } from "./audited-call.ts";
 import { callerKey, replyKey } from "./call.ts";
 import { methodName } from "./policy.ts";
 
 export interface ChangeOptions {
   readonly keys: IdempotencyRepository;
   readonly units: Units;
+  readonly audit: Pick<AuditRepository, "write">;
   /** Of the fingerprints of requests that carry a secret: a plain hash could be found again by trying values. */
   readonly fingerprintKey: Uint8Array;
   readonly clock: Clock;
@@ -100,7 +103,7 @@ interface OwnKey {
 }
 
 async function work(
-  { clock, log, units }: ChangeOptions,
+  { audit, clock, log, units }: ChangeOptions,
   caller: Caller,
   request: UnaryRequest,
   own: OwnKey | undefined,
@@ -108,12 +111,19 @@ async function work(
 ): Promise<Awaited<ReturnType<ReturnType<Interceptor>>>> {
   const unit = units.begin(caller.tenantId, request.signal);
   let isReplay = false;
-  const change = { key: own?.name, unit, noteReplay: () => void (isReplay = true), plan: own?.taken.plan ?? ((make) => make()) } satisfies Caller["change"];
+  const change = {
+    key: own?.name,
+    method: request.method.name,
+    unit,
+    noteReplay: () => void (isReplay = true),
+    plan: own?.taken.plan ?? ((make) => make()),
+  } satisfies Caller["change"];
   request.contextValues.set(callerKey, { ...caller, change });
   const renewing = own && renew(own.taken, clock, (error) => complain(log, request.method, error));
   try {
     const response = await run();
     const bytes = own && toBinary(request.method.output, response.message as MessageShape<typeof request.method.output>);
+    if (unit.isOpen) await unit.run((client) => audit.write(client, caller, auditedCall(request, response.message as Message)));
     await settle(unit, own?.taken, bytes, (error) => complain(log, request.method, error));
     return isReplay ? replay(request, response.message as Message) : response;
   } catch (error) {

@@ -4,6 +4,7 @@
  */
 import type { ExecutionStep } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import { type EndReason, type ExecutionStatus, endReasons, executionStates, type SagaStatus, sagaStates } from "../../domain/states.ts";
+import type { AuditFilter } from "../../store/audit-repository.ts";
 import { type WorkflowStatus, workflowStates } from "../../store/entities/workflow.ts";
 import { type TemplateStatus, templateStates } from "../../store/entities/workflow-template.ts";
 import type { TextMatch } from "../../store/execution-conditions.ts";
@@ -198,6 +199,21 @@ export function workflowFilterOf(text: string): WorkflowFilter {
 
 export function secretFilterOf(text: string): { readonly name: NameMatch | undefined } {
   return { name: oneName(termsOf(text, { name: named })) };
+}
+
+export function auditFilterOf(text: string): AuditFilter {
+  const terms = termsOf(text, { actor: exact, method: exact, target: exact, execution_id: exact, correlation_id: exact, time: moment });
+  const times = terms.flatMap(({ field, operator, values }) =>
+    field === "time" && operator !== ":" ? [{ operator, at: new Date(Number(values[0].value)) }] : [],
+  );
+  return {
+    actor: oneText(terms, "actor"),
+    method: oneText(terms, "method"),
+    target: oneText(terms, "target"),
+    executionId: oneText(terms, "execution_id"),
+    correlationId: oneText(terms, "correlation_id"),
+    times,
+  };
 }
 
 export function fileFilterOf(text: string): { readonly name: NameMatch | undefined } {

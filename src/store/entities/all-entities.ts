@@ -1,5 +1,6 @@
 /** Every table (`workflow_execution_steps` is a view), in the order of the migration. The schema test holds this list against the migrated database. */
 import { ApiKey } from "./api-key.ts";
+import { AuditLine } from "./audit-line.ts";
 import { DestinationWait } from "./destination-wait.ts";
 import { EventWait } from "./event-wait.ts";
 import { ExecutionCommand } from "./execution-command.ts";
@@ -32,6 +33,7 @@ import { ServerKey, TenantKey } from "./wrapped-key.ts";
 export const allEntities = [
   Tenant,
   ApiKey,
+  AuditLine,
   Replica,
   WorkflowTemplate,
   WorkflowTemplateVersion,

@@ -5,7 +5,15 @@ import type { JsonObject } from "../../base/json.ts";
 export const executionEventSchema = defineEntity({
   name: "ExecutionEvent",
   tableName: "execution_events",
-  indexes: [{ name: "execution_events_reopened_idx", properties: ["tenantId", "executionId", "sequence"], where: "type = 'execution_reopened'" }],
+  indexes: [
+    { name: "execution_events_reopened_idx", properties: ["tenantId", "executionId", "sequence"], where: "type = 'execution_reopened'" },
+    {
+      name: "execution_events_audit_idx",
+      properties: ["tenantId", "at"],
+      where:
+        "type in ('operator_acted', 'execution_paused', 'execution_resumed', 'execution_cancel_requested', 'execution_reopened', 'saga_state_changed', 'step_enlisted', 'step_skipped')",
+    },
+  ],
   properties: {
     tenantId: p.text().primary(),
     executionId: p.uuid().primary(),

@@ -4,15 +4,24 @@
  * looked at again here.
  */
 import type { ClientBase } from "pg";
+import { auditedTypes, eventColumns } from "./audit-log.ts";
 
 const text = `
 with doomed as materialized (
-  select tenant_id, id from workflow_executions
+  select tenant_id, id, workflow_name, correlation_id from workflow_executions
   where tenant_id = $1 and id = any($2::uuid[]) and end_time is not null and owner is null
   for update skip locked
 ),
 ledger as (
-  delete from execution_events v using doomed d where v.tenant_id = d.tenant_id and v.execution_id = d.id returning 1
+  delete from execution_events v using doomed d where v.tenant_id = d.tenant_id and v.execution_id = d.id
+  returning v.tenant_id, v.execution_id, v.sequence, v.at, v.step_path, case when v.type in ${auditedTypes} then v.payload end as payload
+),
+-- What callers and operators decided outlives what they decided about.
+kept as (
+  insert into audit_log (tenant_id, id, time, actor, method, target, execution_id, step_path, reason, correlation_id, detail)
+  select v.tenant_id, ${eventColumns}
+  from ledger v join doomed d on d.id = v.execution_id, lateral (select d.workflow_name, d.correlation_id) x
+  where v.payload->'change'->>'actor' is not null
 ),
 sagas as (
   delete from workflow_instances i using doomed d where i.tenant_id = d.tenant_id and i.id = d.id

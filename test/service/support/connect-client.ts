@@ -1,6 +1,7 @@
 /** The service as a sibling on Connect-ES sees it: generated clients over gRPC, and bare JSON over HTTP for curl users. */
 import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
+import { AccessService } from "#gen/pyairtable/workflow/v1/access_service_pb.js";
 import { FileService } from "#gen/pyairtable/workflow/v1/file_service_pb.js";
 import { SagaCoordinationService } from "#gen/pyairtable/workflow/v1/saga_coordination_service_pb.js";
 import { SecretService } from "#gen/pyairtable/workflow/v1/secret_service_pb.js";
@@ -15,6 +16,7 @@ export interface Clients {
   readonly secrets: Client<typeof SecretService>;
   readonly tasks: Client<typeof TaskService>;
   readonly files: Client<typeof FileService>;
+  readonly access: Client<typeof AccessService>;
 }
 
 export interface Target {
@@ -32,6 +34,7 @@ export function connect({ url, apiKey }: Target, headers: Readonly<Record<string
     secrets: createClient(SecretService, transport),
     tasks: createClient(TaskService, transport),
     files: createClient(FileService, transport),
+    access: createClient(AccessService, transport),
   };
 }
 
