@@ -11,7 +11,7 @@ import { integerField, isSet, textField, textOf } from "./config-fields.ts";
 import { readCsv } from "./csv-table.ts";
 import { checkDelimiter, delimiterField } from "./delimiter-field.ts";
 import { type BinaryReader, describeBinary, listArchive, withPdfText } from "./file-facts.ts";
-import type { FileContent } from "./file-formats.ts";
+import { delimiterMisfit, type FileContent } from "./file-formats.ts";
 import { rowsIn, structureOf } from "./file-structure.ts";
 import { filterLines, patternProblem } from "./filter-lines.ts";
 import type { Report } from "./report.ts";
@@ -62,6 +62,8 @@ export interface Inspection {
 }
 
 export async function extractFrom(inspection: Inspection, extract: JsonObject, file: FileContent): Promise<Result<JsonObject, Failure>> {
+  const misfit = misfitOf(extract, file);
+  if (misfit) return fail(misfit);
   switch (targetOf(extract)) {
     case "ROWS":
       return extractRows(inspection, extract, file);
@@ -74,6 +76,13 @@ export async function extractFrom(inspection: Inspection, extract: JsonObject, f
       return readable.ok ? extractText(inspection, extract, readable.value) : readable;
     }
   }
+}
+
+/** Options that could change nothing for the file. */
+export function misfitOf(extract: JsonObject, file: Omit<FileContent, "bytes">): Failure | undefined {
+  if (delimiterField(extract) !== undefined) return delimiterMisfit(file);
+  const isDocument = file.json !== undefined || file.mediaType === "application/xml";
+  return extract["no_header"] === true && isDocument ? failure("SCHEMA", `no_header has no meaning for ${file.mediaType}`) : undefined;
 }
 
 export function targetOf(extract: JsonObject): string {
@@ -130,7 +139,7 @@ async function documentOf(inspection: Inspection, extract: JsonObject, file: Fil
   if (file.json !== undefined) return ok(file.json);
   const document = await structureOf(file, extract, inspection.readBinary);
   if (document) return document;
-  if (file.text === undefined || file.mediaType !== "text/csv") return ok(file.text ?? null);
+  if (file.text === undefined || (file.mediaType !== "text/csv" && delimiterField(extract) === undefined)) return ok(file.text ?? null);
   const rows = await readRows(extract, file, rowsMax);
   return rows.ok ? ok(rows.value["rows"]) : rows;
 }
@@ -140,9 +149,10 @@ async function readRows(
   file: FileContent,
   limit: number,
 ): Promise<Result<{ columns: Json[]; rows: Json[]; truncated: boolean }, Failure>> {
-  const problem = file.jsonProblem ?? file.textProblem;
+  const delimiter = delimiterField(extract);
+  const problem = (delimiter === undefined ? file.jsonProblem : undefined) ?? file.textProblem;
   if (problem || file.text === undefined) return fail(problem ?? failure("SCHEMA", `the file is ${file.mediaType}, not rows`));
-  const table = await readCsv(file.text, { delimiter: delimiterField(extract), hasHeader: extract["no_header"] !== true, rowsMax: limit });
+  const table = await readCsv(file.text, { delimiter, hasHeader: extract["no_header"] !== true, rowsMax: limit });
   if (!table.ok) return table;
   const { columns, rows, truncated } = table.value;
   // fromEntries defines keys instead of assigning them: a column may be called __proto__.
@@ -158,7 +168,7 @@ async function describe(extract: JsonObject, file: FileContent): Promise<Result<
     const rows = Array.isArray(file.json) ? file.json : [file.json];
     return ok({ ...facts, columns: columnsOf(rows), row_count: rows.length });
   }
-  if (file.mediaType !== "text/csv") return ok(facts);
+  if (file.mediaType !== "text/csv" && delimiterField(extract) === undefined) return ok(facts);
   const table = await readCsv(file.text, {
     delimiter: delimiterField(extract),
     hasHeader: extract["no_header"] !== true,

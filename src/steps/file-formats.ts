@@ -86,6 +86,13 @@ export function documentFormatOf({ mediaType, text, json, jsonProblem }: Omit<Fi
   return mediaType === "text/csv" ? "csv" : undefined;
 }
 
+/** Why a delimiter means nothing for the file; undefined for plain texts, which it makes CSV, and for what can be no table at all. */
+export function delimiterMisfit({ mediaType, text, json }: Omit<FileContent, "bytes">): Failure | undefined {
+  const isText = json === undefined && (mediaType === "text/plain" || mediaType === "text/csv");
+  const isOther = text === undefined && mediaType !== xlsxType;
+  return isText || isOther ? undefined : failure("SCHEMA", `delimiter has no meaning for ${mediaType}`);
+}
+
 function readTextFormat(text: string): Pick<FileContent, "mediaType" | "json" | "jsonProblem"> {
   const start = /^\s*([^\s]{0,40})/.exec(text)?.[1] ?? "";
   if (/^[[{]/.test(start)) {

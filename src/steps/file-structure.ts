@@ -10,7 +10,7 @@ import { unwrapList } from "./files/tables.ts";
 /** The file's value, or why it has none; undefined for what is read otherwise. `options`: `delimiter` (then a text is CSV) and `no_header`. */
 export async function structureOf(file: FileContent, options: JsonObject, reader: BinaryReader): Promise<Result<Json, Failure> | undefined> {
   const format = documentFormatOf(file);
-  if (format !== "xlsx" && format !== "xml" && (format !== "yaml" || delimiterField(options) !== undefined)) return undefined;
+  if (delimiterField(options) !== undefined || (format !== "xlsx" && format !== "xml" && format !== "yaml")) return undefined;
   const document = await readAsDocument(file, { no_header: options["no_header"] === true }, reader);
   if (document.ok || format === "xlsx" || file.mediaType !== "text/plain") return document;
   // A text that only begins like XML or YAML is a text. Anything but SCHEMA is about time or memory.

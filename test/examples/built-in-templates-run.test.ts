@@ -1,7 +1,7 @@
 /** Every template that ships is made into a workflow and run by the real service against real HTTP servers. */
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { readdir } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { createServer, type Server as HttpServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { gzipSync } from "node:zlib";
@@ -177,6 +177,12 @@ describe("file-validate-extract", () => {
     routes.set("GET /rows.json", [{ a: 1 }, { a: null, b: "" }, { b: "x" }]);
     const run = await start(await make("file-validate-extract", {}), { url: otherUrl("/rows.json") });
     expect(run).toMatchObject({ state: "COMPLETED", output: { columns: ["a", "b"], rows: [{ a: 1 }, { b: "x" }] } });
+  });
+
+  it("reads a workbook's first sheet", async () => {
+    routes.set("GET /book", await readFile(new URL("../fixtures/files/workbook.xlsx", import.meta.url)));
+    const run = await start(await make("file-validate-extract", { required_columns: ["sku", "sold"] }), { url: otherUrl("/book") });
+    expect(run).toMatchObject({ state: "COMPLETED", output: { row_count: 2, rows: [{ sku: "007", price: 12.5 }, { sku: "=SUM(A1)" }] } });
   });
 
   it("refuses a file without the columns it needs, one with too many rows, and one that is no table", async () => {

@@ -210,6 +210,9 @@ describe("extract", () => {
     ["YAML", "- a: 1\n  b: [x]\n- a: 2\n", {}, { columns: ["a", "b"], rows: [{ a: 1, b: ["x"] }, { a: 2 }] }],
     ["what select picks from YAML", "data:\n  items: [{a: 1}, {a: 2}]\n", { select: "document.data.items" }, { rows: [{ a: 1 }, { a: 2 }] }],
     ["what select picks from XML", "<l><i>1</i><i>2</i></l>", { select: "document.l.i" }, { rows: ["1", "2"] }],
+    ["a CSV that looks like YAML, by its delimiter", "a: x,b\nc: y,d\n", { delimiter: "," }, { rows: [{ "a: x": "c: y", b: "d" }] }],
+    ["a CSV that looks like JSON, by its delimiter", "[a;b\n1;2\n", { delimiter: ";" }, { rows: [{ "[a": "1", b: "2" }] }],
+    ["a CSV that looks like XML, by its delimiter", "<a>;b\n1;2\n", { delimiter: ";" }, { rows: [{ "<a>": "1", b: "2" }] }],
     ["a CSV that only looks like YAML", "a: b,c\nx,y: {\n", {}, { columns: ["a: b", "c"], rows: [{ "a: b": "x", c: "y: {" }] }],
   ])("ROWS of %s", async (_, text, options, expected) => {
     expect(await extract(text, { target: "FILE_EXTRACT_TARGET_ROWS", ...options })).toMatchObject(expected);
@@ -247,6 +250,13 @@ describe("extract", () => {
   });
 
   test.each<[string, string, JsonObject, RegExp]>([
+    ["a delimiter of JSON", "[1]", { target: "FILE_EXTRACT_TARGET_ROWS", delimiter: ";" }, /^SCHEMA: delimiter has no meaning for application\/json/],
+    [
+      "a header of XML",
+      '<?xml version="1.0"?><a/>',
+      { target: "FILE_EXTRACT_TARGET_ROWS", no_header: true },
+      /^SCHEMA: no_header has no meaning for application\/xml/,
+    ],
     ["rows of broken JSON", "{nope", { target: "FILE_EXTRACT_TARGET_ROWS" }, /^SCHEMA: document is not valid JSON/],
     ["rows of uneven CSV", "a,b\n1\n", { target: "FILE_EXTRACT_TARGET_ROWS" }, /^SCHEMA: .*line 2/],
     ["a select that is no list", '{"a":1}', { target: "FILE_EXTRACT_TARGET_ROWS", select: "document.a" }, /^EXPRESSION: /],

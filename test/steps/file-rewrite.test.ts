@@ -68,6 +68,8 @@ describe("convert of documents", () => {
     ["no header", "1,2\n3,4\n", "application/json", { no_header: true }, '[["1","2"],["3","4"]]\n'],
     ["indentation", '{"a":[1]}', "application/json", { pretty: true }, '{\n  "a": [\n    1\n  ]\n}\n'],
     ["attributes and text", '<?xml version="1.0"?><a x="1">t &#65;<b/></a>', "application/json", {}, '{"a":{"b":"","#text":"t A","@x":"1"}}\n'],
+    ["attributes of several lines", '{"@a":"x\\ny\\tz"}', "application/xml", {}, '<?xml version="1.0" encoding="UTF-8"?>\n<root a="x&#10;y&#9;z"/>\n'],
+    ["a delimiter, whatever the text looks like", "a: x,b\nc: y,d\n", "application/json", { delimiter: "," }, '[{"a: x":"c: y","b":"d"}]\n'],
     [
       "a root of its own",
       '{"@id":1,"n":[1,2],"t":"<&>"}',
@@ -114,9 +116,10 @@ describe("convert of documents", () => {
     expect(await refusal(workbook, { convert: { to_media_type: "application/xml" } })).toMatch(/^SCHEMA: application\/vnd.openxmlformats-\S+ cannot become/);
   });
 
-  test.each<[string, string | Buffer, string, RegExp]>([
+  test.each<[string, string | Buffer, string, RegExp, JsonObject?]>([
     ["entities", '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><a>&x;</a>', "application/json", /^SCHEMA: .*document type/],
     ["broken XML", '<?xml version="1.0"?><a><b></a>', "application/json", /^SCHEMA: the XML is not valid/],
+    ["a delimiter of JSON", "[1]", "application/yaml", /^SCHEMA: delimiter has no meaning/, { delimiter: ";" }],
     ["broken JSON", '{"a":', "text/csv", /^SCHEMA: .*not valid JSON/],
     ["deep YAML", `a: ${"[".repeat(20_000)}`, "application/json", /^(?:SCHEMA|LIMIT\.DEPTH): /],
     [
@@ -132,8 +135,8 @@ describe("convert of documents", () => {
     ["prose as a table", "just words", "application/json", /^SCHEMA: the file is text\/plain, neither a table/],
     ["an image as a table", Buffer.from("89504e470d0a1a0a0000", "hex"), "text/csv", /^SCHEMA: image\/png cannot become text\/csv/],
     ["an archive that is no workbook", Buffer.from(zipSync({ "a.txt": Buffer.from("x") })), "text/csv", /^SCHEMA: application\/zip cannot become text\/csv/],
-  ])("refuses %s", async (_, source, to, expected) => {
-    expect(await refusal(source, { convert: { to_media_type: to } })).toMatch(expected);
+  ])("refuses %s", async (_, source, to, expected, options = {}) => {
+    expect(await refusal(source, { convert: { to_media_type: to, ...options } })).toMatch(expected);
   });
 });
 

@@ -91,7 +91,7 @@ function readByPython(raws: readonly Buffer[]): Promise<readonly Reading[] | und
   const { promise, resolve, reject } = Promise.withResolvers<readonly Reading[] | undefined>();
   const script = fileURLToPath(new URL("../fixtures/read-mail.py", import.meta.url));
   const child = execFile("python3", [script], { env: { ...process.env, PYTHONIOENCODING: "utf-8" }, maxBuffer: 16 * 1024 * 1024 }, (error, stdout) => {
-    if (error?.code === "ENOENT") resolve(undefined);
+    if (error && (error.code === "ENOENT" || error.code === 127)) resolve(undefined);
     else if (error) reject(error);
     else resolve(JSON.parse(stdout) as Reading[]);
   });

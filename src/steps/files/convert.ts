@@ -59,10 +59,11 @@ function decode(bytes: Buffer, charset: string | undefined): Result<FileContent,
 
 async function documentFor(file: FileContent, options: JsonObject, target: DocumentType): Promise<Result<Json, Failure>> {
   const { mediaType, text, json } = file;
-  const isReadable = json !== undefined || (text !== undefined && !file.jsonProblem);
+  const delimiter = target === "text/csv" ? undefined : delimiterField(options);
+  const isReadable = json !== undefined || (text !== undefined && (!file.jsonProblem || delimiter !== undefined));
   const isWorkbook = mediaType === xlsxType && (target === "text/csv" || target === "application/json");
   if (!isReadable && !isWorkbook) return impossible(file, target) as Result<never, Failure>;
-  return await readDocument(file, { delimiter: target === "text/csv" ? undefined : delimiterField(options), hasHeader: options["no_header"] !== true });
+  return await readDocument(file, { delimiter, hasHeader: options["no_header"] !== true });
 }
 
 function writeDocument(document: Json, target: DocumentType, options: JsonObject): Result<string, Failure> {

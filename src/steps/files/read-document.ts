@@ -3,7 +3,7 @@ import type { Json } from "../../base/json.ts";
 import { fail, ok, type Result } from "../../base/result.ts";
 import { type Failure, failure } from "../../domain/failure.ts";
 import { readCsv } from "../csv-table.ts";
-import { documentFormatOf, type FileContent } from "../file-formats.ts";
+import { delimiterMisfit, documentFormatOf, type FileContent } from "../file-formats.ts";
 import { documentOfTable } from "./tables.ts";
 import { readXlsx } from "./xlsx.ts";
 import { readXml } from "./xml-text.ts";
@@ -20,6 +20,9 @@ export interface DocumentOptions {
 export async function readDocument(file: FileContent, { delimiter, hasHeader }: DocumentOptions): Promise<Result<Json, Failure>> {
   const { mediaType, text, json, jsonProblem, textProblem } = file;
   const format = documentFormatOf(file);
+  const misfit = delimiter === undefined ? undefined : delimiterMisfit(file);
+  if (misfit) return fail(misfit);
+  if (delimiter !== undefined && text !== undefined) return await readTable(text, delimiter, hasHeader);
   if (json !== undefined) return ok(json);
   if (format === "xlsx") {
     const workbook = await readXlsx(file.bytes, hasHeader);
@@ -27,12 +30,16 @@ export async function readDocument(file: FileContent, { delimiter, hasHeader }: 
   }
   if (text === undefined || jsonProblem) return fail(jsonProblem ?? textProblem ?? failure("SCHEMA", `the file is ${mediaType}, not a document`));
   if (format === "xml") return readXml(text);
-  const isTable = mediaType === "text/csv" || delimiter !== undefined;
+  const isTable = mediaType === "text/csv";
   if (format === "yaml" || !isTable) {
     const yaml = readYaml(text);
     if (yaml.ok && typeof yaml.value === "object" && yaml.value !== null) return yaml;
     if (!isTable) return yaml.ok ? fail(failure("SCHEMA", `the file is ${mediaType}, neither a table nor a YAML document`)) : yaml;
   }
+  return await readTable(text, undefined, hasHeader);
+}
+
+async function readTable(text: string, delimiter: string | undefined, hasHeader: boolean): Promise<Result<Json, Failure>> {
   const table = await readCsv(text, { delimiter, hasHeader, rowsMax: Number.MAX_SAFE_INTEGER });
   return table.ok ? ok(documentOfTable(table.value)) : table;
 }

@@ -16,17 +16,28 @@ export function readXml(text: string): Result<Json, Failure> {
     attributeNamePrefix: "@",
     parseTagValue: false,
     parseAttributeValue: false,
+    trimValues: false,
     ignoreDeclaration: true,
     ignorePiTags: true,
     htmlEntities: true,
   });
-  const document = parser.parse(text) as Json;
+  const document = parser.parse(text.trim()) as Json;
   // The validator lets several roots pass, and text after them.
   const roots = isJsonObject(document) && text.trimEnd().endsWith(">") ? Object.entries(document) : [];
   if (roots.length !== 1 || Array.isArray(roots[0]?.[1]) || roots[0]?.[0] === "#text")
     return fail(failure("SCHEMA", "the XML is not valid: it has not exactly one root element"));
   const fault = findJsonFault(document, undefined, "document");
-  return fault ? fail(failure("SCHEMA", `${fault.path} ${fault.problem}`)) : ok(document);
+  return fault ? fail(failure("SCHEMA", `${fault.path} ${fault.problem}`)) : ok(withoutIndentation(document));
+}
+
+/** Blanks between elements are no text; those that stand alone or beside text are. */
+function withoutIndentation(value: Json): Json {
+  if (Array.isArray(value)) return value.map(withoutIndentation);
+  if (!isJsonObject(value)) return value;
+  const members = Object.entries(value);
+  const isIndented = members.some(([name]) => name !== "#text" && !name.startsWith("@"));
+  const kept = members.filter(([name, part]) => !(isIndented && name === "#text" && textOf(part).trim() === ""));
+  return Object.fromEntries(kept.map(([name, part]) => [name, withoutIndentation(part)]));
 }
 
 /** The items of a list at the top are called `item`. SCHEMA names a key that is no element name. */
@@ -81,7 +92,7 @@ function element(name: string, value: Json, space: string): string {
   }
   const attributes = Object.entries(value).filter(([key, part]) => key.startsWith("@") && !isNested(part));
   const children = Object.entries(value).filter(([key, part]) => key !== "#text" && !(key.startsWith("@") && !isNested(part)));
-  const opening = `<${name}${attributes.map(([key, part]) => ` ${attributeName(key)}="${escapeText(textOf(part))}"`).join("")}`;
+  const opening = `<${name}${attributes.map(([key, part]) => ` ${attributeName(key)}="${escapeAttribute(textOf(part))}"`).join("")}`;
   const text = escapeText(textOf((value as JsonObject)["#text"] ?? null));
   const inside = deeper(space);
   const parts = children.flatMap(([key, part]) => (Array.isArray(part) ? part : [part]).map((one) => inside + element(key, one, inside)));
@@ -100,6 +111,11 @@ function attributeName(key: string): string {
   const name = key.slice(1);
   if (!isElementName(name)) throw new NotXml(`the key "${key.slice(0, 100)}" cannot be the name of an XML attribute`);
   return name;
+}
+
+/** Readers take a line break or a tabulator in an attribute for a blank unless it is written as a reference. */
+function escapeAttribute(text: string): string {
+  return escapeText(text).replace(/[\t\n]/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
 function escapeText(text: string): string {

@@ -28,6 +28,7 @@ export async function convertStream(source: TaskSource, options: JsonObject, sin
   const hasHeader = options["no_header"] !== true;
   const delimiter = delimiterField(options);
   if (file.kind === "lines") {
+    if (delimiter !== undefined && target !== "text/csv") throw new FileFault(failure("SCHEMA", `delimiter has no meaning for ${file.mediaType}`));
     if (target !== "text/csv") return await writeRows(jsonLines(textIn(bytes, charset)), writerOf(target, options, file), target, sink);
     const shape = await shapeOfLines(jsonLines(textIn(bytes, charset)));
     return await writeRows(cellsOfLines(jsonLines(textIn(source.read(), charset)), shape), csvWriter(shape.columns, delimiter ?? ",", hasHeader), target, sink);

@@ -4,7 +4,7 @@ import type { Json, JsonObject } from "../../../base/json.ts";
 import { failure } from "../../../domain/failure.ts";
 import { integerField, isSet, textField } from "../../config-fields.ts";
 import { delimiterField } from "../../delimiter-field.ts";
-import { charactersDefault, rowsDefault, tableOf, targetOf } from "../../file-extract.ts";
+import { charactersDefault, misfitOf, rowsDefault, tableOf, targetOf } from "../../file-extract.ts";
 import { shownEntries } from "../../file-facts.ts";
 import { isWorkbook, xlsxType } from "../../file-formats.ts";
 import { LineFilter, lineEnd } from "../../filter-lines.ts";
@@ -29,6 +29,8 @@ export async function extractStream(bytes: AsyncIterable<Uint8Array>, extract: J
   const target = targetOf(extract);
   if (file.kind === "binary") return await extractBinary(bytes, extract, file, sizeBytes);
   if (target === "ENTRIES") throw new FileFault(failure("SCHEMA", `the file is ${file.mediaType}, not application/zip`));
+  const misfit = misfitOf(extract, { mediaType: file.mediaType, text: "", ...(file.kind === "lines" ? { json: [] } : {}) });
+  if (misfit) throw new FileFault(misfit);
   if (file.mediaType === "application/json") throw needsWhole(file.mediaType);
   const { mediaType } = file;
   if (target === "METADATA") return await describe(bytes, extract, file);
@@ -116,10 +118,11 @@ async function describe(bytes: AsyncIterable<Uint8Array>, extract: JsonObject, f
       yield text;
     }
   }
+  const isCsv = file.mediaType === "text/csv" || delimiterField(extract) !== undefined;
   const table = new TableFold();
   try {
     if (file.kind === "lines") for await (const rows of jsonLines(counted())) table.addValues(rows);
-    else if (file.mediaType === "text/csv") {
+    else if (isCsv) {
       const delimiter = delimiterField(extract) ?? file.delimiter ?? ",";
       for await (const batch of csvRows(counted(), delimiter, extract["no_header"] !== true)) table.addCells(batch);
     } else await drain(counted());
@@ -128,6 +131,5 @@ async function describe(bytes: AsyncIterable<Uint8Array>, extract: JsonObject, f
     throw error;
   }
   const facts: JsonObject = { characters, lines: lines + (last === "\n" ? 0 : 1) };
-  const isTable = file.kind === "lines" || file.mediaType === "text/csv";
-  return { mediaType: file.mediaType, facts: isTable ? { ...facts, columns: table.columns, row_count: table.count } : facts };
+  return { mediaType: file.mediaType, facts: file.kind === "lines" || isCsv ? { ...facts, columns: table.columns, row_count: table.count } : facts };
 }
