@@ -27,6 +27,7 @@ import { refuseNotYet } from "./not-yet.ts";
 import { listPage } from "./page.ts";
 import type { RpcParts } from "./parts.ts";
 import { executionNotFound, readExecutionMessage, resolveExecutionId } from "./read-execution-message.ts";
+import { showTaken } from "./taken-steps.ts";
 import { eventToMessage } from "./wire/event.ts";
 import { executionToMessage } from "./wire/execution.ts";
 import { countFitting, fitEvent, withoutPayloads } from "./wire/fit.ts";
@@ -142,5 +143,7 @@ async function readSteps(parts: RpcParts, caller: Caller, reference: string, loo
   if (!state?.info) throw executionNotFound(reference);
   const { definition } = await parts.definitions.of(state);
   // Steps that did not begin are the definition's business: some of them stand in branches that are never taken.
-  return stepsFromState(state, definition).filter((step) => step.state !== StepState.PENDING);
+  const steps = stepsFromState(state, definition).filter((step) => step.state !== StepState.PENDING);
+  await showTaken(parts, caller, executionId, steps);
+  return steps;
 }

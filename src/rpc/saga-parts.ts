@@ -9,6 +9,7 @@ import type { ExecutionState } from "../domain/execution-state.ts";
 import { readExecution } from "../engine/read-execution.ts";
 import type { RpcParts } from "./parts.ts";
 import type { Loaded } from "./send-command.ts";
+import { showTaken } from "./taken-steps.ts";
 import { fitSteps } from "./wire/fit.ts";
 import { sagaFromState } from "./wire/saga.ts";
 import type { WireView } from "./wire/step.ts";
@@ -32,9 +33,15 @@ export async function loadSaga(parts: Pick<RpcParts, "executions" | "definitions
 }
 
 /** The saga as its ledger tells it. */
-export async function sagaMessage(parts: Pick<RpcParts, "executions" | "definitions">, caller: Caller, sagaId: string, view: WireView = "full"): Promise<Saga> {
-  const { state, revision } = await loadSaga(parts, caller, sagaId);
-  return sagaOf({ state, revision }, view);
+export async function sagaMessage(
+  parts: Pick<RpcParts, "executions" | "definitions" | "tasks">,
+  caller: Caller,
+  sagaId: string,
+  view: WireView = "full",
+): Promise<Saga> {
+  const saga = sagaOf(await loadSaga(parts, caller, sagaId), view);
+  await showTaken(parts, caller, sagaId, saga.steps);
+  return saga;
 }
 
 export function sagaOf({ state, revision }: Loaded, view: WireView = "full"): Saga {

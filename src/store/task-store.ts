@@ -7,7 +7,17 @@ import type { Database } from "./database.ts";
 import { guarded } from "./database-error.ts";
 import { discardTask, type ExpiredRow, expiredTasks, extendTasks, recallTask } from "./sql/hold-tasks.ts";
 import { type TakenRow, type TakeRequest, takeTasks } from "./sql/take-tasks.ts";
-import { canceledTasks, giveTasksBack, knownTasks, listQueues, type QueueRow, tasksOfExecution, taskTotals, waitingQueues } from "./sql/task-queues.ts";
+import {
+  canceledTasks,
+  giveTasksBack,
+  knownTasks,
+  listQueues,
+  type QueueRow,
+  takenPathsOf,
+  tasksOfExecution,
+  taskTotals,
+  waitingQueues,
+} from "./sql/task-queues.ts";
 import { forgetWorkers, listWorkers, noteWorkers, type SeenWorker, type WorkerRow } from "./sql/task-workers.ts";
 
 export type { TakeRequest } from "./sql/take-tasks.ts";
@@ -47,6 +57,8 @@ export interface TaskStore {
   known(tenantId: string, taskIds: readonly string[]): Promise<ReadonlySet<string>>;
   canceled(tenantId: string, taskIds: readonly string[]): Promise<readonly string[]>;
   ofExecution(tenantId: string, executionId: string): Promise<readonly TaskFact[]>;
+  /** Paths of the steps of an execution whose action somebody has taken. */
+  takenPaths(tenantId: string, executionId: string): Promise<ReadonlySet<string>>;
   queues(tenantId: string, after: string, rowsMax: number): Promise<readonly QueueRow[]>;
   totals(): Promise<{ readonly waiting: number; readonly taken: number; readonly oldestSeconds: number }>;
   note(workers: readonly SeenWorker[]): Promise<void>;
@@ -79,6 +91,10 @@ export function createTaskStore({ pool }: Pick<Database, "pool">): TaskStore {
     giveBack: (tenantId, taskIds, worker) => guarded(() => giveTasksBack(pool, tenantId, uuidsOf(taskIds), worker)),
     known: async (tenantId, taskIds) => new Set((await guarded(() => knownTasks(pool, tenantId, uuidsOf(taskIds)))).map((id) => formatId("task", id))),
     canceled: async (tenantId, taskIds) => (await guarded(() => canceledTasks(pool, tenantId, uuidsOf(taskIds)))).map((id) => formatId("task", id)),
+    async takenPaths(tenantId, executionId) {
+      const uuid = parseId("execution", executionId);
+      return new Set(uuid === undefined ? [] : await guarded(() => takenPathsOf(pool, tenantId, uuid)));
+    },
     async ofExecution(tenantId, executionId) {
       const uuid = parseId("execution", executionId);
       if (uuid === undefined) return [];

@@ -1,7 +1,7 @@
 /** Participants that pull: the steps of a saga are tasks, as are their undos and confirmations, mixed with called ones in one saga. */
 import type { JsonObject } from "@bufbuild/protobuf";
 import { expect, it } from "vitest";
-import { OperationState, SagaState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
+import { OperationState, SagaState, StepState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import { Operation, type Task } from "#gen/pyairtable/workflow/v1/task_pb.js";
 import type { Clients } from "../service/support/connect-client.ts";
 import { refusal } from "../service/support/refusal.ts";
@@ -85,11 +85,18 @@ it("that nobody has taken is taken back when the saga turns; what somebody has i
   expect((await atEnd(house, sagaId)).state).toBe(SagaState.COMPENSATED);
 });
 
-it("is listed by its queue as a participant, and reported by ReportStep as well", async () => {
+it("is listed by its queue as a participant, shows who waits and what runs, and is reported by ReportStep as well", async () => {
   const { saga } = await one().sagas.startSaga(sagaOf([pulled("g", "listed")], { correlation_id: "pull-1" }));
   const sagaId = saga?.id ?? "";
   expect((await one().sagas.listSagas({ filter: 'participant = "listed" correlation_id = "pull-1"' })).sagas.map(({ id }) => id)).toEqual([sagaId]);
+  const shown = async (): Promise<unknown> => [
+    (await two().sagas.getSaga({ sagaId })).saga?.steps[0]?.state,
+    (await two().workflows.getExecutionStep({ executionId: sagaId, path: "g" })).step?.state,
+  ];
+  expect(await shown()).toEqual([StepState.QUEUED, StepState.QUEUED]);
   const task = await next("listed");
+  // Taken, though nothing was heard of it yet.
+  expect(await shown()).toEqual([StepState.RUNNING, StepState.RUNNING]);
   const wrong = await refusal(one().sagas.reportStep({ sagaId, step: "g", token: "nonsense", result: success() }));
   expect(wrong.reason).toBe("TOKEN_INVALID");
   await one().sagas.reportStep({ sagaId, step: "g", token: task.token, result: success() });

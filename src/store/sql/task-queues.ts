@@ -59,6 +59,14 @@ export interface ExecutionTaskRow extends Omit<TaskFact, "worker" | "expiresAt" 
   readonly createTime: Date;
 }
 
+const takenPaths = "select step_path as path from tasks where tenant_id = $1 and execution_id = $2 and operation = 'action' and worker is not null";
+
+/** Paths of the steps whose action somebody has taken. */
+export async function takenPathsOf(pool: Pool, tenantId: string, executionUuid: string): Promise<string[]> {
+  const { rows } = await pool.query<{ path: string }>({ name: "taken_paths", text: takenPaths, values: [tenantId, executionUuid] });
+  return rows.map(({ path }) => path);
+}
+
 export async function tasksOfExecution(pool: Pool, tenantId: string, executionUuid: string, aliveMs: number): Promise<ExecutionTaskRow[]> {
   return (await pool.query<ExecutionTaskRow>({ name: "tasks_of_execution", text: ofExecution, values: [tenantId, executionUuid, aliveMs] })).rows;
 }
