@@ -18,8 +18,11 @@ import type { NodeRequest } from "./http-routes.ts";
 import { readBody, tooLarge } from "./read-body.ts";
 
 export const compressions: readonly Compression[] = [compressionGzip, compressionBrotli];
-/** Answers below this size are sent as they are: compressing them costs more than it saves. */
-export const compressBytesMin = 1024;
+/**
+ * Answers below this size are sent as they are: they go out in one window of a fresh connection anyway, and compressing four
+ * kilobytes takes 0.2 ms, half of it CPU time.
+ */
+export const compressBytesMin = 16 * 1024;
 
 /** The message that was read; set by the server before Connect's own reading begins. */
 export const messageKey = createContextKey<Message | undefined>(undefined, { description: "request message" });
