@@ -17,27 +17,43 @@ const notRun: JsonObject = { result: null, status: "pending", error: null, attem
  * the place (`error`, `original`, `result` …).
  */
 export function scopeOf(state: ExecutionState, revision: CompiledRevision, path: string, extra?: Readonly<Record<string, Json>>): Scope {
-  const info = state.info;
-  const createdAt = new Date(state.createdAt).toISOString();
-  const base = {
-    execution_id: state.executionId,
-    correlation_id: info?.correlationId ?? "",
-    tenant_id: state.tenantId,
-    saga: { id: state.executionId },
-    workflow: { id: info?.workflowId ?? "", name: info?.workflowName ?? "", revision: info?.revision ?? 0 },
-    trigger: { type: info?.triggerType ?? "", data: info?.input ?? null, time: createdAt },
-    params: revision.params,
-    variables: state.variables,
-    now: state.startedAt === undefined ? createdAt : new Date(state.startedAt).toISOString(),
-    steps: stepsOf(state, revision),
-  };
-  const place = { ...caughtError(state, revision, path), ...extra };
-  return path.includes("/") ? { ...base, ...loopVariables(state, revision, path), ...place } : { ...base, ...place };
+  const base = { ...fixedScopeOf(state), params: revision.params, variables: state.variables, steps: stepsOf(state, revision) };
+  const caught = caughtError(state, revision, path);
+  if (path.includes("/")) return { ...base, ...loopVariables(state, revision, path), ...caught, ...extra };
+  return caught || extra ? { ...base, ...caught, ...extra } : base;
 }
 
 /** Why an operation is carried out: an undo without a failure is that of a branch whose block no longer needs it. */
 export function causeOf(state: ExecutionState, operation: OperationKind): Failure | undefined {
   return state.turn?.failure ?? (operation === "compensate" ? failure("CANCELED", "what the step did is not needed any more") : undefined);
+}
+
+interface FixedScope {
+  readonly executionId: string;
+  readonly createdAt: number;
+  readonly startedAt: number | undefined;
+  readonly values: Scope;
+}
+/** By what an execution was created with: a change of that, by a retry, is a new object. */
+const fixedScopes = new WeakMap<object, FixedScope>();
+
+/** What stays the same from the execution's start on; each of its steps asks for it. */
+function fixedScopeOf(state: ExecutionState): Scope {
+  const { info, executionId, createdAt, startedAt } = state;
+  const known = info && fixedScopes.get(info);
+  if (known && known.executionId === executionId && known.createdAt === createdAt && known.startedAt === startedAt) return known.values;
+  const created = new Date(createdAt).toISOString();
+  const values = {
+    execution_id: executionId,
+    correlation_id: info?.correlationId ?? "",
+    tenant_id: state.tenantId,
+    saga: { id: executionId },
+    workflow: { id: info?.workflowId ?? "", name: info?.workflowName ?? "", revision: info?.revision ?? 0 },
+    trigger: { type: info?.triggerType ?? "", data: info?.input ?? null, time: created },
+    now: startedAt === undefined ? created : new Date(startedAt).toISOString(),
+  };
+  if (info) fixedScopes.set(info, { executionId, createdAt, startedAt, values });
+  return values;
 }
 
 /** What a compensation sees of the step it undoes. */
@@ -52,11 +68,11 @@ function stepsOf(state: ExecutionState, revision: CompiledRevision): JsonObject 
 }
 
 /** Steps of a catch see the failure that it took. */
-function caughtError(state: ExecutionState, revision: CompiledRevision, path: string): Record<string, Json> {
+function caughtError(state: ExecutionState, revision: CompiledRevision, path: string): Record<string, Json> | undefined {
   const start = path.lastIndexOf("/") + 1;
   const catchOf = revision.definition.stepsByName.get(path.slice(start))?.catchOf;
   const taken = catchOf === undefined ? undefined : state.steps.get(path.slice(0, start) + catchOf)?.failure;
-  return taken ? { error: errorScopeOf(taken) } : {};
+  return taken ? { error: errorScopeOf(taken) } : undefined;
 }
 
 /** Inside loops: each loop's item and, under `steps`, what ran for the same item. */
