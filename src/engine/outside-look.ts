@@ -36,7 +36,9 @@ const againMs = 500;
 
 export class OutsideLook {
   readonly #options: OutsideLookOptions;
-  readonly #stopping = new AbortController();
+  /** Of the look that is under way; most runs end without one. */
+  #looking: AbortController | undefined;
+  #isOver = false;
   /** Waits, by path, operation and attempt, that were looked for. */
   #looked = new Set<string>();
   /** Paths of steps whose child is not wanted any more. */
@@ -78,7 +80,8 @@ export class OutsideLook {
   }
 
   stop(): void {
-    this.#stopping.abort(new Error("the run is over"));
+    this.#isOver = true;
+    this.#looking?.abort(new Error("the run is over"));
   }
 
   #keys(): string[] {
@@ -91,15 +94,16 @@ export class OutsideLook {
 
   async #look(): Promise<void> {
     const { state, log, sleep, onDone } = this.#options;
-    while (!this.#stopping.signal.aborted) {
+    this.#looking = new AbortController();
+    while (!this.#isOver) {
       try {
         await this.#readSignals();
         await this.#seeToChildren();
         break;
       } catch (error) {
-        if (this.#stopping.signal.aborted) break;
+        if (this.#isOver) break;
         log.warn({ executionId: state.executionId, error: messageOf(error) }, "what an execution waits for could not be looked at; it is tried again");
-        await sleep(againMs, this.#stopping.signal);
+        await sleep(againMs, this.#looking.signal);
       }
     }
     this.#isLooking = false;
