@@ -53,8 +53,8 @@ export interface DryRunResult {
 
 export const dryRunEventsMax = 10_000;
 const dryRunMsMax = 5_000;
-/** Rounds after which other work gets its turn. */
-const roundsPerTurn = 50;
+/** Computing at a stretch; then other work gets its turn: nobody's test may hold up the process, its lease least of all. */
+const sliceMs = 10;
 
 /** @throws AppError INPUT_SCHEMA_MISMATCH, FIXTURE_MISSING (an effect is reached that has none), VALIDATION_FAILED (a fixture of no step) */
 export async function dryRun(environment: DryRunEnvironment, revision: CompiledRevision, request: DryRunRequest): Promise<DryRunResult> {
@@ -76,7 +76,11 @@ class DryRun {
   readonly #inFlight = new Map<string, Flight>();
   readonly #events: ExecutionEvent[] = [];
   readonly #state: ExecutionState;
+  /** Paths of steps that began to wait and were not answered yet. */
+  readonly #waiting = new Set<string>();
   #now: number;
+  /** On the monotonic clock. */
+  #sliceEndsAt = 0;
 
   constructor(environment: DryRunEnvironment, revision: CompiledRevision, request: DryRunRequest) {
     this.#revision = revision;
@@ -104,8 +108,8 @@ class DryRun {
   async run(): Promise<DryRunResult> {
     const endsAt = this.#environment.monotonic() + dryRunMsMax;
     this.#fold([this.#created()]);
-    for (let round = 1; ; round++) {
-      const until = this.#decide();
+    for (;;) {
+      const until = await this.#decide(endsAt);
       // A stuck saga waits for an operator; its slow retries would go on for ever.
       if (isTerminal(this.#state.status) || this.#state.saga === "stuck") return this.#result(false);
       if (this.#events.length >= dryRunEventsMax || this.#environment.monotonic() >= endsAt) return this.#result(true);
@@ -113,7 +117,6 @@ class DryRun {
       if (!Number.isFinite(next)) return this.#result(false);
       this.#now = Math.max(this.#now, next);
       this.#land();
-      if (round % roundsPerTurn === 0) await new Promise((resolve) => setImmediate(resolve));
     }
   }
 
@@ -131,9 +134,16 @@ class DryRun {
     return { type: "execution_created", at: this.#now, stepPath: "", attempt: 0, payload };
   }
 
-  /** Until only effects and waits are left, or the ledger is full. Answers when the next timer is due. */
-  #decide(): number {
+  async #giveTurn(): Promise<void> {
+    if (this.#environment.monotonic() < this.#sliceEndsAt) return;
+    await new Promise((resolve) => setImmediate(resolve));
+    this.#sliceEndsAt = this.#environment.monotonic() + sliceMs;
+  }
+
+  /** Until only effects and waits are left, the ledger is full or the time is over. Answers when the next timer is due. */
+  async #decide(endsAt: number): Promise<number> {
     for (;;) {
+      await this.#giveTurn();
       const before = this.#state.sequence;
       let until = Number.POSITIVE_INFINITY;
       for (const command of decide(this.#revision, this.#state, this.#inFlight, this.#now)) {
@@ -141,7 +151,8 @@ class DryRun {
         else this.#carryOut(command);
       }
       this.#arrive();
-      if (this.#state.sequence === before || this.#events.length >= dryRunEventsMax || isTerminal(this.#state.status)) return until;
+      const isOver = this.#events.length >= dryRunEventsMax || this.#environment.monotonic() >= endsAt;
+      if (this.#state.sequence === before || isOver || isTerminal(this.#state.status)) return until;
     }
   }
 
@@ -198,13 +209,15 @@ class DryRun {
 
   /** Steps that wait for something from outside get it, where a fixture says what; the others wait for their time. */
   #arrive(): void {
-    for (const run of this.#state.steps.values()) {
-      const key = operationKey(run.path, "action");
-      if (run.status !== "waiting" || this.#inFlight.has(key)) continue;
+    for (const path of this.#waiting) {
+      this.#waiting.delete(path);
+      const key = operationKey(path, "action");
+      const run = this.#state.steps.get(path);
+      if (run?.status !== "waiting" || this.#inFlight.has(key)) continue;
       const step = this.#revision.definition.stepsByName.get(run.name);
-      const answer = this.#answerOf(run.path, "action", run.attempt || 1);
+      const answer = this.#answerOf(path, "action", run.attempt || 1);
       if (!step || !answer) continue;
-      const attempt = { step, path: run.path, operation: "action" as const, number: run.attempt };
+      const attempt = { step, path, operation: "action" as const, number: run.attempt };
       this.#inFlight.set(key, { attempt, landsAt: this.#now + answer.latencyMs, outcome: outcomeOf(answer) });
     }
   }
@@ -231,6 +244,7 @@ class DryRun {
       const numbered = { ...event, sequence: this.#state.sequence + 1 };
       applyEvent(this.#state, numbered);
       this.#events.push(numbered);
+      if (event.type === "step_waiting") this.#waiting.add(event.stepPath);
     }
   }
 
