@@ -219,7 +219,12 @@ async function flush(em: EntityManager, name: string): Promise<void> {
 async function lockHead(em: EntityManager, tenantId: string, reference: string, deletedToo: boolean): Promise<Workflow | undefined> {
   const id = parseId("workflow", reference);
   if (!id && !isStorable(reference)) return undefined;
-  const head = await em.findOne(Workflow, id ? { tenantId, id } : { tenantId, name: reference, deleteTime: null }, { lockMode: LockMode.PESSIMISTIC_WRITE });
+  const lock = { lockMode: LockMode.PESSIMISTIC_WRITE as const };
+  const head = await em.findOne(Workflow, id ? { tenantId, id } : { tenantId, name: reference, deleteTime: null }, lock);
+  if (!head && !id && deletedToo) {
+    const deleted = await em.find(Workflow, { tenantId, name: reference, deleteTime: { $ne: null } }, { ...lock, limit: 2 });
+    return deleted.length === 1 ? deleted[0] : undefined;
+  }
   return head && (deletedToo || head.deleteTime == null) ? head : undefined;
 }
 

@@ -133,6 +133,17 @@ test("a deleted workflow is gone from reads and starts and comes back", async ()
   await workflows.startExecution({ workflow: name });
 });
 
+test("a deleted workflow comes back by the name that it alone had", async () => {
+  const { workflows } = clients;
+  const name = await createWorkflow(clients, [logStep("a")]);
+  const { workflow: first } = await workflows.deleteWorkflow({ workflow: name });
+  expect((await workflows.undeleteWorkflow({ workflow: name })).workflow).toMatchObject({ id: first?.id, state: WorkflowState.ACTIVE });
+  await workflows.deleteWorkflow({ workflow: name });
+  await workflows.createWorkflow({ workflow: { name, definition: definition([logStep("a")]) } });
+  await workflows.deleteWorkflow({ workflow: name });
+  expect(await refusal(workflows.undeleteWorkflow({ workflow: name }))).toMatchObject({ reason: "WORKFLOW_NOT_FOUND" });
+});
+
 test("a stale etag aborts and names the present one", async () => {
   const { workflows } = clients;
   const name = await createWorkflow(clients, [logStep("a")]);

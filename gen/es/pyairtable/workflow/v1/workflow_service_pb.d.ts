@@ -421,7 +421,7 @@ export declare const DeleteWorkflowResponseSchema: GenMessage<DeleteWorkflowResp
  */
 export declare type UndeleteWorkflowRequest = Message<"pyairtable.workflow.v1.UndeleteWorkflowRequest"> & {
   /**
-   * Id; a name only while no other workflow has taken it.
+   * Id; a name only if one deleted workflow alone had it and no other has taken it since.
    *
    * @generated from field: string workflow = 1;
    */
