@@ -22,6 +22,11 @@ export function compensateExecution(state: ExecutionState, revision: CompiledRev
   if (state.pastPivot) {
     return new AppError("PAST_PIVOT", "the child passed its point of no return; what it did stays", { metadata: stateMetadata(state) });
   }
+  // Opening it again would overrule that, for as long as its parent asks.
+  if (state.status === "terminated" && state.turn?.reason === "parent") {
+    const message = "the child was terminated while it was being undone; what it did stays";
+    return new AppError("EXECUTION_TERMINAL", message, { metadata: stateMetadata(state) });
+  }
   const at = { at: now, stepPath: "", attempt: 0 };
   const cause = failure("CANCELED", reason);
   return [

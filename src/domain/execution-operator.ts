@@ -2,9 +2,12 @@
 import { isJsonObject } from "../base/json.ts";
 import type { EventPayloads } from "./events.ts";
 import type { ExecutionState } from "./execution-state.ts";
+import { decidedByHand, decidesStep } from "./patience.ts";
 import { replaceParticipant } from "./saga-address.ts";
 
-export function applyOperator(state: ExecutionState, { action, result }: EventPayloads["operator_acted"], at: number): void {
+export function applyOperator(state: ExecutionState, { action, result, stepPath }: EventPayloads["operator_acted"], at: number): void {
+  const decided = decidesStep.test(action) && !state.turn ? state.steps.get(stepPath ?? "") : undefined;
+  if (decided) decidedByHand(decided, at);
   if (action !== "replace_participant" || !isJsonObject(result)) return;
   const { from, to } = result;
   if (typeof from !== "string" || typeof to !== "string") return;

@@ -29,6 +29,21 @@ export function attemptOver(run: StepRun, outcome: "failed" | "unknown" | undefi
   run.attemptUntil = undefined;
 }
 
+/** What operators decide of a step whose attempt may be out. */
+export const decidesStep = /^(skip|complete|fail)_step$|^resolve_step\.mark_done$/;
+
+/**
+ * An operator decides a step at `at` whose report is awaited. Whoever carries it out does not hear of that and may be at it for a
+ * whole attempt from now: when a worker took the task is not known here.
+ */
+export function decidedByHand(run: StepRun, at: number): void {
+  const { report } = run;
+  if (!report || report.from === "child") return;
+  run.leftUnknown = true;
+  run.mayRunUntil = later(run.mayRunUntil, (report.deadlineAt ?? at + report.closeMs) + graceMs(report.closeMs));
+  run.report = undefined;
+}
+
 /** Before this moment the step must not be undone; undefined: it may. */
 export function patienceOf(run: StepRun): number | undefined {
   return later(run.mayRunUntil, run.attemptUntil);

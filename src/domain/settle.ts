@@ -180,8 +180,8 @@ export function settleUndo(context: SettleContext, target: AttemptTarget, outcom
     now: at,
     budgetEndsAt: budgetEnd(undo?.firstStartedAt, compensation?.timeouts.scheduleToCloseMs),
     random,
-    // An undo has to succeed; but one that cannot even be rendered will not be by asking again.
-    always: cause.name !== "EXPRESSION" && !cause.name.startsWith("LIMIT."),
+    // An undo has to succeed; but one that cannot even be rendered, or that its child refuses, will not be by asking again.
+    always: !/^(EXPRESSION$|LIMIT\.|CHILD\.)/.test(cause.name),
   });
   if (decision.kind === "retry") {
     return [

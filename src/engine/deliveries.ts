@@ -1,7 +1,8 @@
 /**
  * Tells executions what is stored for them: events from outside, and commands of other executions. The stored row is the
  * source; telling only makes whoever drives the execution look, or carries the command out, at least once. A row is marked
- * when all were told. Rows that nobody marks, because their teller died or a message failed, are told by a sweep.
+ * when all were told. Rows that nobody marks are told again by a sweep: of the teller itself when a message failed, of its
+ * peers when it died.
  */
 import type { Caller } from "../base/caller.ts";
 import type { Clock } from "../base/clock.ts";
@@ -40,6 +41,8 @@ export class Deliveries {
   /** Looks that wait for their turn, by execution: one serves all who ask meanwhile. */
   readonly #looks = new Map<string, Promise<Told>>();
   readonly #under = new Set<Promise<void>>();
+  /** What this replica could not tell: others leave that to it for as long as it lives, so its own next sweep tries again. */
+  #again: (() => void)[] = [];
   #active = 0;
   #loop: Promise<void> | undefined;
   #sweepNow: () => void = () => undefined;
@@ -68,12 +71,17 @@ export class Deliveries {
   /** Tells the executions that wait for a stored signal; answers how many there are when they are known, not when they are told. */
   async tellSignal(tenantId: string, signalId: string): Promise<number> {
     const { signals } = this.#options;
-    const executionIds = await signals.match(tenantId, signalId);
+    const again = (): void => void this.#again.push(() => this.#track(this.tellSignal(tenantId, signalId).then(() => undefined)));
+    const executionIds = await signals.match(tenantId, signalId).catch((error: unknown) => {
+      again();
+      throw error;
+    });
     if (executionIds.length > 0) {
       this.#track(
         (async () => {
           const told = await Promise.all(executionIds.map((executionId) => this.#look(tenantId, executionId)));
           if (told.every((one) => one === "told")) await signals.delivered(tenantId, signalId);
+          else again();
         })(),
       );
     }
@@ -91,6 +99,7 @@ export class Deliveries {
       (async () => {
         const told = await (command.kind === "look" ? this.#look(tenantId, executionId) : this.#ask(() => this.#control(tenantId, executionId, command)));
         if (told === "told") await this.#options.signals.sent(sent);
+        else this.#again.push(() => this.#tellCommand(sent));
       })(),
     );
   }
@@ -166,6 +175,7 @@ export class Deliveries {
     while (!signal.aborted) {
       await Promise.race([clock.sleep(sweepEveryMs, signal).catch(() => undefined), new Promise<void>((resolve) => (this.#sweepNow = resolve))]);
       if (signal.aborted) return;
+      for (const tell of this.#again.splice(0)) tell();
       try {
         for (const { tenantId, signalId } of await signals.takeUndelivered()) await this.tellSignal(tenantId, signalId);
         for (const sent of await signals.takeOutbox()) this.#tellCommand(sent);

@@ -80,7 +80,11 @@ export class Signals {
     const signal = { signalId, ...to, eventType, data, dedupId: dedupId || undefined, ttlMs: ttl, isRepeatable: change?.key !== undefined };
     const stored: StoredAs = await repository.store(tenantId, signal);
     if (stored.kind === "refused") return undefined;
-    if (stored.kind === "duplicate" && stored.signalId !== signalId) return { signalId: stored.signalId, isDuplicate: true, matched: stored.matched };
+    if (stored.kind === "duplicate" && stored.signalId !== signalId) {
+      // Whoever stored it may not have heard that it did, and then told nobody.
+      const told = await deliveries.tellSignal(tenantId, stored.signalId);
+      return { signalId: stored.signalId, isDuplicate: true, matched: Math.max(told, stored.matched) };
+    }
     const matched = await deliveries.tellSignal(tenantId, signalId);
     if (stored.kind === "stored") return { signalId, isDuplicate: false, matched };
     // Stored by an earlier call with the same request id, which may have died before it told anybody.

@@ -11,7 +11,7 @@ import type { ExpiredTask, SeenWorker, TaskStore } from "../store/task-store.ts"
 import type { TaskBoard } from "./task-board.ts";
 
 export interface TaskClockOptions {
-  readonly store: TaskStore;
+  readonly store: Pick<TaskStore, "expired" | "waiting" | "discard" | "note" | "forgetWorkers">;
   readonly board: TaskBoard;
   /** Hands a report to the execution, wherever it is driven. */
   readonly report: (tenantId: string, executionId: string, command: ControlCommand) => Promise<unknown>;

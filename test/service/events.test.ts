@@ -68,7 +68,7 @@ describe("an execution that waits for an event", () => {
   test("fails with TIMEOUT.EVENT when nothing comes, and RetryExecution waits anew and finds what came meanwhile", async () => {
     const { clients } = service;
     const key = newKey();
-    const failed = await run(clients, [waitStep("paid", key, { timeout: "0.05s" })]);
+    const failed = await run(clients, [waitStep("paid", key, { timeout: "1.5s" })]);
     expect(failed).toMatchObject({ state: ExecutionState.FAILED, failure: { name: "TIMEOUT.EVENT" } });
     await clients.workflows.publishEvent({ eventType: "payment.settled", correlationKey: key });
     await clients.workflows.retryExecution({ executionId: failed.id });

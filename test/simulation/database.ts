@@ -7,6 +7,7 @@ import type { ExecutionEvent } from "../../src/domain/events.ts";
 import type { ExecutionRow } from "../../src/domain/projection.ts";
 import type { AppendOutcome, AppendRequest, Fence, StartRow } from "../../src/store/journal.ts";
 import type { ClaimedExecution } from "../../src/store/sql/claim-executions.ts";
+import { type OutsideGuards, OutsideTables } from "./outside-tables.ts";
 import { epochMs, type Scheduler } from "./scheduler.ts";
 
 interface ReplicaRow {
@@ -27,6 +28,8 @@ export interface StoredExecution {
   wakeAt: number | undefined;
   /** Events as JSON texts: what is read is never what was written. */
   readonly ledger: string[];
+  /** For each of them its place among all events that were ever written. */
+  readonly order: number[];
 }
 
 export interface StoredCommand {
@@ -39,7 +42,7 @@ export interface StoredCommand {
 }
 
 /** Which of the statements' guards are there; a sabotage takes one away. */
-export interface Guards {
+export interface Guards extends OutsideGuards {
   readonly fence: boolean;
   readonly sequence: boolean;
   readonly owner: boolean;
@@ -52,6 +55,7 @@ export class VirtualDatabase {
   readonly replicas = new Map<string, ReplicaRow>();
   readonly executions = new Map<string, StoredExecution>();
   readonly commands = new Map<string, StoredCommand>();
+  readonly outside: OutsideTables;
   readonly violations: string[] = [];
   /** Writes that the fence refused. */
   refusals = 0;
@@ -61,6 +65,12 @@ export class VirtualDatabase {
   constructor(scheduler: Scheduler, guards: Guards) {
     this.#scheduler = scheduler;
     this.#guards = guards;
+    this.outside = new OutsideTables({
+      now: () => this.now,
+      isAlive: (replicaId) => (this.replicas.get(replicaId)?.expiresAt ?? 0) > this.now,
+      isOpen: (executionId) => this.executions.get(executionId)?.row.endedAt === undefined && this.executions.has(executionId),
+      guards,
+    });
   }
 
   get now(): number {
@@ -176,7 +186,11 @@ export class VirtualDatabase {
     }
     const execution = stored ?? this.#insert(request);
     if (!execution) throw new Error(`an append to ${executionId}, which does not exist`);
-    for (const event of events) execution.ledger.push(JSON.stringify(event));
+    for (const event of events) {
+      execution.ledger.push(JSON.stringify(event));
+      execution.order.push(this.#order++);
+    }
+    this.outside.write(request, fence.replicaId);
     if (row && execution.owner === fence.replicaId) {
       execution.row = JSON.parse(JSON.stringify(row)) as ExecutionRow;
       execution.wakeAt = row.wakeAt;
@@ -195,7 +209,16 @@ export class VirtualDatabase {
 
   #insert({ tenantId, executionId, start, row, release }: AppendRequest & { tenantId: string }): StoredExecution | undefined {
     if (!start || !row) return undefined;
-    const execution: StoredExecution = { tenantId, executionId, start, row, owner: release ? undefined : this.#writer, wakeAt: row.wakeAt, ledger: [] };
+    const execution: StoredExecution = {
+      tenantId,
+      executionId,
+      start,
+      row,
+      owner: release ? undefined : this.#writer,
+      wakeAt: row.wakeAt,
+      ledger: [],
+      order: [],
+    };
     this.executions.set(executionId, execution);
     return execution;
   }
@@ -205,6 +228,7 @@ export class VirtualDatabase {
   }
 
   #writer: string | undefined;
+  #order = 0;
 
   #holds({ replicaId, epoch }: Fence): boolean {
     const row = this.replicas.get(replicaId);

@@ -44,12 +44,16 @@ function ledgerFaults(ledger: readonly ExecutionEvent[]): string[] {
 function intentFaults(ledger: readonly ExecutionEvent[]): string[] {
   const faults: string[] = [];
   const undone = new Set<string>();
-  const started = new Set<string>();
-  for (const { type, stepPath, attempt } of ledger) {
-    if (type === "compensation_started") started.add(`${stepPath} ${attempt}`);
-    if (type === "compensation_succeeded" && !started.has(`${stepPath} ${attempt}`)) faults.push(`${stepPath} was undone without an intent`);
-    if (type === "compensation_succeeded" && undone.has(stepPath)) faults.push(`${stepPath} was undone twice`);
-    if (type === "compensation_succeeded") undone.add(stepPath);
+  const started = new Map<string, number>();
+  for (const { type, stepPath, attempt, payload } of ledger) {
+    const intent = `${stepPath} ${attempt}`;
+    // A success that was heard of after the undo begins another one.
+    if (type === "compensation_started") started.set(intent, payload.generation ?? 0);
+    if (type !== "compensation_succeeded") continue;
+    const deed = `${stepPath} ${started.get(intent)}`;
+    if (!started.has(intent)) faults.push(`${stepPath} was undone without an intent`);
+    if (undone.has(deed)) faults.push(`${stepPath} was undone twice`);
+    undone.add(deed);
   }
   return faults;
 }
@@ -78,6 +82,10 @@ function orderFaults({ stored, ledger, definition }: Settled): string[] {
   const order = isJsonObject(definition["compensation_policy"]) ? definition["compensation_policy"]["undo_order"] : undefined;
   if (order === "UNDO_ORDER_PARALLEL") return [];
   const branches = order === "UNDO_ORDER_SEQUENTIAL" ? new Map<string, readonly string[]>() : branchesOf(definition);
+  // What its callers carry out themselves stands beside the stages of a saga; what is heard of late takes the place that its decision had.
+  const isFree = (event: ExecutionEvent): boolean =>
+    (event.type === "step_enlisted" && event.payload.selfDriven === true) || (event.type === "step_succeeded" && event.payload.late === true);
+  const free = new Set(ledger.flatMap((event) => (isFree(event) ? event.stepPath : [])));
   const faults: string[] = [];
   for (const [index, event] of ledger.entries()) {
     if (event.type !== "saga_state_changed" || event.payload.state !== "compensating" || event.payload.endReason === undefined) continue;
@@ -87,6 +95,7 @@ function orderFaults({ stored, ledger, definition }: Settled): string[] {
     for (const [later, laterUndo] of undos) {
       for (const [earlier, earlierUndo] of undos) {
         if (completion(steps.get(later)) <= completion(steps.get(earlier)) || areBeside(branches, later, earlier)) continue;
+        if (free.has(later) || free.has(earlier)) continue;
         if (laterUndo.succeededAt > earlierUndo.startedAt) faults.push(`the undo of ${earlier} began before that of ${later} was done`);
       }
     }
@@ -96,7 +105,11 @@ function orderFaults({ stored, ledger, definition }: Settled): string[] {
 
 function undosOf(events: readonly ExecutionEvent[]): Map<string, { startedAt: number; succeededAt: number }> {
   const undos = new Map<string, { startedAt: number; succeededAt: number }>();
-  for (const { type, stepPath, sequence } of events) {
+  const attempts = new Set<string>();
+  for (const { type, stepPath, attempt, sequence, payload } of events) {
+    // An undo that began because a success was heard of late has no place in the order.
+    if (type === "compensation_started" && payload.generation === undefined) attempts.add(`${stepPath} ${attempt}`);
+    if (!attempts.has(`${stepPath} ${attempt}`)) continue;
     if (type === "compensation_started" && !undos.has(stepPath)) undos.set(stepPath, { startedAt: sequence, succeededAt: Number.POSITIVE_INFINITY });
     const undo = undos.get(stepPath);
     if (type === "compensation_succeeded" && undo) undo.succeededAt = sequence;

@@ -1,9 +1,10 @@
-/** Definitions of any shape the rules allow: blocks in blocks, waits, retries, catches, undos, a point of no return. */
+/** Definitions of any shape the rules allow: blocks in blocks, waits, retries, catches, undos, a point of no return; and what comes from outside. */
 import type { JsonObject } from "../../src/base/json.ts";
 import type { Random } from "./random.ts";
 
-export function drawDefinition(random: Random): JsonObject {
-  const draw = new Draw(random);
+/** `outside`: draws steps that wait for events, children and workers. Absent: none, and nothing is drawn for them. */
+export function drawDefinition(random: Random, outside?: DrawOutside): JsonObject {
+  const draw = new Draw(random, outside);
   const steps = draw.steps(random.int(1, 4), 0);
   if (random.chance(0.25)) {
     const retriable = { name: draw.name("r"), call: { body: "on" }, compensation: { kind: "COMPENSATION_KIND_RETRIABLE" }, ...draw.policies(random.int(1, 3)) };
@@ -21,14 +22,19 @@ export function drawDefinition(random: Random): JsonObject {
   };
 }
 
+/** Draws one step, or nothing. */
+export type DrawOutside = (name: string, random: Random, policies: (attemptsMax: number) => JsonObject) => JsonObject | undefined;
+
 class Draw {
   readonly #random: Random;
+  readonly #outside: DrawOutside | undefined;
   #count = 0;
   /** Top-level steps whose result a later one may name. */
   readonly #done: string[] = [];
 
-  constructor(random: Random) {
+  constructor(random: Random, outside: DrawOutside | undefined) {
     this.#random = random;
+    this.#outside = outside;
   }
 
   name(letter: string): string {
@@ -51,6 +57,8 @@ class Draw {
     const random = this.#random;
     const kind = random.next();
     const name = this.name("s");
+    const fromOutside = this.#outside?.(name, random, (attemptsMax) => this.policies(attemptsMax));
+    if (fromOutside) return fromOutside;
     if (kind < 0.55 || depth >= 3) return this.#call(name, depth);
     if (kind < 0.63) return { name, value: { value: random.int(0, 9) } };
     if (kind < 0.73) return { name, delay: { duration: random.pick(["0.02s", "0.5s", "2.5s"]) } };

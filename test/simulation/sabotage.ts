@@ -29,7 +29,27 @@ export const sabotages = [
   /** Undos do not wait for each other. */
   "undo_all_at_once",
 ] as const;
-export type Sabotage = (typeof sabotages)[number];
+
+/** Of what comes from outside: found in worlds with events, children, tasks and sagas. */
+export const outsideSabotages = [
+  /** An event that is sent again is another event. */
+  "no_dedup",
+  /** A wait is not registered with the event that begins it. */
+  "wait_not_registered",
+  /** A command for another execution is not stored, and its message gets lost. */
+  "outbox_not_stored",
+  /** An event to one execution stays to be taken. */
+  "signal_not_taken",
+  /** A child that has ended looks as if it had undone itself. */
+  "child_undone_unseen",
+  /** A parent's end reaches children that were to be left alone. */
+  "abandon_ignored",
+  /** A task that a worker has counts as taken back. */
+  "recall_from_worker",
+  /** What a worker reports after the time of its attempt is thanked for and thrown away. */
+  "late_report_dropped",
+] as const;
+export type Sabotage = (typeof sabotages)[number] | (typeof outsideSabotages)[number];
 
 export function guardsOf(sabotage: Sabotage | undefined): Guards {
   return {
@@ -37,6 +57,10 @@ export function guardsOf(sabotage: Sabotage | undefined): Guards {
     sequence: sabotage !== "no_sequence_guard",
     owner: sabotage !== "no_owner",
     requestId: sabotage !== "no_request_id",
+    dedup: sabotage !== "no_dedup",
+    waitsWritten: sabotage !== "wait_not_registered",
+    outboxWritten: sabotage !== "outbox_not_stored",
+    takenMarked: sabotage !== "signal_not_taken",
   };
 }
 
@@ -68,6 +92,9 @@ export function forgetfulStore(store: EngineStore): EngineStore {
 /** The definition as the broken engine reads it. */
 export function misread(definition: JsonObject, sabotage: Sabotage | undefined): JsonObject {
   if (sabotage === "undo_all_at_once") return { ...definition, compensation_policy: { undo_order: "UNDO_ORDER_PARALLEL" } };
+  if (sabotage === "abandon_ignored") {
+    return JSON.parse(JSON.stringify(definition), (key, member) => (key === "parent_close_policy" ? "PARENT_CLOSE_POLICY_CANCEL" : member)) as JsonObject;
+  }
   if (sabotage !== "impatient_undo") return definition;
   return JSON.parse(JSON.stringify(definition), (key, member) => (key === "compensation" && member.step ? { ...member, barrier: true } : member)) as JsonObject;
 }

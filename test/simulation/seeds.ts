@@ -1,12 +1,12 @@
 /** Plays seeds and says, for the first that fails, how to look at it. */
 import { expect } from "vitest";
-import { type SeedReport, simulateSeed } from "./simulate.ts";
+import { type SeedReport, simulateSeed, type WorldKind } from "./simulate.ts";
 
-export async function expectWhole(seeds: Iterable<number>): Promise<readonly SeedReport[]> {
+export async function expectWhole(seeds: Iterable<number>, kind: WorldKind = "plain"): Promise<readonly SeedReport[]> {
   const reports: SeedReport[] = [];
   for (const seed of seeds) {
-    const report = await simulateSeed(seed);
-    expect(report.violations, `seed ${seed}; look at it with: npm run simulate -- --seed ${seed}`).toEqual([]);
+    const report = await simulateSeed(seed, undefined, kind);
+    expect(report.violations, `seed ${seed}; look at it with: npm run simulate -- --seed ${seed} --world ${kind}`).toEqual([]);
     reports.push(report);
   }
   return reports;

@@ -4,6 +4,8 @@
  */
 import { Clients } from "./clients.ts";
 import { faultsOf } from "./invariants.ts";
+import { OutsideClients } from "./outside-clients.ts";
+import { outsideFaults } from "./outside-invariants.ts";
 import type { Sabotage } from "./sabotage.ts";
 import { epochMs } from "./scheduler.ts";
 import { World } from "./world.ts";
@@ -18,18 +20,27 @@ export interface SeedReport {
   readonly virtualMs: number;
   readonly repeats: number;
   readonly refusals: number;
+  /** Events received, executions that others started, reports of workers. */
+  readonly events: number;
+  readonly children: number;
+  readonly taskReports: number;
   /** What happened to each execution, and what it ran, for people. */
   readonly ledgers: readonly string[];
 }
+
+/** `plain`: workflows that only call. `outside`: also events, children, worker tasks and standalone sagas. */
+export type WorldKind = "plain" | "outside";
 
 /** Long after the last fault everything must have come to an end. */
 const virtualMsMax = 240_000;
 const lookAfterEveryMs = 15_000;
 
-export async function simulateSeed(seed: number, sabotage?: Sabotage): Promise<SeedReport> {
-  const world = new World(seed, sabotage);
+export async function simulateSeed(seed: number, sabotage?: Sabotage, kind: WorldKind = "plain"): Promise<SeedReport> {
+  const world = new World(seed, sabotage, kind === "outside");
   const clients = new Clients(world);
+  const outside = world.hasOutside ? new OutsideClients(world, clients) : undefined;
   clients.begin();
+  outside?.begin();
   const { scheduler, database, faults, participants } = world;
   const isSettled = (): boolean => {
     if (world.faultsSeen.length > 0) return true;
@@ -48,13 +59,14 @@ export async function simulateSeed(seed: number, sabotage?: Sabotage): Promise<S
   if (violations.length === 0) {
     for (const executionId of clients.acknowledged) if (!database.executions.has(executionId)) violations.push(`${executionId} is lost`);
     if (clients.open > 0) violations.push(`${clients.open} calls or watches never ended`);
-    const byRequest = new Set([...database.executions.values()].map(({ start }) => start.requestId));
-    if (byRequest.size < database.executions.size) violations.push("one request started two executions");
+    const requests = [...database.executions.values()].flatMap(({ start }) => start.requestId ?? []);
+    if (new Set(requests).size < requests.length) violations.push("one request started two executions");
     for (const stored of database.executions.values()) {
       const definition = world.definitions.get(stored.start.workflowId ?? "") ?? {};
       violations.push(...faultsOf({ stored, ledger: database.ledgerOf(stored.executionId), definition, participants }));
     }
   }
+  if (violations.length === 0 && outside) violations.push(...outsideFaults(world, outside.sent));
   return {
     seed,
     violations,
@@ -64,8 +76,15 @@ export async function simulateSeed(seed: number, sabotage?: Sabotage): Promise<S
     virtualMs: scheduler.now,
     repeats: participants.repeats,
     refusals: database.refusals,
+    events: countOf(world, "event_received"),
+    children: [...database.executions.values()].filter(({ row }) => row.parentExecutionId !== undefined).length,
+    taskReports: outside?.reports ?? 0,
     ledgers: violations.length === 0 ? [] : [...database.executions.keys()].flatMap((executionId) => ledgerLines(world, executionId)),
   };
+}
+
+function countOf({ database }: World, type: string): number {
+  return [...database.executions.values()].reduce((sum, { ledger }) => sum + ledger.filter((text) => text.includes(`"type":"${type}"`)).length, 0);
 }
 
 function ledgerLines({ database, definitions }: World, executionId: string): string[] {

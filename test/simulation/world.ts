@@ -2,6 +2,7 @@
 import { canonicalJson, type Json, type JsonObject } from "../../src/base/json.ts";
 import type { ExecutionEvent } from "../../src/domain/events.ts";
 import type { Failure } from "../../src/domain/failure.ts";
+import type { TakenTask } from "../../src/domain/task.ts";
 import type { StepCall, StepHandler } from "../../src/steps/step-handler.ts";
 import { VirtualDatabase } from "./database.ts";
 import { drawFaultPlan, Faults } from "./faults.ts";
@@ -24,12 +25,15 @@ export class World {
   readonly #replicas: Replica[] = [];
   readonly #sabotage: Sabotage | undefined;
   readonly #ground: ReplicaGround;
+  /** With events, children, tasks and sagas. */
+  readonly hasOutside: boolean;
   #spawned = 0;
   isOver = false;
 
-  constructor(seed: number, sabotage: Sabotage | undefined) {
+  constructor(seed: number, sabotage: Sabotage | undefined, hasOutside: boolean) {
     this.random = new Random(seed);
     this.#sabotage = sabotage;
+    this.hasOutside = hasOutside;
     this.database = new VirtualDatabase(this.scheduler, guardsOf(sabotage));
     this.participants = new Participants(this.random.fork(), this.scheduler);
     this.faults = new Faults(this.random.fork(), drawFaultPlan(this.random), this.scheduler);
@@ -41,7 +45,8 @@ export class World {
       random: this.random.fork(),
       sabotage,
       definitions: this.#read,
-      callHandler: (process) => this.#callHandler(process),
+      hasOutside,
+      callHandler: (...wish) => this.#callHandler(...wish),
       broadcast: (payloads) => {
         for (const { process, hear } of this.#replicas) {
           if (lost.chance(0.1)) continue;
@@ -55,9 +60,15 @@ export class World {
     for (let index = 0; index < count; index++) this.#spawn(`r${index}`);
   }
 
-  define(workflowId: string, definition: JsonObject): void {
+  define(workflowId: string, drawn: JsonObject): void {
+    // A child that waits to be called off is, at the latest when its parent's time is over.
+    const definition = JSON.stringify(drawn).includes("wfl_patient") ? { execution_timeout: "20s", ...drawn } : drawn;
     this.definitions.set(workflowId, definition);
     this.#read.set(workflowId, misread(definition, this.#sabotage));
+  }
+
+  get sabotage(): Sabotage | undefined {
+    return this.#sabotage;
   }
 
   /** Everything wrong that was seen so far. */
@@ -116,11 +127,18 @@ export class World {
     if (key !== idempotencyKey) this.violations.push(`${executionId}/${stepPath}: attempt ${attempt} of ${operation} left without a durable intent`);
   }
 
-  #callHandler(process: VirtualProcess): StepHandler {
+  /** A task leaves only with the intent of its attempt. */
+  checkTaskIntent({ executionId, path, operation, attempt }: TakenTask): void {
+    const type = operation === "action" ? "step_started" : "compensation_started";
+    const isThere = this.database.ledgerOf(executionId).some((event) => event.type === type && event.stepPath === path && event.attempt === attempt);
+    if (!isThere) this.violations.push(`${executionId}/${path}: attempt ${attempt} of ${operation} was taken without a durable intent`);
+  }
+
+  #callHandler(process: VirtualProcess, type: string, field: string): StepHandler {
     return {
-      type: "call",
+      type,
       nature: "effect",
-      fields: { body: { as: "template" } },
+      fields: { [field]: { as: "template" } },
       startToCloseMs: 1_000,
       startToCloseMsMax: 900_000,
       naturalKind: (config) => (config["reads"] === true ? "readonly" : undefined),
@@ -133,7 +151,7 @@ export class World {
           const key = this.#sabotage === "no_idempotency_key" ? `${call.idempotencyKey}/${call.attempt}` : call.idempotencyKey;
           const { executionId, stepPath: path, operation, deadlineAt, config } = call;
           const startToCloseMs = deadlineAt - call.now();
-          const body = JSON.parse(canonicalJson(config["body"] ?? null)) as Json;
+          const body = JSON.parse(canonicalJson(config[field] ?? null)) as Json;
           this.participants.request({ executionId, path, operation, key, body, barrier: config["barrier"] === true, startToCloseMs, deadlineAt }, (outcome) => {
             this.scheduler.after(0.2, process, () => resolve(outcome));
           });
