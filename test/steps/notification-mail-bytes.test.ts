@@ -55,6 +55,7 @@ const letters: readonly Letter[] = [
       { name: "every byte.bin", mediaType: "application/octet-stream", bytes: every },
       { name: 'räpörtti 日本 "2026"; x=y.csv', mediaType: "text/csv", bytes: Buffer.from("a,b\r\n1,2\n3,4\r.\r\n..\n") },
       { name: `${"long-name-".repeat(20)}.txt`, mediaType: "text/plain", bytes: Buffer.from("no line break at the end") },
+      { name: "lines\r\nBcc: e@x.io\r\n\r\n.txt", mediaType: "text/plain", bytes: every },
       { name: "empty.txt", mediaType: "text/plain", bytes: Buffer.alloc(0) },
       { name: "types.bin", mediaType: "text/plain\r\nBcc: e@x.io", bytes: every },
       { name: "letter.eml", mediaType: "message/rfc822", bytes: Buffer.from("Subject: inner\r\nBcc: e@x.io\r\n\r\n.\r\n") },
@@ -78,7 +79,8 @@ beforeAll(async () => {
     // By expressions, as the values of a run come.
     const given = Object.fromEntries(Object.keys(email).map((key) => [key, Array.isArray(email[key]) ? [`{{email.${key}[0]}}`] : `{{email.${key}}}`]));
     const config = { email: { to: ["ada@example.com"], ...given, ...("html" in email ? { html: email["html"] } : {}), attachment_blob_ids: ids } };
-    const outcome = await notification.run(attemptOf(notification, config as JsonObject, { email }), servicesOf(undefined, undefined, { mail, files }));
+    const facts = { correlationId: "corr\r\nBcc: e@x.io\r\n\r\nnot a header ä" };
+    const outcome = await notification.run(attemptOf(notification, config as JsonObject, { email }, facts), servicesOf(undefined, undefined, { mail, files }));
     expect(resultIn(outcome)).toMatchObject({ delivered: true });
   }
   mail.close();
