@@ -20,6 +20,8 @@ export interface Service {
   readonly databaseUrl: string;
   /** CPU time of the server process so far, in milliseconds (Linux). */
   cpuMs(): Promise<number>;
+  /** Resident memory of the server process now, in bytes (Linux). */
+  rssBytes(): Promise<number>;
   /** A second server on the same data, which takes the first one's place when that is killed. */
   startPeer(): Promise<void>;
   /** SIGKILL of the server; PostgreSQL stays, and so does a peer. */
@@ -59,6 +61,7 @@ export async function startService(environment: Record<string, string> = {}): Pr
     database,
     databaseUrl: running.databaseUrl,
     cpuMs: () => cpuMs(server.child.pid as number),
+    rssBytes: () => rssBytes(server.child.pid as number),
     async startPeer() {
       peer = await launch(folder, { ...environment, DATABASE_URL: running.databaseUrl });
     },
@@ -130,4 +133,9 @@ async function cpuMs(pid: number): Promise<number> {
   const stat = await readFile(`/proc/${pid}/stat`, "utf8");
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   return (Number(fields[11]) + Number(fields[12])) * 10;
+}
+
+async function rssBytes(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, "utf8");
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
 }

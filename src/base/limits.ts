@@ -25,8 +25,10 @@ export const limits = {
   inputBytesMax: 4 * 1024 * 1024 - 64 * 1024,
   /** Result of one step; larger ones belong into a file. */
   resultBytesMax: 5 * 1024 * 1024,
-  /** One file. The formats that steps read are streamed up to this size within their memory cap. */
+  /** One file that comes from outside. The formats that steps read are streamed up to this size within their memory cap. */
   fileBytesMax: 100 * 1024 * 1024,
+  /** A file that a step makes of another one: as JSON or XML a table is two or three times as large. */
+  convertedBytesMax: 256 * 1024 * 1024,
   /** One chunk of an upload: a message holds it. */
   fileChunkBytesMax: 3 * 1024 * 1024,
   /** Files of one tenant; their bytes are summed when a chunk arrives. */

@@ -26,7 +26,7 @@ export function createStepFiles(files: FileRepository): StepFiles {
       }
     },
 
-    async save(tenantId, { name, mediaType, ttlMs = limits.fileTtlMsDefault }, source) {
+    async save(tenantId, { name, mediaType, ttlMs = limits.fileTtlMsDefault, bytesMax }, source) {
       let id: string | undefined;
       let isOurs = true;
       try {
@@ -36,7 +36,7 @@ export function createStepFiles(files: FileRepository): StepFiles {
         isOurs = false;
         for await (const chunk of inChunks(source)) {
           isOurs = true;
-          await files.append(tenantId, id, offset, chunk);
+          await files.append(tenantId, id, offset, chunk, { bytesMax });
           hash.update(chunk);
           offset += chunk.length;
           isOurs = false;
@@ -60,22 +60,25 @@ export function createStepFiles(files: FileRepository): StepFiles {
 /** Large enough that a file of many small pieces does not become many rows, small enough that no copy of one is noticed on the event loop. */
 const chunkBytes = 1024 * 1024;
 
+const firstChunkBytes = 64 * 1024;
+
+/** Each chunk lasts until the next one is asked for. Its memory grows with the file, so that small files need little. */
 async function* inChunks(source: AsyncIterable<Uint8Array>): AsyncIterable<Buffer> {
-  let held: Uint8Array[] = [];
+  let chunk = Buffer.allocUnsafe(firstChunkBytes);
   let bytes = 0;
   for await (const piece of source) {
     for (let from = 0; from < piece.length; ) {
       const part = piece.subarray(from, from + chunkBytes - bytes);
-      held.push(part);
+      while (bytes + part.length > chunk.length) chunk = Buffer.concat([chunk], Math.min(2 * chunk.length, chunkBytes));
+      chunk.set(part, bytes);
       bytes += part.length;
       from += part.length;
       if (bytes < chunkBytes) continue;
-      yield Buffer.concat(held);
-      held = [];
+      yield chunk;
       bytes = 0;
     }
   }
-  if (bytes > 0) yield Buffer.concat(held);
+  if (bytes > 0) yield chunk.subarray(0, bytes);
 }
 
 function toStepFile({ id, name, mediaType, sizeBytes, sha256 }: FileRecord): StepFile {

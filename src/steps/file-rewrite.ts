@@ -3,6 +3,7 @@
  * stays as it is. Result `{blob, media_type, size_bytes, sha256, saved_bytes}`; `saved_bytes` is below 0 when a conversion made it larger.
  */
 import type { JsonObject } from "../base/json.ts";
+import { limits } from "../base/limits.ts";
 import { failedWith, integerField, isSet, textField } from "./config-fields.ts";
 import { checkDelimiter } from "./delimiter-field.ts";
 import { fileReference } from "./file-reference.ts";
@@ -56,7 +57,8 @@ export async function rewriteFile(
 ): Promise<StepOutcome> {
   let stored: StepFile | undefined;
   const keep: FileTask["keep"] = async ({ mediaType }, bytes) => {
-    const saved = await services.files.save(call.tenantId, { name: nameOf(source.name, mediaType), mediaType }, bytes);
+    const made = { name: nameOf(source.name, mediaType), mediaType, bytesMax: limits.convertedBytesMax };
+    const saved = await services.files.save(call.tenantId, made, bytes);
     if (saved.ok) stored = saved.value;
     return saved;
   };

@@ -116,5 +116,5 @@ function held(pieces: readonly Uint8Array[]): OpenSource {
 }
 
 function stored({ tenantId }: StepCall, { files }: StepServices, { id, sizeBytes }: StepFile): OpenSource {
-  return { sizeBytes, read: () => files.read(tenantId, id), close: async () => undefined };
+  return { sizeBytes, handsOver: true, read: () => files.read(tenantId, id), close: async () => undefined };
 }

@@ -62,8 +62,11 @@ type Writer = Pick<Caller, "change">;
 export interface FileRepository {
   /** @throws AppError QUOTA_EXCEEDED */
   create(tenantId: string, file: NewFile, writer?: Writer): Promise<FileRecord>;
-  /** @throws AppError FILE_NOT_FOUND, FILE_NOT_UPLOADING, FILE_OFFSET_CONFLICT, LIMIT_EXCEEDED, QUOTA_EXCEEDED */
-  append(tenantId: string, id: string, offset: number, data: Uint8Array, writer?: Writer): Promise<FileRecord>;
+  /**
+   * @param writer `bytesMax` of the whole file [100 MiB]
+   * @throws AppError FILE_NOT_FOUND, FILE_NOT_UPLOADING, FILE_OFFSET_CONFLICT, LIMIT_EXCEEDED, QUOTA_EXCEEDED
+   */
+  append(tenantId: string, id: string, offset: number, data: Uint8Array, writer?: Writer & { readonly bytesMax?: number | undefined }): Promise<FileRecord>;
   /**
    * Makes it readable. @param sha256 is compared with the digest of what is stored.
    * @param written what the caller itself has appended, all of it in one go: of a file of just that size it is the digest, unread.
@@ -140,7 +143,7 @@ export function createFileRepository({
       return toFile(row);
     },
 
-    async append(tenantId, id, offset, data, writer = {}) {
+    async append(tenantId, id, offset, data, { bytesMax = limits.fileBytesMax, ...writer } = {}) {
       const uuid = uuidOf(id);
       return guarded(() =>
         writing(writer, async (client) => {
@@ -152,7 +155,7 @@ export function createFileRepository({
             const place = `the file ends at ${file.sizeBytes}, the chunk begins at ${offset}; go on at ${file.sizeBytes}`;
             throw new AppError("FILE_OFFSET_CONFLICT", place, metadata(file));
           }
-          if (offset + data.length > limits.fileBytesMax) throw new AppError("LIMIT_EXCEEDED", `a file has at most ${limits.fileBytesMax} bytes`);
+          if (offset + data.length > bytesMax) throw new AppError("LIMIT_EXCEEDED", `a file has at most ${bytesMax} bytes`);
           const used = await readUsage(client, tenantId);
           if (used.bytes + data.length > limits.fileBytesPerTenantMax) throw quotaExceeded("10 GiB");
           return toFile(await appendChunk(client, tenantId, uuid, offset, data));

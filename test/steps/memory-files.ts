@@ -28,11 +28,11 @@ export function memoryFiles(): MemoryFiles {
       return found?.tenantId === tenantId ? ok(found.file) : fail(failure("FILE.NOT_FOUND", `file ${id} does not exist, or its time is over`));
     },
     async *read(_, id) {
-      yield files.bytesOf(id);
+      yield Buffer.from(files.bytesOf(id));
     },
     async save(tenantId, { name, mediaType }, source) {
       const pieces: Uint8Array[] = [];
-      for await (const piece of source) pieces.push(piece);
+      for await (const piece of source) pieces.push(Buffer.from(piece));
       return ok(files.put(tenantId, name, Buffer.concat(pieces), mediaType));
     },
     async discard(_, id) {

@@ -18,7 +18,8 @@ export interface FileTask {
   readonly select?: PortableExpression;
   /**
    * Stores the file that `convert` and `optimize` make, as it comes. A failure ends the task with it. `bytes` throws a Failure when the
-   * task fails half-way: what came so far is to be dropped and the failure thrown on. The task waits for that.
+   * task fails half-way: what came so far is to be dropped and the failure thrown on. The task waits for that. Each piece lasts until the next
+   * one is asked for.
    */
   readonly keep?: (made: { readonly mediaType: string }, bytes: AsyncIterable<Uint8Array>) => Promise<Result<unknown, Failure>>;
 }
@@ -27,6 +28,8 @@ export interface TaskSource {
   readonly sizeBytes: number;
   /** The bytes from the beginning, whenever it is called; throws a Failure when they cannot be had. */
   read(): AsyncIterable<Uint8Array>;
+  /** Nobody keeps the pieces that were read: their memory may go to another thread as it is [it is copied]. */
+  readonly handsOver?: boolean;
 }
 
 /** `facts` about the source, of `inspect`; else the new file has been kept. */

@@ -20,7 +20,8 @@ export interface ThreadCaps {
 
 /** How often the caps are looked at, ms. */
 const watchMs = 200;
-const youngMib = 16;
+/** Young objects, MiB. A stream makes garbage only: a small space for it keeps the process small. */
+const youngMib = { usual: 16, low: 4 } as const;
 
 export class FileThread {
   readonly #worker: Worker;
@@ -38,7 +39,7 @@ export class FileThread {
       execArgv: [],
       env: {},
       workerData: { isLow } satisfies ThreadData,
-      resourceLimits: { maxOldGenerationSizeMb: caps.memoryMib, maxYoungGenerationSizeMb: youngMib },
+      resourceLimits: { maxOldGenerationSizeMb: caps.memoryMib, maxYoungGenerationSizeMb: isLow ? youngMib.low : youngMib.usual },
       stdout: true,
       stderr: true,
     });

@@ -1,6 +1,9 @@
 /** Lets the server's own thread go first. */
 import { readlinkSync } from "node:fs";
-import { constants, setPriority } from "node:os";
+import { setPriority } from "node:os";
+
+/** A third of the share of others while they are busy, so that a large file still gets on. */
+const niceness = 5;
 
 /**
  * Makes the operating system prefer every other thread to the calling one, so that parsing a large file takes what the event loop and a
@@ -10,7 +13,7 @@ export function lowerOwnPriority(): void {
   if (process.platform !== "linux") return;
   try {
     const threadId = Number(readlinkSync("/proc/thread-self").split("/").at(-1));
-    if (threadId !== process.pid) setPriority(threadId, constants.priority.PRIORITY_BELOW_NORMAL);
+    if (threadId !== process.pid) setPriority(threadId, niceness);
   } catch {
     // Without /proc it runs at the priority of everybody else.
   }

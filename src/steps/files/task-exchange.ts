@@ -5,7 +5,7 @@ import type { Failure } from "../../domain/failure.ts";
 import { thrownFailure } from "../signal-failure.ts";
 import { ByteWindow } from "./byte-window.ts";
 import type { FileTask, FileTaskOutcome } from "./file-job.ts";
-import { PieceQueue } from "./piece-queue.ts";
+import { PieceQueue, releasing } from "./piece-queue.ts";
 import { type FromThread, pieceBytes, type ToThread, windowBytes } from "./thread-messages.ts";
 
 export interface Ended {
@@ -75,12 +75,14 @@ export class TaskExchange {
   async #feed(): Promise<void> {
     this.#isFed = false;
     try {
-      for await (const bytes of this.#task.source.read()) {
+      const { source } = this.#task;
+      for await (const bytes of source.read()) {
+        const isWholeBuffer = source.handsOver === true && bytes.length === bytes.buffer.byteLength;
         for (let from = 0; from < bytes.length; from += pieceBytes) {
           const part = bytes.subarray(from, from + pieceBytes);
           await this.#window.take(part.length);
           this.#onBytes(part.length);
-          this.#post({ type: "piece", bytes: new Uint8Array(part) });
+          this.#post({ type: "piece", bytes: isWholeBuffer && part.length === bytes.length ? bytes : new Uint8Array(part) });
         }
       }
       if (!this.#isOver) this.#post({ type: "end" });
@@ -98,7 +100,7 @@ export class TaskExchange {
     });
     this.#result = result;
     if (!this.#task.keep) return this.#stop(new Error(`${this.#task.kind} makes a file, and nobody keeps it`));
-    this.#kept = this.#task.keep({ mediaType }, result);
+    this.#kept = this.#task.keep({ mediaType }, releasing(result));
     this.#kept.then(
       (kept) => {
         if (!kept.ok) this.#stop(kept.fault);

@@ -2,7 +2,7 @@
 import type { MessagePort } from "node:worker_threads";
 import { ByteWindow } from "./byte-window.ts";
 import type { FileTask, TaskSource } from "./file-job.ts";
-import { PieceQueue } from "./piece-queue.ts";
+import { PieceQueue, releasing } from "./piece-queue.ts";
 import { type FromThread, pieceBytes, type ToThread, windowBytes } from "./thread-messages.ts";
 
 /** Where a new file goes. */
@@ -25,7 +25,7 @@ export class TaskPort implements ResultSink {
     this.#port = port;
     this.task = task;
     this.#arriving = this.#newQueue();
-    this.source = { sizeBytes: task.sizeBytes, read: () => this.#read() };
+    this.source = { sizeBytes: task.sizeBytes, read: () => releasing(this.#read()) };
   }
 
   receive(message: Exclude<ToThread, { type: "task" }>): void {

@@ -18,12 +18,12 @@ export async function peek(source: AsyncIterable<Uint8Array>): Promise<Peeked> {
   for (let size = 0; size < headBytes; ) {
     const next = await rest.next();
     if (next.done) break;
-    first.push(next.value);
+    first.push(Buffer.from(next.value));
     size += next.value.length;
   }
   const head = Buffer.concat(first);
   async function* all(): AsyncIterable<Uint8Array> {
-    yield* first.splice(0);
+    yield head;
     // Whoever stops early closes the source.
     yield* { [Symbol.asyncIterator]: () => rest };
   }
@@ -66,7 +66,7 @@ export async function tailOf(source: AsyncIterable<Uint8Array>): Promise<Buffer>
   const pieces: Uint8Array[] = [];
   let size = 0;
   for await (const piece of source) {
-    pieces.push(piece);
+    pieces.push(Buffer.from(piece));
     size += piece.length;
     while (size - (pieces[0]?.length ?? 0) >= tailBytes) size -= pieces.shift()?.length ?? 0;
   }

@@ -17,6 +17,9 @@ import { type Sniffed, sniff } from "./sniff.ts";
 import { TextResult } from "./text-result.ts";
 import { textIn } from "./text-stream.ts";
 
+const sliceCharacters = 128 * 1024;
+const sliceRowsMax = 4_096;
+
 export async function convertStream(source: TaskSource, options: JsonObject, sink: ResultSink): Promise<void> {
   const target = findTarget(textField(options, "to_media_type") ?? "");
   if (!target) throw new FileFault(failure("SCHEMA", "to_media_type names no format that can be written"));
@@ -67,7 +70,16 @@ function writerOf(target: TargetType, options: JsonObject, { mediaType }: Sniffe
 async function writeRows<Row>(batches: AsyncIterable<readonly Row[]>, writer: RowWriter<Row>, mediaType: string, sink: ResultSink): Promise<void> {
   sink.begin(mediaType);
   const out = new TextResult(sink);
-  for await (const rows of batches) await out.add(writer.write(rows));
+  let slice = 1;
+  for await (const rows of batches) {
+    for (let at = 0; at < rows.length; ) {
+      const text = writer.write(rows.slice(at, at + slice));
+      at += slice;
+      await out.add(text);
+      // A row that becomes much larger than it was must not be met by thousands at once: long column names stand in every row of JSON.
+      slice = text.length < sliceCharacters ? Math.min(2 * slice, sliceRowsMax) : Math.max(1, slice >> 1);
+    }
+  }
   await out.add(writer.end());
   await out.end();
 }

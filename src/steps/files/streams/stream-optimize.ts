@@ -38,8 +38,13 @@ export async function optimizeStream(source: TaskSource, options: JsonObject, si
       await sink.write(piece);
     }
   };
-  if (isPacked) await pipeline(Readable.from(content, { objectMode: false }), createGzip({ level: 9, chunkSize: pieceBytes }), write);
+  if (isPacked) await pipeline(Readable.from(copied(content), { objectMode: false }), createGzip({ level: 9, chunkSize: pieceBytes }), write);
   else await write(content);
+}
+
+/** Compression reads on while it is at work in another thread. */
+async function* copied(pieces: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+  for await (const piece of pieces) yield Buffer.from(piece);
 }
 
 async function* minified(bytes: AsyncIterable<Uint8Array>, file: Sniffed, sizeBytes: number): AsyncIterable<Uint8Array> {

@@ -1,0 +1,154 @@
+/**
+ * A CSV of 100 MiB, the largest file there is, validated and converted, and NDJSON converted back: how fast, how much the server's memory
+ * grows, and what another execution feels meanwhile: the time of executions of one durable step, one after the other, alone and beside the
+ * file. All over gRPC against a service of its own on embedded PostgreSQL, which shares two cores with the server, its threads and this client.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { createClient } from "@connectrpc/connect";
+import { FileService } from "#gen/pyairtable/workflow/v1/file_service_pb.js";
+import { measureRawCommitMs, median, round, writeResults } from "./measure.ts";
+import { type Service, startService } from "./service.ts";
+
+const mebibyte = 1024 * 1024;
+const fileBytes = 100 * mebibyte;
+const chunkBytes = 3 * mebibyte;
+const aloneMs = 8_000;
+const sampleMs = 20;
+
+const jobs = [
+  {
+    name: "validate_csv",
+    from: "csv",
+    operation: { case: "validate", value: { mediaTypes: ["text/csv"], requiredColumns: ["id", "note"], maxRows: 10_000_000n } },
+  },
+  { name: "csv_to_ndjson", from: "csv", operation: { case: "convert", value: { toMediaType: "application/x-ndjson" } } },
+  { name: "ndjson_to_csv", from: "ndjson", operation: { case: "convert", value: { toMediaType: "text/csv" } } },
+  { name: "gzip_csv", from: "csv", operation: { case: "optimize", value: { gzip: true } } },
+] as const;
+
+export async function run(): Promise<void> {
+  const service = await startService();
+  try {
+    const files = { csv: await upload(service, "rows.csv", csvLine), ndjson: await upload(service, "rows.ndjson", jsonLine) };
+    const step = { name: "only", kind: { case: "log", value: { message: "step of {{execution_id}}" } } };
+    await service.workflows.createWorkflow({ workflow: { name: "beside", definition: { durability: 2, steps: [step] } } } as never);
+    for (const job of jobs) await makeWorkflow(service, job, files[job.from]);
+    await stepTimes(service, until(2_000));
+    const rawCommitMs = await measureRawCommitMs(service.database);
+    const alone = await stepTimes(service, until(aloneMs));
+    const results: Record<string, number> = {
+      file_mib: round(fileBytes / mebibyte),
+      raw_commit_ms: round(rawCommitMs, 3),
+      alone_step_p50_ms: round(median(alone), 3),
+      alone_step_p99_ms: round(percentile(alone, 0.99), 3),
+    };
+    console.log(`raw commit ${results["raw_commit_ms"]} ms · a step alone ${results["alone_step_p50_ms"]} ms, p99 ${results["alone_step_p99_ms"]} ms`);
+    console.log("job              MiB/s   RSS before, growth MiB   step beside it p50, p99 ms   p99 beside/alone");
+    for (const { name } of jobs) {
+      const measured = await measureJob(service, name);
+      const ratio = percentile(measured.beside, 0.99) / percentile(alone, 0.99);
+      results[`${name}_mib_per_s`] = round(fileBytes / mebibyte / (measured.ms / 1_000), 1);
+      results[`${name}_rss_before_mib`] = Math.round(measured.rssBefore / mebibyte);
+      results[`${name}_rss_growth_mib`] = Math.round(measured.rssGrowth / mebibyte);
+      results[`${name}_step_p50_ms`] = round(median(measured.beside), 3);
+      results[`${name}_step_p99_ms`] = round(percentile(measured.beside, 0.99), 3);
+      results[`${name}_p99_ratio`] = round(ratio);
+      console.log(
+        `${name.padEnd(16)} ${String(results[`${name}_mib_per_s`]).padStart(5)} ${String(results[`${name}_rss_before_mib`]).padStart(12)} ${String(results[`${name}_rss_growth_mib`]).padStart(9)} ` +
+          `${String(results[`${name}_step_p50_ms`]).padStart(20)} ${String(results[`${name}_step_p99_ms`]).padStart(8)} ${ratio.toFixed(2).padStart(16)}`,
+      );
+    }
+    writeResults("files", results);
+  } finally {
+    await service.stop();
+  }
+}
+
+function csvLine(id: number): string {
+  return id < 0 ? "id,name,email,amount,city,note\n" : `${id},Customer ${id},c${id}@example.com,${(id * 1.37).toFixed(2)},"Berlin, DE","said ""hi"" ${id}"\n`;
+}
+
+function jsonLine(id: number): string {
+  if (id < 0) return "";
+  const row = { id, name: `Customer ${id}`, email: `c${id}@example.com`, amount: Math.round(id * 137) / 100, city: "Berlin, DE", note: `said "hi" ${id}` };
+  return `${JSON.stringify(row)}\n`;
+}
+
+/** As many whole lines as fit into the largest file. */
+async function upload(service: Service, name: string, lineOf: (id: number) => string): Promise<string> {
+  const client = createClient(FileService, service.transport);
+  const { file } = await client.createFile({ name, mediaType: "text/plain" });
+  const fileId = file?.id ?? "";
+  let text = lineOf(-1);
+  let sent = 0;
+  let id = 0;
+  const send = async (): Promise<void> => {
+    await client.appendFile({ fileId, offsetBytes: BigInt(sent), data: Buffer.from(text) });
+    sent += text.length;
+    text = "";
+  };
+  for (let line = lineOf(id); sent + text.length + line.length <= fileBytes; line = lineOf(++id)) {
+    if (text.length + line.length > chunkBytes) await send();
+    text += line;
+  }
+  await send();
+  await client.completeFile({ fileId });
+  return fileId;
+}
+
+async function makeWorkflow(service: Service, { name, operation }: (typeof jobs)[number], blobId: string): Promise<void> {
+  const source = { from: { case: "blobId", value: blobId }, maxBytes: BigInt(fileBytes) };
+  const step = { name: "file", timeouts: { startToClose: { seconds: 600n } }, kind: { case: "fileProcess", value: { source, operation } } };
+  await service.workflows.createWorkflow({ workflow: { name: name.replaceAll("_", "-"), definition: { steps: [step] } } } as never);
+}
+
+async function measureJob(service: Service, name: string): Promise<{ ms: number; rssBefore: number; rssGrowth: number; beside: number[] }> {
+  const rssBefore = await service.rssBytes();
+  let peak = rssBefore;
+  const sampling = setInterval(async () => {
+    peak = Math.max(peak, await service.rssBytes());
+  }, sampleMs);
+  let isOver = false;
+  const startedAt = performance.now();
+  const job = runJob(service, name.replaceAll("_", "-")).finally(() => {
+    isOver = true;
+  });
+  const beside = await stepTimes(service, () => isOver);
+  await job;
+  const ms = performance.now() - startedAt;
+  clearInterval(sampling);
+  return { ms, rssBefore, rssGrowth: peak - rssBefore, beside };
+}
+
+/** Looks now and then: a call that waits has a deadline. */
+async function runJob(service: Service, workflow: string): Promise<void> {
+  const { execution } = await service.workflows.startExecution({ workflow });
+  const executionId = execution?.id ?? "";
+  for (;;) {
+    await sleep(200);
+    const { execution: now } = await service.workflows.getExecution({ executionId });
+    if (now?.failure) throw new Error(`${workflow}: ${now.failure.message}`);
+    if (now?.endTime !== undefined) return;
+  }
+}
+
+/** From the call to the answer, of executions of one step. */
+async function stepTimes(service: Service, isOver: () => boolean): Promise<number[]> {
+  const times: number[] = [];
+  while (!isOver()) {
+    const startedAt = performance.now();
+    await service.workflows.startExecution({ workflow: "beside", wait: { seconds: 30n } });
+    times.push(performance.now() - startedAt);
+  }
+  return times;
+}
+
+function until(ms: number): () => boolean {
+  const endsAt = performance.now() + ms;
+  return () => performance.now() > endsAt;
+}
+
+function percentile(values: readonly number[], part: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] as number;
+}
