@@ -150,3 +150,17 @@ test("a line or a field that never ends is refused before it fills the memory", 
   const long = Buffer.from(`{"a":1}\n{"a":"${"x".repeat(11 * 1024 * 1024)}`);
   expect(await streamed(convert("text/csv"), long, 262_144)).toMatchObject({ fault: expect.stringMatching(/^LIMIT\.FIELD: line 2 /) });
 });
+
+test("long names that stand in every row do not make large pieces of small ones", async () => {
+  const names = Array.from({ length: 1_000 }, (_, n) => `${n}${"n".repeat(50)}`).join(",");
+  const bytes = Buffer.from(`${names}\n${`${"1,".repeat(999)}1\n`.repeat(300)}`);
+  const sizes: number[] = [];
+  async function* read(): AsyncIterable<Uint8Array> {
+    for (let at = 0; at < bytes.length; at += 262_144) yield bytes.subarray(at, at + 262_144);
+  }
+  const sink = { begin: () => undefined, write: async (piece: Uint8Array) => void sizes.push(piece.length) };
+  const outcome = await doStreamTask({ task: convert("application/json"), source: { sizeBytes: bytes.length, read }, ...sink });
+  expect(outcome).toEqual({ ok: true, value: {} });
+  expect(sizes.reduce((sum, size) => sum + size)).toBeGreaterThan(20 * bytes.length);
+  expect(Math.max(...sizes)).toBeLessThan(1024 * 1024);
+});

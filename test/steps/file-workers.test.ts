@@ -64,6 +64,11 @@ test("a task that eats all its memory is killed for good, alone", async () => {
   expect(shown(await run("well"))).toBe("done");
 });
 
+test("memory outside of the heap counts, too", async () => {
+  const { run } = poolOf({ memoryMib: 64 });
+  expect(shown(await run("hoard"))).toBe("LIMIT.FILE: the file needs more than 64 MiB to be read");
+});
+
 test("a thread that breaks is replaced", async () => {
   const { run } = poolOf({ threads: 1 });
   expect(shown(await run("throw"))).toBe("LIMIT.FILE: reading the file broke off: broken inside");

@@ -2,15 +2,15 @@
 import { Worker } from "node:worker_threads";
 import type { Clock } from "../../base/clock.ts";
 import { messageOf } from "../../base/errors.ts";
-import { failure } from "../../domain/failure.ts";
+import { type Failure, failure } from "../../domain/failure.ts";
 import { signalFailure } from "../signal-failure.ts";
-import { CpuMeter } from "./cpu-meter.ts";
 import type { FileTask } from "./file-job.ts";
 import { type Ended, TaskExchange } from "./task-exchange.ts";
 import type { FromThread, ThreadData } from "./thread-messages.ts";
+import { ThreadMeter } from "./thread-meter.ts";
 
 export interface ThreadCaps {
-  /** Heap, MiB. Memory of native code (images, compression) is bounded by the limits of pixels and bytes instead. */
+  /** Heap, MiB, and half of it again of buffers. Memory of native code (images, compression) is bounded by the limits of pixels and bytes instead. */
   readonly memoryMib: number;
   /** CPU time of one task, ms. */
   readonly cpuMs: number;
@@ -19,7 +19,7 @@ export interface ThreadCaps {
 }
 
 /** How often the caps are looked at, ms. */
-const watchMs = 200;
+const watchMs = 100;
 /** Young objects, MiB. A stream makes garbage only: a small space for it keeps the process small. */
 const youngMib = { usual: 16, low: 4 } as const;
 
@@ -27,7 +27,7 @@ export class FileThread {
   readonly #worker: Worker;
   readonly #caps: ThreadCaps;
   readonly #clock: Clock;
-  readonly #cpu: CpuMeter;
+  readonly #meter: ThreadMeter;
   #isAlive = true;
 
   /** @param isLow makes the operating system prefer every other thread to it. */
@@ -43,7 +43,7 @@ export class FileThread {
       stdout: true,
       stderr: true,
     });
-    this.#cpu = new CpuMeter(this.#worker);
+    this.#meter = new ThreadMeter(this.#worker);
     const die = (): void => {
       this.#isAlive = false;
     };
@@ -61,8 +61,7 @@ export class FileThread {
     const onMessage = (message: FromThread): void => exchange.receive(message);
     const onError = (error: unknown): void => {
       const isMemory = error instanceof Error && "code" in error && error.code === "ERR_WORKER_OUT_OF_MEMORY";
-      const why = isMemory ? `the file needs more than ${this.#caps.memoryMib} MiB to be read` : `reading the file broke off: ${messageOf(error)}`;
-      exchange.lose(failure("LIMIT.FILE", why));
+      exchange.lose(isMemory ? this.#tooMuchMemory() : failure("LIMIT.FILE", `reading the file broke off: ${messageOf(error)}`));
     };
     const onExit = (): void => exchange.lose(failure("LIMIT.FILE", "reading the file broke off"));
     const onAbort = (): void => exchange.lose(signalFailure(signal));
@@ -77,7 +76,7 @@ export class FileThread {
     signal.removeEventListener("abort", onAbort);
     worker.unref();
     if (result.cpuMs === undefined) void this.end();
-    else this.#cpu.restart(result.cpuMs);
+    else this.#meter.restart(result.cpuMs);
     return result;
   }
 
@@ -87,8 +86,12 @@ export class FileThread {
     await this.#worker.terminate();
   }
 
+  #tooMuchMemory(): Failure {
+    return failure("LIMIT.FILE", `the file needs more than ${this.#caps.memoryMib} MiB to be read`);
+  }
+
   async #watch(exchange: TaskExchange, ended: AbortSignal): Promise<void> {
-    const { cpuMs, busyMs } = this.#caps;
+    const { memoryMib, cpuMs, busyMs } = this.#caps;
     let busy = 0;
     for (let last = this.#clock.monotonic(); ; ) {
       await this.#clock.sleep(watchMs, ended).catch(() => undefined);
@@ -96,7 +99,9 @@ export class FileThread {
       const now = this.#clock.monotonic();
       if (!exchange.isWaiting) busy += now - last;
       last = now;
-      if (this.#cpu.spentMs() > cpuMs) exchange.lose(failure("LIMIT.FILE", `reading the file takes more than ${cpuMs / 1_000} s of CPU time`));
+      const used = this.#meter.look();
+      if (used.bufferMib > memoryMib / 2) exchange.lose(this.#tooMuchMemory());
+      else if (used.cpuMs > cpuMs) exchange.lose(failure("LIMIT.FILE", `reading the file takes more than ${cpuMs / 1_000} s of CPU time`));
       else if (busy > busyMs) exchange.lose(failure("LIMIT.FILE", `reading the file takes more than ${busyMs / 1_000} s`));
     }
   }

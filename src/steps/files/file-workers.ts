@@ -31,7 +31,7 @@ export class FileWorkers implements FileJobs, AsyncDisposable {
   #bytesUnderWay = 0;
   #bytesUnderWayPeak = 0;
 
-  constructor({ clock, threads = 2, memoryMib = 256, cpuMs = 30_000, busyMs = 120_000, waitingMax = 1_000, module = ownModule }: FileWorkersOptions) {
+  constructor({ clock, threads = 2, memoryMib = 256, cpuMs = 30_000, busyMs = 600_000, waitingMax = 1_000, module = ownModule }: FileWorkersOptions) {
     this.#clock = clock;
     const caps = { memoryMib, cpuMs, busyMs };
     const count = (change: number): void => {

@@ -13,6 +13,7 @@ parentPort?.on("message", (message: ToThread) => {
   act = message.options["act"];
   if (act === "spin") for (;;) Math.random();
   if (act === "eat") for (;;) kept.push(new Array(100_000).fill(kept.length).map(String));
+  if (act === "hoard") hoard();
   if (act === "throw") throw new Error("broken inside");
   if (act === "idle" || act === "wait") return;
   if (act === "pour") {
@@ -21,3 +22,10 @@ parentPort?.on("message", (message: ToThread) => {
   }
   done({ done: true });
 });
+
+/** Memory outside of the heap, up to 200 MiB, not faster than anybody could look at it; then it goes on without ever being done. */
+function hoard(): void {
+  for (let startedAt = performance.now(); ; ) {
+    if (kept.length < 200 && performance.now() - startedAt > kept.length) kept.push(Buffer.alloc(1024 * 1024, 1));
+  }
+}
