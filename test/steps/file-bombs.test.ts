@@ -76,13 +76,6 @@ test.each<[string, () => Uint8Array | Promise<Uint8Array>, JsonObject, RegExp]>(
     to("text/csv"),
     /^SCHEMA: /,
   ],
-  [
-    "a workbook with entities",
-    () => workbookOf(Buffer.from('<!DOCTYPE a [<!ENTITY x "y">]><worksheet>&x;</worksheet>')),
-    to("text/csv"),
-    /^SCHEMA: the workbook declares a document type/,
-  ],
-  ["an animation of more than 100 frames", () => animation(101, 16), to("image/webp"), /^LIMIT\.FRAMES: the image has 101 frames/],
   ["an animation of more than 50 megapixels", () => animation(60, 1_000), to("image/webp"), /^LIMIT\.PIXELS: /],
   [
     "a page called a table",
