@@ -140,7 +140,21 @@ export function decodeUtf8(bytes: Buffer, before = { bytes: 0, lines: 0 }): Resu
   if (bad < 0) return ok(before.bytes === 0 ? text.replace(/^\ufeff/, "") : text);
   const good = text.slice(0, bad);
   const place = `byte ${before.bytes + Buffer.byteLength(good)}, line ${before.lines + good.split("\n").length}`;
-  return fail(failure("SCHEMA", text[bad] === "\u0000" ? `the text contains a NUL character at ${place}` : `the file is not UTF-8 text: broken at ${place}`));
+  return fail(
+    failure(
+      "SCHEMA",
+      text[bad] === "\u0000"
+        ? `the text contains a NUL character at ${place}`
+        : `the file is not UTF-8 text: broken at ${place}${bad + before.bytes === 0 ? hintOf(bytes) : ""}`,
+    ),
+  );
+}
+
+/** UTF-16 is known by its byte order mark; `convert` makes UTF-8 of it. */
+function hintOf(bytes: Buffer): string {
+  const [first, second] = bytes;
+  const charset = first === 0xff && second === 0xfe ? "utf-16le" : first === 0xfe && second === 0xff ? "utf-16be" : undefined;
+  return charset === undefined ? "" : `; it begins like ${charset}, which convert reads with that charset`;
 }
 
 /** Decoding puts U+FFFD where bytes are broken; but the file may also hold a genuine one (EF BF BD). */

@@ -66,7 +66,8 @@ describe("the type of a file", () => {
   test.each([
     [Buffer.concat([Buffer.from("first\nsecond é "), Buffer.from([0xc3, 0x28])]), /broken at byte 16, line 2/],
     [Buffer.concat([Buffer.from("\ufffd genuine "), Buffer.from([0xff])]), /broken at byte 12, line 1/],
-    [Buffer.from([0xed, 0xa0, 0x80]), /broken at byte 0, line 1/],
+    [Buffer.from([0xed, 0xa0, 0x80]), /broken at byte 0, line 1$/],
+    [Buffer.from("\ufeffa,b", "utf16le"), /broken at byte 0, line 1; it begins like utf-16le, which convert reads/],
     [Buffer.from("a\nb\u0000"), /NUL character at byte 3, line 2/],
     [Buffer.concat([Buffer.from("\u0000"), Buffer.from([0xff])]), /NUL character at byte 0, line 1/],
   ])("names the place where text is broken (%#)", (bytes, expected) => {
