@@ -3,7 +3,7 @@ import { create } from "@bufbuild/protobuf";
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { ExecutionEventSchema } from "#gen/pyairtable/workflow/v1/event_pb.js";
-import { type ExecutionStep, ExecutionStepSchema, StepState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
+import { ExecutionSchema, type ExecutionStep, ExecutionStepSchema, StepState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import { View } from "#gen/pyairtable/workflow/v1/view_pb.js";
 import {
   GetExecutionResponseSchema,
@@ -21,12 +21,13 @@ import { attemptsOf } from "../domain/attempts.ts";
 import type { ExecutionEvent } from "../domain/events.ts";
 import { type ListEvents, readExecution } from "../engine/read-execution.ts";
 import { waitForEnd } from "../engine/watch.ts";
+import { positionText } from "../store/execution-repository.ts";
 import { executionOrders } from "../store/sql/list-executions.ts";
+import { inTurns, wholeItemsMax } from "./in-turns.ts";
 import { callerOf } from "./interceptors/call.ts";
-import { refuseNotYet } from "./not-yet.ts";
 import { listPage } from "./page.ts";
 import type { RpcParts } from "./parts.ts";
-import { executionNotFound, readExecutionMessage, resolveExecutionId } from "./read-execution-message.ts";
+import { executionNotFound, readExecutionMessage, resolveExecutionId, wholeExecution } from "./read-execution-message.ts";
 import { showTaken } from "./taken-steps.ts";
 import { eventToMessage } from "./wire/event.ts";
 import { executionToMessage } from "./wire/execution.ts";
@@ -60,17 +61,23 @@ export function executionRpcs(parts: RpcParts): ExecutionRpcs {
     },
 
     async listExecutions(request, context) {
-      refuseNotYet({ "view FULL": request.view === View.FULL });
       const order = orderByOf(request.orderBy, executionOrders, { field: "create_time", descending: true });
       const caller = callerOf(context);
       const filter = executionFilterOf(request.filter);
       const { pageSize, pageToken } = request;
       const wish = { pageSize, pageToken, shape: [request.filter, order.field, order.descending] };
-      const { items, nextPageToken } = await listPage(parts, caller, "ListExecutions", wish, (page) =>
-        parts.executions.listExecutions(caller, { ...page, filter, order }),
-      );
+      const { items, nextPageToken } = await listPage(parts, caller, "ListExecutions", wish, async (page) => {
+        const isWhole = request.view === View.FULL;
+        const pageSize = isWhole ? Math.min(page.pageSize, wholeItemsMax) : page.pageSize;
+        const found = await parts.executions.listExecutions(caller, { ...page, pageSize, filter, order });
+        if (!isWhole) return { ...found, items: found.items.map((item) => executionToMessage(item, "basic")) };
+        const whole = await inTurns(found.items, (item) => wholeExecution(parts, caller, item));
+        const fitting = countFitting(ExecutionSchema, whole);
+        const last = found.items[fitting - 1];
+        return { items: whole.slice(0, fitting), nextAfterId: fitting < whole.length && last ? positionText(order, last) : found.nextAfterId };
+      });
       const total = request.includeTotalSize ? { totalSize: BigInt(await parts.executions.countExecutions(caller, filter)) } : {};
-      return create(ListExecutionsResponseSchema, { executions: items.map((item) => executionToMessage(item, "basic")), nextPageToken, ...total });
+      return create(ListExecutionsResponseSchema, { executions: [...items], nextPageToken, ...total });
     },
 
     async listExecutionSteps(request, context) {

@@ -2,6 +2,7 @@
 import type { Execution } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import type { Caller } from "../base/caller.ts";
 import { AppError } from "../base/errors.ts";
+import type { ExecutionRecord } from "../store/execution-row.ts";
 import type { RpcParts } from "./parts.ts";
 import { executionToMessage } from "./wire/execution.ts";
 
@@ -23,4 +24,10 @@ export async function resolveExecutionId(parts: Pick<RpcParts, "executions">, ca
 
 export function executionNotFound(reference: string): AppError {
   return new AppError("EXECUTION_NOT_FOUND", `execution ${reference} does not exist`, { metadata: { executionId: reference } });
+}
+
+/** An item of a list with its payloads; as the list has it when it was deleted meanwhile. */
+export async function wholeExecution(parts: Pick<RpcParts, "executions">, caller: Caller, item: ExecutionRecord): Promise<Execution> {
+  const record = await parts.executions.getExecution(caller, item.id);
+  return executionToMessage(record ?? item, record ? "full" : "basic");
 }

@@ -1,6 +1,7 @@
 /** One run from start to end against a real world: what the steps did, what is shown of it, what the other side received. */
 import { describe, expect, test } from "vitest";
-import { EndReason, ExecutionState, OperationState, SagaState, StepState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
+import { EndReason, type Execution, ExecutionState, OperationState, SagaState, StepState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
+import { View } from "#gen/pyairtable/workflow/v1/view_pb.js";
 import { createWorkflow, delayStep, httpStep, logStep } from "./support/definitions.ts";
 import { ms, run, seconds, stepsOf, useServer } from "./support/fixture.ts";
 import { plain } from "./support/plain.ts";
@@ -283,4 +284,24 @@ test("steps that never began are not listed: a branch not taken, a catch not nee
   ]);
   const listed = [...(await stepsOf(clients, execution.id)).values()];
   expect(listed.filter((step) => step.state !== StepState.SKIPPED).map((step) => step.path)).toEqual(["choose", "fine", "stop"]);
+});
+
+test("a list with view FULL has what GetExecution has, in pages that fit", async () => {
+  const { workflows } = service.clients;
+  const workflow = await createWorkflow(service.clients, [logStep("a", "{{trigger.data.n}}")]);
+  const text = "x".repeat(900_000);
+  for (let n = 0; n < 5; n++) await workflows.startExecution({ workflow, input: { n, text }, wait: seconds(20) });
+  const filter = `workflow_name = "${workflow}"`;
+  const seen: Execution[] = [];
+  let pages = 0;
+  for (let pageToken = ""; pages === 0 || pageToken !== ""; pages++) {
+    const { executions, nextPageToken } = await workflows.listExecutions({ filter, pageSize: 1000, pageToken, view: View.FULL });
+    seen.push(...executions);
+    pageToken = nextPageToken;
+  }
+  expect(seen.map(({ input }) => input?.["n"])).toEqual([4, 3, 2, 1, 0]);
+  expect(pages).toBeGreaterThan(1);
+  for (const execution of seen) expect((await workflows.getExecution({ executionId: execution.id })).execution).toEqual(execution);
+  const [basic] = (await workflows.listExecutions({ filter, pageSize: 1 })).executions;
+  expect(basic?.input).toBeUndefined();
 });
