@@ -48,6 +48,29 @@ it("sagas that wait an hour for their next undo, half of them stuck, end once on
   expect(await waiting()).toBe(0);
 });
 
+it("a saga that is in memory at another replica hears of it, too", async () => {
+  const { participant, clients } = house;
+  // Something else of it is under way, so it does not leave memory.
+  await participant.script({ "held action": ["hold"], "y action": [503] });
+  const held = { stage: 1, barrier: true, timeouts: { start_to_close: "600s" } };
+  const steps = [participant.grpcStep("held", held), participant.httpStep("y", { stage: 1, action_retry: hour })];
+  const { saga } = await (clients[0] as Clients).sagas.startSaga(sagaOf(steps));
+  const sagaId = saga?.id ?? "";
+  const calls = async (): Promise<number> => (await callsOf(house, sagaId)).filter(({ step: name }) => name === "y").length;
+  await expect.poll(calls, { timeout: 10_000 }).toBe(1);
+  // The word that it was away may reach the other replica after its next success.
+  const afterSuccess = async (): Promise<number> => {
+    await finished(house, sagaOf([participant.httpStep("z")]), 1);
+    return await calls();
+  };
+  await expect.poll(afterSuccess, { timeout: 15_000 }).toBe(2);
+  const { events } = await (clients[1] as Clients).workflows.listExecutionEvents({ executionId: sagaId, eventTypes: ["step_retry_scheduled"] });
+  expect(events.at(-1)?.payload.value).toMatchObject({ recovered: true });
+  expect(await waiting()).toBe(0);
+  await (clients[1] as Clients).sagas.abortSaga({ sagaId });
+  expect((await atEnd(house, sagaId)).state).toBe(SagaState.COMPENSATED);
+});
+
 it("a participant that says itself when to come back is taken at its word", async () => {
   const { participant, clients } = house;
   await participant.script({ "d action": [{ status: 503, headers: { "retry-after": "3600" } }] });
