@@ -56,7 +56,7 @@ import type { Site } from "./site.ts";
 const unitsMax = 3;
 
 export async function buildFront({ config, log, version, clock, metrics, instruments, tracer, onStop }: Site, ground: Ground, room: EngineRoom) {
-  const { embedded, database, own, files, secrets, keys, workflows, templates, executions, egress, stepTypesOf } = ground;
+  const { embedded, database, own, files, secrets, keys, trustedKeys, workflows, templates, executions, egress, stepTypesOf } = ground;
   const { news, progress, definitions, leases, tasks, taskBoard, signals, deliveries, engine, taskClock, startCache, starter, sweeps, sagas } = room;
   const services = [TemplateService, WorkflowService, SagaCoordinationService, TaskService, SecretService, FileService, AccessService];
   const shown = [...services, Health, ...(config.reflection === "off" ? [] : reflectionServices)];
@@ -75,6 +75,11 @@ export async function buildFront({ config, log, version, clock, metrics, instrum
     executions,
     secrets,
     audit,
+    keys,
+    keyRevoked: (keyId) => {
+      trustedKeys.forget(keyId);
+      news.tellKeyRevoked(keyId);
+    },
     files,
     engine,
     starter,
@@ -107,7 +112,7 @@ export async function buildFront({ config, log, version, clock, metrics, instrum
     host: config.host,
     port: config.port,
     policies,
-    auth: createAuth({ policies, authenticate: createAuthenticate(keys, own.pepper, clock), clock }),
+    auth: createAuth({ policies, authenticate: createAuthenticate(keys, own.pepper, clock, trustedKeys), clock }),
     interceptors: [
       ...(tracer ? [createRpcSpans(tracer)] : []),
       createChanges({

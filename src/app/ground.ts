@@ -5,6 +5,7 @@ import { blockTypes } from "../domain/block-types.ts";
 import type { StepTypes } from "../domain/step-type.ts";
 import { deriveSecrets, readMasterKeys } from "../first-key.ts";
 import { readBuiltIns } from "../prebuilt-library.ts";
+import { TrustedKeys } from "../rpc/api-keys.ts";
 import { openSharedRedis, redisTargets } from "../shared-redis.ts";
 import { createHttpEgress } from "../steps/egress/http-egress.ts";
 import { createSavedStepTypes } from "../steps/egress/saved-step-types.ts";
@@ -99,6 +100,7 @@ export async function buildGround({ config, log, clock, instruments, onStop }: S
     files,
     secrets,
     keys,
+    trustedKeys: new TrustedKeys(clock),
     redis,
     workflows,
     templates,

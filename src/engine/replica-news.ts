@@ -39,6 +39,8 @@ export interface NewsListener {
   readonly onTaskEnd?: (taskId: string) => void;
   /** A participant gave its first good, or bad, answer after others. */
   readonly onDestination?: (tenantId: string, destination: string, answer: "good" | "bad") => void;
+  /** The key opens nothing any more. */
+  readonly onKeyRevoked?: (keyId: string) => void;
   /** A workflow of the tenant changed. */
   readonly onWorkflowsChanged: (tenantId: string) => void;
 }
@@ -53,9 +55,9 @@ export interface ReplicaNewsOptions {
 }
 
 type Item = readonly (string | number)[];
-/** progress, want, command, answer, due, hello, tasks, end of a task, workflows changed, answer of a participant */
-type Kind = "p" | "w" | "c" | "a" | "d" | "h" | "t" | "e" | "v" | "b";
-const kinds: ReadonlySet<string> = new Set(["p", "w", "c", "a", "d", "h", "t", "e", "v", "b"]);
+/** progress, want, command, answer, due, hello, tasks, end of a task, workflows changed, answer of a participant, key revoked */
+type Kind = "p" | "w" | "c" | "a" | "d" | "h" | "t" | "e" | "v" | "b" | "k";
+const kinds: ReadonlySet<string> = new Set(["p", "w", "c", "a", "d", "h", "t", "e", "v", "b", "k"]);
 const deaf: NewsListener = {
   onProgress: () => undefined,
   onCommand: () => undefined,
@@ -148,6 +150,10 @@ export class ReplicaNews {
     this.#tell("v", [tenantId]);
   }
 
+  tellKeyRevoked(keyId: string): void {
+    this.#tell("k", [keyId]);
+  }
+
   /** What a participant answered, when that is another thing than before. */
   tellDestination(tenantId: string, destination: string, answer: "good" | "bad"): void {
     this.#tell("b", [tenantId, destination, answer]);
@@ -210,6 +216,9 @@ export class ReplicaNews {
         return;
       case "b":
         if (typeof a === "string" && typeof b === "string" && (c === "good" || c === "bad")) this.#listener.onDestination?.(a, b, c);
+        return;
+      case "k":
+        if (typeof a === "string") this.#listener.onKeyRevoked?.(a);
         return;
       case "h":
         return this.#repeatAll();

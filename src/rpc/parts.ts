@@ -16,6 +16,7 @@ import type { StepHandler } from "../steps/step-handler.ts";
 import type { AuditRepository } from "../store/audit-repository.ts";
 import type { ExecutionRepository } from "../store/execution-repository.ts";
 import type { FileRepository } from "../store/file-repository.ts";
+import type { KeyRepository } from "../store/key-repository.ts";
 import type { SecretRepository } from "../store/secret-repository.ts";
 import type { TaskStore } from "../store/task-store.ts";
 import type { TemplateRepository } from "../store/template-repository.ts";
@@ -30,6 +31,9 @@ export interface RpcParts {
   readonly executions: ExecutionRepository;
   readonly secrets: SecretRepository;
   readonly audit: AuditRepository;
+  readonly keys: Pick<KeyRepository, "listKeys" | "revokeKey">;
+  /** To be called behind the commit of a revocation: the key opens nothing any more, here and on every other replica. */
+  readonly keyRevoked: (keyId: string) => void;
   readonly files: FileRepository;
   readonly engine: Engine;
   readonly starter: Starter;

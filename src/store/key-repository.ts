@@ -15,6 +15,7 @@ import { findKey } from "./sql/find-key.ts";
 import { insertKey } from "./sql/insert-key.ts";
 import { builtInTenant } from "./template-row.ts";
 import { withEntities } from "./transaction.ts";
+import { unitOf } from "./unit-of-work.ts";
 
 export interface NewKey {
   readonly tenantId: string;
@@ -61,8 +62,8 @@ export interface KeyRepository {
   setScopes(keyId: string, scopes: readonly string[]): Promise<void>;
   /** Of the caller's tenant, newest first. */
   listKeys(caller: Caller): Promise<KeyRecord[]>;
-  /** For good; repeated calls keep the first moment. */
-  revokeKey(caller: Caller, keyId: string): Promise<KeyRecord | undefined>;
+  /** For good; repeated calls keep the first moment. `undo`: only what would be. */
+  revokeKey(caller: Caller, keyId: string, undo?: boolean): Promise<KeyRecord | undefined>;
 }
 
 const secretHashBytes = 32;
@@ -107,17 +108,21 @@ export function createKeyRepository(database: Pick<Database, "orm" | "pool">, id
       return found.map(toKey);
     },
 
-    async revokeKey(caller, keyId) {
+    async revokeKey(caller, keyId, undo) {
       const id = parseId("key", keyId);
       if (!id) return undefined;
       return guarded(() =>
-        withEntities(database, async (em) => {
-          const key = await em.findOne(ApiKey, { tenantId: caller.tenantId, id }, { lockMode: LockMode.PESSIMISTIC_WRITE });
-          if (!key) return undefined;
-          key.revokeTime ??= databaseNow();
-          await em.flush();
-          return toKey(key);
-        }),
+        withEntities(
+          database,
+          async (em) => {
+            const key = await em.findOne(ApiKey, { tenantId: caller.tenantId, id }, { lockMode: LockMode.PESSIMISTIC_WRITE });
+            if (!key) return undefined;
+            key.revokeTime ??= databaseNow();
+            await em.flush();
+            return toKey(key);
+          },
+          { unit: unitOf(caller), undo },
+        ),
       );
     },
   };

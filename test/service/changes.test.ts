@@ -6,6 +6,7 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { AccessService } from "#gen/pyairtable/workflow/v1/access_service_pb.js";
 import { FileService } from "#gen/pyairtable/workflow/v1/file_service_pb.js";
 import { SagaCoordinationService } from "#gen/pyairtable/workflow/v1/saga_coordination_service_pb.js";
 import { SecretService } from "#gen/pyairtable/workflow/v1/secret_service_pb.js";
@@ -41,7 +42,7 @@ beforeAll(async () => {
 });
 afterAll(() => sql?.end());
 
-const services = [WorkflowService, TemplateService, SagaCoordinationService, SecretService, FileService, TaskService];
+const services = [WorkflowService, TemplateService, SagaCoordinationService, SecretService, FileService, AccessService, TaskService];
 const methods = services.flatMap((one) => one.methods.map((method) => ({ name: `${one.name}/${method.name}`, method })));
 const takesRequestId = ({ method }: { readonly method: DescMethod }): boolean =>
   method.methodKind === "unary" &&

@@ -45,7 +45,7 @@ const served = new Set(
     "WorkflowService/CountExecutions DeleteExecution SignalExecution PublishEvent",
     "SagaCoordinationService/GetSaga",
     "FileService/CreateFile AppendFile CompleteFile GetFile ReadFile ListFiles DeleteFile",
-    "AccessService/ListAuditEntries",
+    "AccessService/ListAuditEntries ListApiKeys RevokeApiKey",
     "SecretService/SetSecret RotateSecret ListSecrets DeleteSecret",
   ].flatMap(
     (line) =>

@@ -22,7 +22,7 @@ import { limits } from "../../base/limits.ts";
 import type { Log } from "../../base/log.ts";
 import type { AuditRepository } from "../../store/audit-repository.ts";
 import type { IdempotencyRepository, Taken, TakenKey } from "../../store/idempotency-repository.ts";
-import type { UnitOfWork, Units } from "../../store/unit-of-work.ts";
+import type { Units } from "../../store/unit-of-work.ts";
 import { auditedCall } from "./audited-call.ts";
 import { callerKey, replyKey } from "./call.ts";
 import { methodName } from "./policy.ts";
@@ -123,8 +123,16 @@ async function work(
   try {
     const response = await run();
     const bytes = own && toBinary(request.method.output, response.message as MessageShape<typeof request.method.output>);
-    if (unit.isOpen) await unit.run((client) => audit.write(client, caller, auditedCall(request, response.message as Message)));
-    await settle(unit, own?.taken, bytes, (error) => complain(log, request.method, error));
+    if (unit.isOpen) {
+      await unit.run(async (client) => {
+        await audit.write(client, caller, auditedCall(request, response.message as Message));
+        if (own && bytes) await own.taken.answerIn(client, bytes);
+      });
+      await unit.commit();
+    } else {
+      await unit.commit();
+      if (own && bytes) await keep(own.taken, bytes, (error) => complain(log, request.method, error));
+    }
     return isReplay ? replay(request, response.message as Message) : response;
   } catch (error) {
     await unit.rollback();
@@ -137,18 +145,12 @@ async function work(
   }
 }
 
-/** Commits what was written together with its answer. */
-async function settle(unit: UnitOfWork, taken: TakenKey | undefined, answer: Uint8Array | undefined, complain: (error: unknown) => void): Promise<void> {
-  const isOne = unit.isOpen;
-  if (isOne && taken && answer) await unit.run((client) => taken.answerIn(client, answer));
-  await unit.commit();
-  // The executions were told whatever becomes of this record, so the caller gets the answer.
-  if (!isOne && taken && answer) {
-    await taken.answer(answer).catch((error: unknown) => {
-      complain(error);
-      return taken.letGo().catch(complain);
-    });
-  }
+/** The executions were told whatever becomes of this record, so the caller gets the answer. */
+async function keep(taken: TakenKey, answer: Uint8Array, complain: (error: unknown) => void): Promise<void> {
+  await taken.answer(answer).catch((error: unknown) => {
+    complain(error);
+    return taken.letGo().catch(complain);
+  });
 }
 
 /** Answers what ends it. */

@@ -13,6 +13,7 @@ import { httpStep as sagaHttpStep, sagaOf, sagaStep } from "../../saga/support/s
 import type { Clients } from "./connect-client.ts";
 import { createWorkflow, definition, delayStep, logStep, newName } from "./definitions.ts";
 import { begin, type Fixture, seconds } from "./fixture.ts";
+import { addTenant } from "./tenants.ts";
 
 export interface ChangeCase {
   /** Makes what the call needs; answers the request without its id. */
@@ -362,6 +363,14 @@ export const changeCases: Readonly<Record<string, ChangeCase>> = {
     other: { etag: "another" },
     adds: { secrets: -1, secret_versions: -1 },
   },
+  "AccessService/RevokeApiKey": {
+    request: async (fixture) => {
+      await addTenant(fixture, "default", ["workflows:read"]);
+      const { apiKeys } = await fixture.clients.access.listApiKeys({});
+      return { keyId: apiKeys.find(({ scopes }) => scopes.join() === "workflows:read")?.id ?? "", ...reason };
+    },
+    other: { reason: "another" },
+  },
   "FileService/CreateFile": { request: async () => ({ name: "new.txt" }), other: { name: "another.txt" }, adds: { files: 1 } },
   "FileService/AppendFile": {
     request: async (fixture) => ({ fileId: await file(fixture), data: new Uint8Array(10) }),
@@ -403,6 +412,7 @@ export function clientOf(clients: Clients, service: string) {
     SagaCoordinationService: clients.sagas,
     SecretService: clients.secrets,
     FileService: clients.files,
+    AccessService: clients.access,
   };
   return byService[service as keyof typeof byService] as unknown as Record<
     string,

@@ -94,3 +94,58 @@ export declare type AuditEntry = Message<"pyairtable.workflow.v1.AuditEntry"> & 
  */
 export declare const AuditEntrySchema: GenMessage<AuditEntry>;
 
+/**
+ * An API key of the tenant. Its secret is shown once, when it is made, and stored by nobody.
+ *
+ * @generated from message pyairtable.workflow.v1.ApiKey
+ */
+export declare type ApiKey = Message<"pyairtable.workflow.v1.ApiKey"> & {
+  /**
+   * Id (`key_…`), the one that audit entries and log lines name as actor.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Name, for people.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * Scopes that it holds.
+   *
+   * @generated from field: repeated string scopes = 3;
+   */
+  scopes: string[];
+
+  /**
+   * When it was made.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 4;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * When it ends by itself; unset = never.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 5;
+   */
+  expireTime?: Timestamp | undefined;
+
+  /**
+   * When it was revoked; unset = it was not.
+   *
+   * @generated from field: google.protobuf.Timestamp revoke_time = 6;
+   */
+  revokeTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.ApiKey.
+ * Use `create(ApiKeySchema)` to create a new message.
+ */
+export declare const ApiKeySchema: GenMessage<ApiKey>;
+

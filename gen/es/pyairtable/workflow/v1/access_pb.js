@@ -9,7 +9,7 @@ import { file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bu
  * Describes the file pyairtable/workflow/v1/access.proto.
  */
 export const file_pyairtable_workflow_v1_access = /*@__PURE__*/
-  fileDesc("CiNweWFpcnRhYmxlL3dvcmtmbG93L3YxL2FjY2Vzcy5wcm90bxIWcHlhaXJ0YWJsZS53b3JrZmxvdy52MSLrAQoKQXVkaXRFbnRyeRIKCgJpZBgBIAEoCRIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVhY3RvchgDIAEoCRIOCgZtZXRob2QYBCABKAkSDgoGdGFyZ2V0GAUgASgJEhQKDGV4ZWN1dGlvbl9pZBgGIAEoCRIRCglzdGVwX3BhdGgYByABKAkSDgoGcmVhc29uGAggASgJEhYKDmNvcnJlbGF0aW9uX2lkGAkgASgJEicKBmRldGFpbBgKIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RiBnByb3RvMw", [file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("CiNweWFpcnRhYmxlL3dvcmtmbG93L3YxL2FjY2Vzcy5wcm90bxIWcHlhaXJ0YWJsZS53b3JrZmxvdy52MSLrAQoKQXVkaXRFbnRyeRIKCgJpZBgBIAEoCRIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVhY3RvchgDIAEoCRIOCgZtZXRob2QYBCABKAkSDgoGdGFyZ2V0GAUgASgJEhQKDGV4ZWN1dGlvbl9pZBgGIAEoCRIRCglzdGVwX3BhdGgYByABKAkSDgoGcmVhc29uGAggASgJEhYKDmNvcnJlbGF0aW9uX2lkGAkgASgJEicKBmRldGFpbBgKIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QixQEKBkFwaUtleRIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEg4KBnNjb3BlcxgDIAMoCRIvCgtjcmVhdGVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZXhwaXJlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3Jldm9rZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcGIGcHJvdG8z", [file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
  * Describes the message pyairtable.workflow.v1.AuditEntry.
@@ -17,4 +17,11 @@ export const file_pyairtable_workflow_v1_access = /*@__PURE__*/
  */
 export const AuditEntrySchema = /*@__PURE__*/
   messageDesc(file_pyairtable_workflow_v1_access, 0);
+
+/**
+ * Describes the message pyairtable.workflow.v1.ApiKey.
+ * Use `create(ApiKeySchema)` to create a new message.
+ */
+export const ApiKeySchema = /*@__PURE__*/
+  messageDesc(file_pyairtable_workflow_v1_access, 1);
 

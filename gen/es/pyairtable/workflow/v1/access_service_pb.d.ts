@@ -4,12 +4,128 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { AuditEntry } from "./access_pb.js";
+import type { ApiKey, AuditEntry } from "./access_pb.js";
 
 /**
  * Describes the file pyairtable/workflow/v1/access_service.proto.
  */
 export declare const file_pyairtable_workflow_v1_access_service: GenFile;
+
+/**
+ * Request of ListApiKeys.
+ *
+ * @generated from message pyairtable.workflow.v1.ListApiKeysRequest
+ */
+export declare type ListApiKeysRequest = Message<"pyairtable.workflow.v1.ListApiKeysRequest"> & {
+  /**
+   * Most items of one page. 0 = 50; above 1,000 counts as 1,000; negative is refused. A page may be shorter than asked.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the previous page. Empty = first page.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.ListApiKeysRequest.
+ * Use `create(ListApiKeysRequestSchema)` to create a new message.
+ */
+export declare const ListApiKeysRequestSchema: GenMessage<ListApiKeysRequest>;
+
+/**
+ * Response of ListApiKeys.
+ *
+ * @generated from message pyairtable.workflow.v1.ListApiKeysResponse
+ */
+export declare type ListApiKeysResponse = Message<"pyairtable.workflow.v1.ListApiKeysResponse"> & {
+  /**
+   * Newest first.
+   *
+   * @generated from field: repeated pyairtable.workflow.v1.ApiKey api_keys = 1;
+   */
+  apiKeys: ApiKey[];
+
+  /**
+   * Token of the next page; empty = end.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.ListApiKeysResponse.
+ * Use `create(ListApiKeysResponseSchema)` to create a new message.
+ */
+export declare const ListApiKeysResponseSchema: GenMessage<ListApiKeysResponse>;
+
+/**
+ * Request of RevokeApiKey.
+ *
+ * @generated from message pyairtable.workflow.v1.RevokeApiKeyRequest
+ */
+export declare type RevokeApiKeyRequest = Message<"pyairtable.workflow.v1.RevokeApiKeyRequest"> & {
+  /**
+   * Id (`key_…`). It may be the key of this very call.
+   *
+   * @generated from field: string key_id = 1;
+   */
+  keyId: string;
+
+  /**
+   * Why, for the audit log. At most 1,024 characters.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * Check everything, change nothing; the response is what would have happened.
+   *
+   * @generated from field: bool validate_only = 92;
+   */
+  validateOnly: boolean;
+
+  /**
+   * Names this call, so that repeating it is safe: the first answer comes again. UUID, kept at least 24 h; another
+   * payload under the same value answers REQUEST_ID_REUSED. Empty = not repeatable (SDKs fill it).
+   *
+   * @generated from field: string request_id = 93;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.RevokeApiKeyRequest.
+ * Use `create(RevokeApiKeyRequestSchema)` to create a new message.
+ */
+export declare const RevokeApiKeyRequestSchema: GenMessage<RevokeApiKeyRequest>;
+
+/**
+ * Response of RevokeApiKey.
+ *
+ * @generated from message pyairtable.workflow.v1.RevokeApiKeyResponse
+ */
+export declare type RevokeApiKeyResponse = Message<"pyairtable.workflow.v1.RevokeApiKeyResponse"> & {
+  /**
+   * As it is now.
+   *
+   * @generated from field: pyairtable.workflow.v1.ApiKey api_key = 1;
+   */
+  apiKey?: ApiKey | undefined;
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.RevokeApiKeyResponse.
+ * Use `create(RevokeApiKeyResponseSchema)` to create a new message.
+ */
+export declare const RevokeApiKeyResponseSchema: GenMessage<RevokeApiKeyResponse>;
 
 /**
  * Request of ListAuditEntries.
@@ -79,6 +195,27 @@ export declare const ListAuditEntriesResponseSchema: GenMessage<ListAuditEntries
  * @generated from service pyairtable.workflow.v1.AccessService
  */
 export declare const AccessService: GenService<{
+  /**
+   * Lists the tenant's API keys, newest first, revoked and expired ones too, without their secrets.
+   *
+   * @generated from rpc pyairtable.workflow.v1.AccessService.ListApiKeys
+   */
+  listApiKeys: {
+    methodKind: "unary";
+    input: typeof ListApiKeysRequestSchema;
+    output: typeof ListApiKeysResponseSchema;
+  },
+  /**
+   * Revokes an API key for good: the next call with it is refused on every replica, KEY_REVOKED. Streams that are open go on
+   * until they end by themselves. Revoking it again changes nothing. Reasons: KEY_NOT_FOUND.
+   *
+   * @generated from rpc pyairtable.workflow.v1.AccessService.RevokeApiKey
+   */
+  revokeApiKey: {
+    methodKind: "unary";
+    input: typeof RevokeApiKeyRequestSchema;
+    output: typeof RevokeApiKeyResponseSchema;
+  },
   /**
    * Lists the changes of the tenant, newest first: of workflows, templates, secrets and files, and what callers and operators
    * told executions and sagas. Starts and events are not among them: they are the executions and signals themselves. Refused

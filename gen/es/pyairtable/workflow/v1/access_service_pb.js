@@ -11,21 +11,49 @@ import { file_pyairtable_workflow_v1_access } from "./access_pb.js";
  * Describes the file pyairtable/workflow/v1/access_service.proto.
  */
 export const file_pyairtable_workflow_v1_access_service = /*@__PURE__*/
-  fileDesc("CitweWFpcnRhYmxlL3dvcmtmbG93L3YxL2FjY2Vzc19zZXJ2aWNlLnByb3RvEhZweWFpcnRhYmxlLndvcmtmbG93LnYxIm0KF0xpc3RBdWRpdEVudHJpZXNSZXF1ZXN0EhoKCXBhZ2Vfc2l6ZRgBIAEoBUIHukgEGgIoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAyiACBIYCgZmaWx0ZXIYAyABKAlCCLpIBXIDGIAgImgKGExpc3RBdWRpdEVudHJpZXNSZXNwb25zZRIzCgdlbnRyaWVzGAEgAygLMiIucHlhaXJ0YWJsZS53b3JrZmxvdy52MS5BdWRpdEVudHJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTKmAQoNQWNjZXNzU2VydmljZRKUAQoQTGlzdEF1ZGl0RW50cmllcxIvLnB5YWlydGFibGUud29ya2Zsb3cudjEuTGlzdEF1ZGl0RW50cmllc1JlcXVlc3QaMC5weWFpcnRhYmxlLndvcmtmbG93LnYxLkxpc3RBdWRpdEVudHJpZXNSZXNwb25zZSIdkAIBwvgYFgoMYWNjZXNzOmFkbWluEAEYASICCApiBnByb3RvMw", [file_buf_validate_validate, file_pyairtable_api_v1_options, file_pyairtable_workflow_v1_access]);
+  fileDesc("CitweWFpcnRhYmxlL3dvcmtmbG93L3YxL2FjY2Vzc19zZXJ2aWNlLnByb3RvEhZweWFpcnRhYmxlLndvcmtmbG93LnYxIk4KEkxpc3RBcGlLZXlzUmVxdWVzdBIaCglwYWdlX3NpemUYASABKAVCB7pIBBoCKAASHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMogAgiYAoTTGlzdEFwaUtleXNSZXNwb25zZRIwCghhcGlfa2V5cxgBIAMoCzIeLnB5YWlydGFibGUud29ya2Zsb3cudjEuQXBpS2V5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKIAQoTUmV2b2tlQXBpS2V5UmVxdWVzdBIZCgZrZXlfaWQYASABKAlCCbpIBnIEEAEYQBIYCgZyZWFzb24YAiABKAlCCLpIBXIDGIAIEhUKDXZhbGlkYXRlX29ubHkYXCABKAgSJQoKcmVxdWVzdF9pZBhdIAEoCUIRukgOcgwYJDIIXlshLX5dKiQiRwoUUmV2b2tlQXBpS2V5UmVzcG9uc2USLwoHYXBpX2tleRgBIAEoCzIeLnB5YWlydGFibGUud29ya2Zsb3cudjEuQXBpS2V5Im0KF0xpc3RBdWRpdEVudHJpZXNSZXF1ZXN0EhoKCXBhZ2Vfc2l6ZRgBIAEoBUIHukgEGgIoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAyiACBIYCgZmaWx0ZXIYAyABKAlCCLpIBXIDGIAgImgKGExpc3RBdWRpdEVudHJpZXNSZXNwb25zZRIzCgdlbnRyaWVzGAEgAygLMiIucHlhaXJ0YWJsZS53b3JrZmxvdy52MS5BdWRpdEVudHJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTK2AwoNQWNjZXNzU2VydmljZRKFAQoLTGlzdEFwaUtleXMSKi5weWFpcnRhYmxlLndvcmtmbG93LnYxLkxpc3RBcGlLZXlzUmVxdWVzdBorLnB5YWlydGFibGUud29ya2Zsb3cudjEuTGlzdEFwaUtleXNSZXNwb25zZSIdkAIBwvgYFgoMYWNjZXNzOmFkbWluEAYYASICCAoShQEKDFJldm9rZUFwaUtleRIrLnB5YWlydGFibGUud29ya2Zsb3cudjEuUmV2b2tlQXBpS2V5UmVxdWVzdBosLnB5YWlydGFibGUud29ya2Zsb3cudjEuUmV2b2tlQXBpS2V5UmVzcG9uc2UiGsL4GBYKDGFjY2VzczphZG1pbhAGGAMiAggeEpQBChBMaXN0QXVkaXRFbnRyaWVzEi8ucHlhaXJ0YWJsZS53b3JrZmxvdy52MS5MaXN0QXVkaXRFbnRyaWVzUmVxdWVzdBowLnB5YWlydGFibGUud29ya2Zsb3cudjEuTGlzdEF1ZGl0RW50cmllc1Jlc3BvbnNlIh2QAgHC+BgWCgxhY2Nlc3M6YWRtaW4QARgBIgIICmIGcHJvdG8z", [file_buf_validate_validate, file_pyairtable_api_v1_options, file_pyairtable_workflow_v1_access]);
+
+/**
+ * Describes the message pyairtable.workflow.v1.ListApiKeysRequest.
+ * Use `create(ListApiKeysRequestSchema)` to create a new message.
+ */
+export const ListApiKeysRequestSchema = /*@__PURE__*/
+  messageDesc(file_pyairtable_workflow_v1_access_service, 0);
+
+/**
+ * Describes the message pyairtable.workflow.v1.ListApiKeysResponse.
+ * Use `create(ListApiKeysResponseSchema)` to create a new message.
+ */
+export const ListApiKeysResponseSchema = /*@__PURE__*/
+  messageDesc(file_pyairtable_workflow_v1_access_service, 1);
+
+/**
+ * Describes the message pyairtable.workflow.v1.RevokeApiKeyRequest.
+ * Use `create(RevokeApiKeyRequestSchema)` to create a new message.
+ */
+export const RevokeApiKeyRequestSchema = /*@__PURE__*/
+  messageDesc(file_pyairtable_workflow_v1_access_service, 2);
+
+/**
+ * Describes the message pyairtable.workflow.v1.RevokeApiKeyResponse.
+ * Use `create(RevokeApiKeyResponseSchema)` to create a new message.
+ */
+export const RevokeApiKeyResponseSchema = /*@__PURE__*/
+  messageDesc(file_pyairtable_workflow_v1_access_service, 3);
 
 /**
  * Describes the message pyairtable.workflow.v1.ListAuditEntriesRequest.
  * Use `create(ListAuditEntriesRequestSchema)` to create a new message.
  */
 export const ListAuditEntriesRequestSchema = /*@__PURE__*/
-  messageDesc(file_pyairtable_workflow_v1_access_service, 0);
+  messageDesc(file_pyairtable_workflow_v1_access_service, 4);
 
 /**
  * Describes the message pyairtable.workflow.v1.ListAuditEntriesResponse.
  * Use `create(ListAuditEntriesResponseSchema)` to create a new message.
  */
 export const ListAuditEntriesResponseSchema = /*@__PURE__*/
-  messageDesc(file_pyairtable_workflow_v1_access_service, 1);
+  messageDesc(file_pyairtable_workflow_v1_access_service, 5);
 
 /**
  * Who may do what, and who did what. Reasons that every rpc may answer are described at ErrorReason and not repeated.

@@ -355,6 +355,13 @@ export enum ErrorReason {
   FILE_NOT_FOUND = 209,
 
   /**
+   * NOT_FOUND: No such API key in this tenant.
+   *
+   * @generated from enum value: ERROR_REASON_KEY_NOT_FOUND = 210;
+   */
+  KEY_NOT_FOUND = 210,
+
+  /**
    * ALREADY_EXISTS: Another resource of this tenant has that name.
    *
    * @generated from enum value: ERROR_REASON_NAME_TAKEN = 300;
