@@ -50,6 +50,8 @@ export function resolveTemplate(
   const own = objectOf(content["parameters_schema"]);
   const problem = findSchemaProblem(own);
   if (problem !== undefined) return refuse(`${path}.parameters_schema`, "SCHEMA_INVALID", problem);
+  const { type = "object" } = own;
+  if (type !== "object") return refuse(`${path}.parameters_schema.type`, "SCHEMA_INVALID", 'parameters are the members of an object: use "object"');
   const bases = base ? [{ templateId: base.templateId, templateName: base.templateName, version: base.version }, ...base.resolved.bases] : [];
   if (bases.some(({ templateId }) => templateId === self)) {
     const chain = bases.map(({ templateName }) => templateName).join(", then ");

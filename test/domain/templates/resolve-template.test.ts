@@ -69,6 +69,7 @@ describe("a resolved template", () => {
     expect(faultOf({ parameter_defaults: { limit: "many" } }, base)).toBe("template.parameter_defaults.limit PARAMETERS_INVALID");
     expect(faultOf({ overrides: [{ step: "nobody", remove: true }] }, base)).toBe("template.overrides[0].step OVERRIDE_INVALID");
     expect(faultOf({ parameters_schema: { type: "no" } }, base)).toBe("template.parameters_schema SCHEMA_INVALID");
+    expect(faultOf({ parameters_schema: { type: "string" } }, base)).toBe("template.parameters_schema.type SCHEMA_INVALID");
   });
 });
 
