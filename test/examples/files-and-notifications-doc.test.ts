@@ -52,7 +52,7 @@ beforeAll(async () => {
   // In the middle of a rotation both values are valid.
   await clients.secrets.rotateSecret({ name: "crm_hook", value: signing[0], keepPrevious: seconds(3_600) });
   for (const chat of ["slack", "teams"]) await clients.secrets.setSecret({ name: `${chat}_hook`, value: `${ledger.url}/${chat}/T0P-SECRET` });
-});
+}, 60_000);
 afterAll(async () => {
   await smtp[Symbol.asyncDispose]();
   rmSync(folder, { recursive: true, force: true });

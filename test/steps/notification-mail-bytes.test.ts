@@ -85,7 +85,7 @@ beforeAll(async () => {
   }
   mail.close();
   readings = await readByPython(smtp.received.map(({ raw }) => raw));
-});
+}, 60_000);
 afterAll(() => smtp?.[Symbol.asyncDispose]());
 
 /** Undefined where there is no Python. */
