@@ -84,10 +84,19 @@ export class StormCluster {
     return rows[0].open;
   }
 
-  /** Every execution's state and ledger, by id of the start's request. */
+  /** Rows that are left of what was to be told, awaited or done. */
+  async leftovers(): Promise<Record<string, number>> {
+    const { rows } = await this.#database.query(
+      `select (select count(*)::int from execution_outbox) as commands, (select count(*)::int from event_waits) as waits,
+         (select count(*)::int from tasks) as tasks, (select count(*)::int from signals where not delivered) as events`,
+    );
+    return rows[0];
+  }
+
+  /** Every execution's state and ledger, by id of the start's request; children as `child <id of the parent>`. */
   async ledgers(): Promise<Map<string, { readonly id: string; readonly state: string; readonly lines: LedgerLine[] }>> {
     const { rows } = await this.#database.query(
-      `select e.request_id as request, e.id, e.state, v.sequence, v.type, v.step_path as path, v.payload from workflow_executions e
+      `select coalesce(e.request_id, 'child ' || e.parent_execution_id) as request, e.id, e.state, v.sequence, v.type, v.step_path as path, v.payload from workflow_executions e
        join execution_events v on v.tenant_id = e.tenant_id and v.execution_id = e.id order by e.id, v.sequence`,
     );
     const ledgers = new Map<string, { id: string; state: string; lines: LedgerLine[] }>();
@@ -111,7 +120,7 @@ export class StormCluster {
       const { rows } = await this.#database.query("select expire_time = '-infinity' as over from replicas where id = $1", [replicaId]);
       return rows[0]?.over !== false;
     };
-    await expect.poll(isOver, { timeout: 20_000, interval: 5 }).toBe(true);
+    await expect.poll(isOver, { timeout: 40_000, interval: 5 }).toBe(true);
     this.takeovers.push({ how, executions, ms: performance.now() - since });
   }
 }

@@ -3,10 +3,11 @@ import { describe, expect, it } from "vitest";
 import type { JsonObject } from "../../src/base/json.ts";
 import { blockTypes } from "../../src/domain/block-types.ts";
 import { childReferences, pinChildReferences } from "../../src/domain/child-references.ts";
-import { type ChildFacts, childIdOf, childOutcome, openChildren } from "../../src/domain/children.ts";
+import { type ChildFacts, childIdOf, childOutcome, failedChild, openChildren } from "../../src/domain/children.ts";
 import { Answered } from "../../src/domain/control-command.ts";
 import { compensateExecution } from "../../src/domain/control-compensate.ts";
 import { reportOutcome } from "../../src/domain/control-report.ts";
+import type { NewEvent } from "../../src/domain/events.ts";
 import { applyEvent, foldExecution } from "../../src/domain/execution.ts";
 import type { ExecutionState } from "../../src/domain/execution-state.ts";
 import { outboxOf } from "../../src/domain/outbox.ts";
@@ -151,6 +152,31 @@ describe("compensate", () => {
     expect(compensateExecution(simulate(keeps, { script: { bad: [fails()] } }).state, keeps, 0, request)).toMatchObject({ events: [] });
     const final = compile({ steps: [call("a"), { name: "p", call: {}, compensation: { kind: "COMPENSATION_KIND_PIVOT" } }] });
     expect(compensateExecution(simulate(final).state, final, 0, request)).toMatchObject({ reason: "PAST_PIVOT" });
+  });
+
+  it("does not overrule who terminates it while it undoes itself: its parent is told that it stands, and stuck at once", () => {
+    const revision = compile({ steps: [call("a")] });
+    const first = simulate(revision);
+    const events = compensateExecution(first.state, revision, simulationStartAt + 1_000, request);
+    const ended = { state: "terminated" as const, endReason: "terminated" as const };
+    const end: NewEvent = { type: "execution_ended", at: simulationStartAt + 2_000, stepPath: "", attempt: 0, payload: ended };
+    const more = [...(Array.isArray(events) ? events : []), end].map((event, index) => ({ ...event, sequence: first.ledger.length + 1 + index }));
+    const terminated = foldExecution(identity, [...first.ledger, ...more]);
+    expect(terminated.status).toBe("terminated");
+    expect(compensateExecution(terminated, revision, 0, request)).toMatchObject({ code: "FAILED_PRECONDITION", reason: "EXECUTION_TERMINAL" });
+
+    const refuses: Order = {
+      ...ends("sub", "compensate"),
+      command(state, compiled, now) {
+        const open = openChildren(state).find((one) => one.path === "sub");
+        const outcome = failedChild("CHILD.NOT_COMPENSATED", "it was terminated", open?.childId ?? "");
+        const answer = open && reportOutcome({ state, revision: compiled, now }, { ...open, outcome, random: 0 });
+        return answer instanceof Answered ? [...answer.events] : [];
+      },
+    };
+    const parent = run([child("sub"), call("bad")], [ends("sub", "action"), refuses], { script: { bad: [fails()] } });
+    const afterUndo = parent.ledger.slice(parent.ledger.findIndex(({ type }) => type === "compensation_started") + 1);
+    expect(afterUndo.slice(0, 2)).toMatchObject([{ type: "compensation_failed" }, { type: "saga_state_changed", payload: { state: "stuck" } }]);
   });
 
   it("cancels an execution that is still open", () => {

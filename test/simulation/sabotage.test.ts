@@ -3,14 +3,9 @@ import { expect, it } from "vitest";
 import { type Sabotage, sabotages } from "./sabotage.ts";
 import { type SeedReport, simulateSeed } from "./simulate.ts";
 
-it.each(sabotages)(
-  "finds %s",
-  async (sabotage) => {
-    const found = await firstFailing(sabotage);
-    expect(found).toBeDefined();
-  },
-  120_000,
-);
+it.each(sabotages)("finds %s", async (sabotage) => {
+  expect(await firstFailing(sabotage)).toBeDefined();
+});
 
 async function firstFailing(sabotage: Sabotage): Promise<SeedReport | undefined> {
   for (let seed = 1; seed <= 2_000; seed++) {
