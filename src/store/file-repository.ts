@@ -81,7 +81,7 @@ export interface FileRepository {
   ): Promise<FileRecord>;
   /** @throws AppError FILE_NOT_FOUND */
   get(tenantId: string, id: string): Promise<FileRecord>;
-  /** Bytes from `start` to before `end` of a ready file, in pieces of at most 256 KiB. @throws AppError FILE_NOT_FOUND, FILE_NOT_READY */
+  /** Bytes from `start` to before `end` of a ready file, in pieces of at most 256 KiB that are the reader's. @throws AppError FILE_NOT_FOUND, FILE_NOT_READY */
   read(tenantId: string, id: string, start?: number, end?: number): AsyncIterable<Buffer>;
   /** Newest first. */
   list(tenantId: string, page: { readonly pageSize: number; readonly afterId?: string; readonly name: NameMatch | undefined }): Promise<Page<FileRecord>>;
@@ -123,8 +123,9 @@ export function createFileRepository({
     for (let at = start; at < end; ) {
       const piece = await guarded(() => readPieceAt(pool, tenantId, uuid, at, Math.min(pieceBytes, end - at)));
       if (!piece || piece.length === 0) throw notFound(formatId("blob", uuid));
-      yield piece;
+      // Before it is given away: whoever reads may hand its memory on.
       at += piece.length;
+      yield piece;
     }
   }
 

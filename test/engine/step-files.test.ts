@@ -1,9 +1,13 @@
 import { createHash, randomBytes } from "node:crypto";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { systemClock } from "../../src/base/clock.ts";
 import { failure } from "../../src/domain/failure.ts";
 import { createStepFiles } from "../../src/engine/step-files.ts";
+import { fileProcess } from "../../src/steps/file-process.ts";
+import { FileWorkers } from "../../src/steps/files/file-workers.ts";
 import type { StepFiles } from "../../src/steps/step-handler.ts";
 import { createFileRepository } from "../../src/store/file-repository.ts";
+import { attemptOf, failureIn, resultIn, servicesOf } from "../steps/step-call.ts";
 import { openStore, risingIds, type TestStore } from "../store/open-store.ts";
 
 let store: TestStore;
@@ -72,4 +76,42 @@ it("what is discarded is gone, and discarding what is not there is no mistake", 
 it("a file may be empty", async () => {
   const saved = await files.save("acme", orders, pieces(Buffer.alloc(0), 1));
   expect(saved).toMatchObject({ ok: true, value: { sizeBytes: 0 } });
+});
+
+it("a file may be held to fewer bytes, and lives as long as its maker says", async () => {
+  expect(await files.save("acme", { ...orders, bytesMax: 5 }, pieces(Buffer.from("sixsix"), 3))).toMatchObject({ ok: false, fault: { name: "LIMIT.BODY" } });
+  const saved = await files.save("acme", { ...orders, ttlMs: 60_000 }, pieces(Buffer.from("abc"), 2));
+  if (!saved.ok) throw new Error(saved.fault.message);
+  const { rows } = await store.database.pool.query(
+    "select extract(epoch from expire_time - create_time)::int as seconds from files order by create_time desc limit 1",
+  );
+  expect(rows).toEqual([{ seconds: 60 }]);
+});
+
+it("a large table goes from the storage through a thread and back, and of one that is broken nothing is left", { timeout: 240_000 }, async () => {
+  const count = 480_000;
+  const line = "lorem ipsum dolor,sit\n";
+  async function* table(end: string): AsyncIterable<Buffer> {
+    yield Buffer.from("a,b\n");
+    for (let at = 0; at < 50; at++) yield Buffer.from(line.repeat(count / 50));
+    yield Buffer.from(end);
+  }
+  await using fileJobs = new FileWorkers({ clock: systemClock });
+  const services = servicesOf(undefined, undefined, { files, fileJobs });
+  const alive = async (): Promise<string[]> =>
+    (await store.database.pool.query<{ name: string }>("select name from files where tenant_id = 'tenant-a' and state <> 'deleted' order by name")).rows.map(
+      ({ name }) => name,
+    );
+  const convert = async (name: string, end: string) => {
+    const source = await files.save("tenant-a", { name, mediaType: "text/csv" }, table(end));
+    if (!source.ok) throw new Error(source.fault.message);
+    const config = { source: { blob_id: source.value.id, max_bytes: 100_000_000 }, convert: { to_media_type: "application/x-ndjson" } };
+    return await fileProcess.run(attemptOf(fileProcess, config), services);
+  };
+  const expected = Buffer.from('{"a":"lorem ipsum dolor","b":"sit"}\n'.repeat(count));
+  const { blob } = resultIn(await convert("whole.csv", "")) as { blob: { blob_id: string; sha256: string } };
+  expect(blob.sha256).toBe(createHash("sha256").update(expected).digest("hex"));
+  expect((await collect(files.read("tenant-a", blob.blob_id))).equals(expected)).toBe(true);
+  expect(failureIn(await convert("broken.csv", '"x')).failure.name).toBe("SCHEMA");
+  expect(await alive()).toEqual(["broken.csv", "whole.csv", "whole.ndjson"]);
 });

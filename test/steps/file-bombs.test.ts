@@ -121,7 +121,7 @@ test.each<[string, () => Uint8Array | Promise<Uint8Array>, JsonObject, RegExp]>(
     { extract: { target: "FILE_EXTRACT_TARGET_ROWS" } },
     /^SCHEMA: the file is application\/gzip/,
   ],
-])("%s: refused, and nothing stays", { timeout: 120_000 }, async (_, make, operation, expected) => {
+])("%s: refused, and nothing stays", { timeout: 240_000 }, async (_, make, operation, expected) => {
   const bytes = await make();
   const before = process.memoryUsage.rss();
   const { failure, outcome } = failureIn(await outcomeOf(bytes, operation));

@@ -69,7 +69,7 @@ async function outcomeOf(files: StepFiles, operation: JsonObject) {
   return await fileProcess.run(attemptOf(fileProcess, config), servicesOf(undefined, undefined, { files, fileJobs: pool }));
 }
 
-test("a CSV is validated and converted in pieces: never more than a window of it is under way, and memory hardly grows", { timeout: 120_000 }, async () => {
+test("a CSV is validated and converted in pieces: never more than a window of it is under way, and memory hardly grows", { timeout: 240_000 }, async () => {
   const { files } = largeStorage(() => pieces(rowOf, header));
   const rules = { media_types: ["text/csv"], required_columns: ["id", "note"], max_rows: rowCount };
   expect(resultIn(await outcomeOf(files, { validate: { ...rules, max_rows: rowCount - 1, report_only: true } }))).toEqual({
@@ -89,7 +89,7 @@ test("a CSV is validated and converted in pieces: never more than a window of it
   expect(pool.bytesUnderWay).toBe(0);
 });
 
-test("NDJSON becomes CSV by reading it twice", { timeout: 120_000 }, async () => {
+test("NDJSON becomes CSV by reading it twice", { timeout: 240_000 }, async () => {
   let readings = 0;
   const last = '{"id":"x","late":true}\n';
   const { files, saved } = largeStorage(
@@ -134,8 +134,8 @@ test.each<[string, () => Iterable<Uint8Array>, JsonObject, RegExp]>([
     { convert: { to_media_type: "text/csv" } },
     /^LIMIT\.BODY: application\/json that becomes text\/csv has to be read whole/,
   ],
-])("of %s nothing is kept", async (_, content, operation, expected) => {
-  const { files, saved } = largeStorage(content);
+])("of %s nothing is kept", { timeout: 240_000 }, async (_, content, operation, expected) => {
+  const { files, saved } = largeStorage(content, sizeBytes + 4);
   const { failure: cause } = failureIn(await outcomeOf(files, operation));
   expect(`${cause.name}: ${cause.message}`).toMatch(expected);
   expect(saved).toEqual([]);

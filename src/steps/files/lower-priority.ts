@@ -2,8 +2,8 @@
 import { readlinkSync } from "node:fs";
 import { setPriority } from "node:os";
 
-/** A third of the share of others while they are busy, so that a large file still gets on. */
-const niceness = 5;
+/** Half of the share of others while they are busy: they go first, and a large file still gets on. */
+const niceness = 3;
 
 /**
  * Makes the operating system prefer every other thread to the calling one, so that parsing a large file takes what the event loop and a

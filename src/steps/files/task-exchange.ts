@@ -76,7 +76,10 @@ export class TaskExchange {
     this.#isFed = false;
     try {
       const { source } = this.#task;
+      let left = source.sizeBytes;
       for await (const bytes of source.read()) {
+        left -= bytes.length;
+        if (left < 0) throw new Error(`the source is longer than ${source.sizeBytes} bytes`);
         const isWholeBuffer = source.handsOver === true && bytes.length === bytes.buffer.byteLength;
         for (let from = 0; from < bytes.length; from += pieceBytes) {
           const part = bytes.subarray(from, from + pieceBytes);
