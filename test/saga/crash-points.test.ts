@@ -3,6 +3,7 @@
  * moment, another replica goes on, each effect has one key, and the participant's ledger adds up to what the saga's end says.
  */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { JsonObject } from "../../src/base/json.ts";
 import type { ExecutionEvent } from "../../src/domain/events.ts";
 import { acme, openWorld, type World } from "../engine/engine-fixture.ts";
 import { holds, type Moment, openDoomed, start, storedSagas, trip } from "./support/doomed.ts";
@@ -128,6 +129,50 @@ describe("the coordinator dies", () => {
     await world.openEngine("heir", { http: sibling });
     await expectBalanced(executionId, "compensated");
     expect(sibling.asked).toEqual([...forward, "undo hotel 1", "undo hotel 3", "undo flight 1"]);
+  });
+});
+
+describe("past the point of no return the coordinator dies", () => {
+  const http = (path: string): JsonObject => ({ http: { method: "POST", url: `${sibling.url}/${path}` } });
+  const steps = (): JsonObject[] => [
+    { name: "flight", action: http("flight"), compensation: http("undo-flight"), confirmation: http("confirm-flight"), barrier: true },
+    { name: "hotel", kind: "COMPENSATION_KIND_PIVOT", action: http("hotel") },
+    { name: "car", kind: "COMPENSATION_KIND_RETRIABLE", action: http("car") },
+  ];
+
+  it.each([
+    [
+      "before the PIVOT's outcome commits: it is asked again, same key, never undone",
+      "before",
+      "step_succeeded hotel",
+      ["flight 1", "hotel 1", "hotel 2", "car 1", "confirm flight 1"],
+    ],
+    ["after the PIVOT's outcome commits: what must succeed goes on", "after", "step_succeeded hotel", ["flight 1", "hotel 1", "car 2", "confirm flight 1"]],
+    [
+      "before what must succeed is known to have: it is sent again",
+      "before",
+      "step_succeeded car",
+      ["flight 1", "hotel 1", "car 1", "car 2", "confirm flight 1"],
+    ],
+    [
+      "before a confirmation's outcome commits: it is sent again, same key",
+      "before",
+      "confirmation_succeeded flight",
+      ["flight 1", "hotel 1", "car 1", "confirm flight 1", "confirm flight 2"],
+    ],
+    [
+      "after a confirmation's outcome commits: only the end is left",
+      "after",
+      "confirmation_succeeded flight",
+      ["flight 1", "hotel 1", "car 1", "confirm flight 1"],
+    ],
+  ] as const)("%s", async (_, when, event, asked) => {
+    const { engine, died } = await openDoomed(world, sibling, { when, event });
+    const { executionId } = await start(world, engine, trip(sibling, { steps: steps() }));
+    await died;
+    await world.openEngine("heir", { http: sibling });
+    await expectBalanced(executionId, "completed");
+    expect(sibling.asked).toEqual(asked);
   });
 });
 

@@ -7,7 +7,7 @@ import type { EgressOutcome, EgressRequest, HttpEgress } from "../../../src/step
 export interface SiblingCall {
   readonly saga: string;
   readonly step: string;
-  readonly op: string;
+  readonly op: "action" | "compensate" | "confirm";
   readonly key: string;
   readonly attempt: number;
 }
@@ -34,7 +34,7 @@ export class Sibling implements HttpEgress {
 
   /** "flight 1", "undo flight 2": what was asked with which attempt, in order. */
   get asked(): string[] {
-    return this.calls.map(({ step, op, attempt }) => `${op === "compensate" ? "undo " : ""}${step} ${attempt}`);
+    return this.calls.map(({ step, op, attempt }) => `${{ action: "", compensate: "undo ", confirm: "confirm " }[op]}${step} ${attempt}`);
   }
 
   /** Calls whose caller has given up reach the participant now. */
@@ -45,7 +45,13 @@ export class Sibling implements HttpEgress {
   async request({ headers, signal }: EgressRequest): Promise<EgressOutcome> {
     const header = (name: string): string => headers[name] ?? headers[name.toLowerCase()] ?? "";
     const key = header("Idempotency-Key").replaceAll('"', "");
-    const call = { saga: header("saga-id"), step: header("saga-step"), op: header("saga-op"), key, attempt: Number(header("saga-attempt")) };
+    const call = {
+      saga: header("saga-id"),
+      step: header("saga-step"),
+      op: header("saga-op") as SiblingCall["op"],
+      key,
+      attempt: Number(header("saga-attempt")),
+    };
     this.calls.push(call);
     const fault = this.#faults.get(`${call.step} ${call.op}`)?.shift();
     if (fault === "dies before") return broken;
@@ -69,7 +75,7 @@ export class Sibling implements HttpEgress {
     if (op === "action") {
       if (this.#undone.has(step)) return note("SUSPENDED", 422);
       this.standing.add(step);
-    } else {
+    } else if (op === "compensate") {
       this.#undone.add(step);
       if (!this.standing.delete(step)) return note("NULL_COMPENSATED", 410);
     }
