@@ -1,0 +1,61 @@
+/** What a replica could not tell, because the database was away for a moment, it tells again by itself: its peers leave that to it. */
+import { expect, it } from "vitest";
+import type { Clock } from "../../src/base/clock.ts";
+import { AppError } from "../../src/base/errors.ts";
+import { silentLog } from "../../src/base/log.ts";
+import { Deliveries } from "../../src/engine/deliveries.ts";
+import type { SignalRepository } from "../../src/store/signal-repository.ts";
+
+/** Sleeps end when the test says so. */
+function manualClock(): Clock & { wake(): void } {
+  let sleepers: (() => void)[] = [];
+  return {
+    now: () => 0,
+    monotonic: () => 0,
+    sleep: (_, signal) =>
+      new Promise((resolve, reject) => {
+        sleepers.push(resolve);
+        signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
+      }),
+    wake() {
+      for (const wake of sleepers.splice(0)) wake();
+      sleepers = [];
+    },
+  };
+}
+
+it("an event whose match failed, and a command that could not be told, are told by the next sweep", async () => {
+  const clock = manualClock();
+  const told: string[] = [];
+  const marked: string[] = [];
+  let isAway = true;
+  const away = (): Promise<never> => Promise.reject(new AppError("STORAGE_UNAVAILABLE", "away"));
+  const signals = {
+    match: async (_: string, signalId: string) => (isAway ? await away() : [`waits for ${signalId}`]),
+    delivered: async (_: string, signalId: string) => void marked.push(signalId),
+    sent: async ({ executionId }: { executionId: string }) => void marked.push(executionId),
+    takeUndelivered: async () => [],
+    takeOutbox: async () => [],
+  } as unknown as SignalRepository;
+  const control = async (_: unknown, executionId: string): Promise<void> => (isAway ? await away() : void told.push(executionId));
+  const deliveries = new Deliveries({ signals, control, clock, log: silentLog });
+  await expect(deliveries.tellSignal("acme", "sig_1")).rejects.toThrow("away");
+  deliveries.tellCommands("acme", "exe_child", [{ executionId: "exe_parent", sequence: 1, command: { kind: "look" } }]);
+  // It gives up after a few tries.
+  for (let round = 0; round < 50; round++) {
+    clock.wake();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect([told, marked]).toEqual([[], []]);
+  isAway = false;
+  deliveries.start();
+  for (let round = 0; round < 50 && marked.length < 2; round++) {
+    clock.wake();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect(told.toSorted()).toEqual(["exe_parent", "waits for sig_1"]);
+  expect(marked.toSorted()).toEqual(["exe_parent", "sig_1"]);
+  const stopped = deliveries.stop();
+  clock.wake();
+  await stopped;
+});
