@@ -31,22 +31,26 @@ function unary(method: string): Promise<Outcome> {
 test("a drain lets unary calls finish, ends streams with a reason to resume, and wakes long polls", async () => {
   let release = (): void => undefined;
   const gate = new Promise<void>((resolve) => (release = resolve));
-  let streaming = (): void => undefined;
-  const streams = new Promise<void>((resolve) => (streaming = resolve));
+  const begun = ["poll", "slow", "stream"].map(() => Promise.withResolvers<void>());
+  const [polls, slows, streams] = begun as [(typeof begun)[0], (typeof begun)[0], (typeof begun)[0]];
   let reasonSeen: unknown;
   server = await startTestServer({
     fail: async (_request, context) => {
-      await new Promise((resolve) => drainSignalOf(context).addEventListener("abort", resolve));
+      const woken = new Promise((resolve) => drainSignalOf(context).addEventListener("abort", resolve));
+      polls.resolve();
+      await woken;
       return { text: "woken" };
     },
     slow: async () => {
+      slows.resolve();
       await gate;
       return { text: "done" };
     },
     async *count(_request, context) {
       yield { text: "", number: 1 };
-      streaming();
-      await new Promise<void>((resolve) => context.signal.addEventListener("abort", () => resolve()));
+      const over = new Promise<void>((resolve) => context.signal.addEventListener("abort", () => resolve()));
+      streams.resolve();
+      await over;
       reasonSeen = context.signal.reason;
     },
   });
@@ -54,7 +58,7 @@ test("a drain lets unary calls finish, ends streams with a reason to resume, and
   const deadline = new Metadata();
   deadline.merge(metadata);
   const unaryCall = new Promise<number>((resolve) => {
-    client.makeUnaryRequest("/test.echo.v1.EchoService/Slow", same, same, Buffer.alloc(0), deadline, { deadline: Date.now() + 5_000 }, (error) =>
+    client.makeUnaryRequest("/test.echo.v1.EchoService/Slow", same, same, Buffer.alloc(0), deadline, { deadline: Date.now() + 60_000 }, (error) =>
       resolve(error?.code ?? 0),
     );
   });
@@ -62,7 +66,7 @@ test("a drain lets unary calls finish, ends streams with a reason to resume, and
   const stream = client.makeServerStreamRequest("/test.echo.v1.EchoService/Count", same, same, Buffer.alloc(0), metadata);
   const streamEnd = new Promise<{ code: number; metadata: Metadata }>((resolve) => stream.on("error", () => undefined).on("status", resolve));
   stream.resume();
-  await streams;
+  await Promise.all(begun.map(({ promise }) => promise));
 
   let isDrained = false;
   const drained = server.drain().then(() => (isDrained = true));

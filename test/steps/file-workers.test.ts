@@ -87,9 +87,9 @@ test("a source that breaks off ends its task with the source's reason, and the t
 
 test.each([
   ["called off", "CANCELED: called off"],
-  ["killed for its time", "LIMIT.FILE: reading the file takes more than 0.3 s"],
+  ["killed for its time", "LIMIT.FILE: reading the file takes more than 2 s"],
 ])("whoever keeps the result hears that it stays half, when the task is %s", async (how, reason) => {
-  const { run, pool } = poolOf(how === "called off" ? {} : { busyMs: 300 });
+  const { run, pool } = poolOf(how === "called off" ? {} : { busyMs: 2_000 });
   const stop = new AbortController();
   let heard: unknown;
   const keep: NonNullable<FileTask["keep"]> = async (_, bytes) => {
