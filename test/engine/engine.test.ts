@@ -77,11 +77,11 @@ describe("one engine", () => {
 
   it("wakes by itself at the moment of a delay, not before", async () => {
     const one = await world.openEngine("one");
-    const executionId = await one.start({ steps: [delay("wait", "2.2s")] });
+    const executionId = await one.start({ steps: [delay("wait", "4s")] });
     await isParked(executionId);
     const ledger = await world.ledgerWith(executionId, "execution_ended");
     const [asked, woken] = ["step_waiting", "step_succeeded"].map((name) => ledger.find(({ type }) => type === name)?.at ?? 0) as [number, number];
-    expect(woken - asked).toBeGreaterThanOrEqual(2_200);
+    expect(woken - asked).toBeGreaterThanOrEqual(4_000);
   });
 
   it("parks again what was claimed before its moment", async () => {

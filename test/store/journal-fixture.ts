@@ -158,11 +158,12 @@ export async function ownerOf({ pool }: Place, uuid: string): Promise<string | n
 
 /** Waits until the server says so; asks, because nothing on this side is told. */
 export async function until({ pool }: Place, sql: string, values: unknown[] = []): Promise<void> {
-  for (;;) {
+  for (const startedAt = performance.now(); performance.now() - startedAt < 60_000; ) {
     const { rows } = await pool.query<{ holds: boolean }>(`select (${sql}) as holds`, values);
     if (rows[0]?.holds) return;
     await systemClock.sleep(5);
   }
+  throw new Error(`for a minute it was not so: ${sql}`);
 }
 
 /** Holds when some other session of this database waits for a lock. */
