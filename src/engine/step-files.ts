@@ -57,8 +57,11 @@ export function createStepFiles(files: FileRepository): StepFiles {
   };
 }
 
-/** Large enough that a file of many small pieces does not become many rows, small enough that no copy of one is noticed on the event loop. */
-const chunkBytes = 1024 * 1024;
+/**
+ * Large enough that a file of many small pieces does not become many rows; small enough that neither a digest of one is noticed on the
+ * event loop nor its commit by those who commit beside it.
+ */
+const chunkBytes = 256 * 1024;
 
 const firstChunkBytes = 64 * 1024;
 

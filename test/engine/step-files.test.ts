@@ -37,7 +37,7 @@ it("what a step saves is found and read by another, in a few chunks whatever the
   const saved = await files.save("acme", orders, pieces(bytes, 1_000));
   if (!saved.ok) throw new Error(saved.fault.message);
   expect(saved.value).toMatchObject({ ...orders, sizeBytes: bytes.length });
-  expect(await count("file_chunks")).toBe(4);
+  expect(await count("file_chunks")).toBe(14);
   expect(saved.value.sha256).toBe(createHash("sha256").update(bytes).digest("hex"));
   expect(await files.find("acme", saved.value.id)).toEqual(saved);
   expect((await collect(files.read("acme", saved.value.id))).equals(bytes)).toBe(true);
