@@ -56,9 +56,16 @@ describe("the plan of the batch statement", () => {
         for (const outcome of await Promise.all(all.map((writer) => short.journal.append(make(writer))))) expect(outcome).toEqual(committed);
       }
     };
+    const writeAlone = async (): Promise<void> => {
+      await using short = await openReplica(other);
+      for (const writer of writers(200)) {
+        for (const request of [writer.start(), writer.step("a"), writer.end()]) expect(await short.journal.append(request)).toEqual(committed);
+      }
+    };
     const gone = (name: string): Promise<void> =>
       until(other, "not exists (select 1 from pg_stat_activity where datname = current_database() and application_name = $1)", [name]);
     const before = await scans();
+    await writeAlone();
     await write();
     await other.pool.query("analyze");
     await other.pool.query("insert into execution_events select 'acme', gen_random_uuid(), 1, 'anomaly', '', 0, now(), '{}' from generate_series(1, 20000)");
