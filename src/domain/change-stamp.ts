@@ -4,21 +4,10 @@
  * is answered as the first time.
  */
 
-import type { JsonObject } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
 import { Answered } from "./answered.ts";
-import type { NewEvent } from "./events.ts";
+import type { ChangeStamp, NewEvent } from "./events.ts";
 import type { ExecutionState } from "./execution-state.ts";
-
-export interface ChangeStamp {
-  /** Absent: its caller cannot repeat it. */
-  readonly key?: string;
-  /** Who asked, and by which rpc: the line of the audit log. */
-  readonly actor?: string;
-  readonly method?: string;
-  /** What the command answered, where it has an answer. */
-  readonly answer?: JsonObject;
-}
 
 /** The answer of the command that had this key, if one was carried out. It says `replayed: true` itself. */
 export function earlierAnswer(state: ExecutionState, key: string): Answered | undefined {

@@ -11,7 +11,7 @@
 import { AppError } from "../base/errors.ts";
 import type { Json, JsonObject } from "../base/json.ts";
 import { Answered } from "./answered.ts";
-import { type ChangeStamp, earlierAnswer, stamped } from "./change-stamp.ts";
+import { earlierAnswer, stamped } from "./change-stamp.ts";
 import type { CommandContext } from "./command-context.ts";
 import { type CancelRequest, type ControlRequest, cancelExecution, terminalError, terminateExecution } from "./control.ts";
 import { compensateExecution } from "./control-compensate.ts";
@@ -24,7 +24,7 @@ import { type RetryRequest, retryExecution } from "./control-retry.ts";
 import { type AbortRequest, abortSaga, completeSaga, extendSaga, submitSaga } from "./control-saga.ts";
 import { completeStep, failStep, type StepRequest, skipStep } from "./control-step.ts";
 import { updateVariables } from "./control-variables.ts";
-import type { NewEvent } from "./events.ts";
+import type { ChangeStamp, NewEvent } from "./events.ts";
 import type { Failure } from "./failure.ts";
 import type { ReportRequest } from "./reported-outcome.ts";
 import { isTerminal } from "./states.ts";

@@ -8,7 +8,6 @@
  * no effect (`failed`) or may have had one (`unknown`).
  */
 import type { Json, JsonObject } from "../base/json.ts";
-import type { ChangeStamp } from "./change-stamp.ts";
 import type { Failure } from "./failure.ts";
 import type { ReportTerms } from "./report-terms.ts";
 import type { AnomalyKind, EndReason, ExecutionStatus, SagaStatus, TerminalExecutionStatus } from "./states.ts";
@@ -272,6 +271,17 @@ export interface EventPayloads {
 }
 
 export type EventType = keyof EventPayloads;
+
+/** On the first event that a caller's command makes: which call it was. */
+export interface ChangeStamp {
+  /** Absent: its caller cannot repeat it. */
+  readonly key?: string;
+  /** Who asked, and by which rpc: the line of the audit log. */
+  readonly actor?: string;
+  readonly method?: string;
+  /** What the command answered, where it has an answer. */
+  readonly answer?: JsonObject;
+}
 
 /** An event before it has a number: what `decide` and the step runner produce. */
 export type NewEvent = {

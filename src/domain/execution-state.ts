@@ -1,8 +1,7 @@
 /** What is known of one execution, as the fold of its ledger leaves it (`execution.ts` says how). */
 
 import type { Json, JsonObject } from "../base/json.ts";
-import type { ChangeStamp } from "./change-stamp.ts";
-import type { AwaitedEvent, EventPayloads } from "./events.ts";
+import type { AwaitedEvent, ChangeStamp, EventPayloads } from "./events.ts";
 import type { Failure } from "./failure.ts";
 import type { ReportWait } from "./report-terms.ts";
 import type { EndReason, ExecutionStatus, OperationStatus, SagaStatus, StepStatus } from "./states.ts";

@@ -1,5 +1,4 @@
 /** The open port as a hostile or careless peer meets it: raw sockets, raw HTTP/2, plain fetch. */
-
 import type { ServerResponse } from "node:http";
 import { type ClientHttp2Session, connect as connectHttp2, constants } from "node:http2";
 import { connect, type Socket } from "node:net";
@@ -12,7 +11,7 @@ import type { HttpRoute } from "../../src/rpc/server/http-routes.ts";
 import { startServer } from "../../src/rpc/server/start-server.ts";
 import { goodKey, startTestServer, type TestServer } from "./server-fixture.ts";
 
-/** Of little patience, for peers that stop half-way; on a busy machine it may close what a careful peer is about to use. */
+/** Impatient, for peers that stop half-way. */
 let strict: TestServer;
 let server: TestServer;
 const sockets: Socket[] = [];
