@@ -39,9 +39,9 @@ describe("SecretService", () => {
     expect(listed.secrets.map(({ name, version }) => [name, version])).toEqual([["listed", 2]]);
     expect(JSON.stringify(listed, (_, value) => (typeof value === "bigint" ? String(value) : value))).not.toContain("listed-value");
     expect((await secrets.deleteSecret({ name: "listed" })).secret?.name).toBe("listed");
-    for (const gone of [secrets.deleteSecret({ name: "listed" }), secrets.rotateSecret({ name: "listed", value: "listed-value-4" })]) {
-      expect(await refusal(gone)).toMatchObject({ code: "NOT_FOUND", reason: "SECRET_NOT_FOUND", metadata: { secret: "listed" } });
-    }
+    const gone = { code: "NOT_FOUND", reason: "SECRET_NOT_FOUND", metadata: { secret: "listed" } };
+    expect(await refusal(secrets.deleteSecret({ name: "listed" }))).toMatchObject(gone);
+    expect(await refusal(secrets.rotateSecret({ name: "listed", value: "listed-value-4" }))).toMatchObject(gone);
   });
 
   test.each([
