@@ -85,7 +85,7 @@ export function whereOf(tenantId: string, conditions: ExecutionConditions, befor
   add("workflow", conditions.workflowUuid, (place) => `e.workflow_id = ${place}`);
   add("parent", conditions.parentUuid, (place) => `e.parent_execution_id = ${place}`);
   addText("name", "e.workflow_name", conditions.workflowName);
-  add("correlation", conditions.correlationId, (place) => `e.correlation_id = ${place} and e.correlation_id <> ''`); // the index has this condition
+  add("correlation", conditions.correlationId, (place) => `e.correlation_id = ${place}`);
   add("key", conditions.executionKey, (place) => `e.execution_key = ${place}`);
   addText("failure", "e.failure ->> 'name'", conditions.failureName);
   addText("step", "e.failed_step", conditions.failedStep);

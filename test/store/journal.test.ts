@@ -41,6 +41,15 @@ describe("an append", () => {
 });
 
 describe("the plan of the batch statement", () => {
+  it("cannot take another index for the key: each that leads with the tenant has a condition", async () => {
+    const { rows } = await place.pool.query<{ name: string }>(
+      `select i.indexrelid::regclass::text as name from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+       where i.indrelid = any($1::regclass[]) and a.attname = 'tenant_id' and not i.indisprimary and i.indpred is null`,
+      [["workflow_executions", "workflow_instances", "execution_events", "event_waits", "signals", "tasks", "execution_outbox"]],
+    );
+    expect(rows).toEqual([]);
+  });
+
   it("scans no table, neither a fresh one nor one that has grown a hundredfold since it was analysed", async () => {
     await using other = await openPlace();
     const scans = async (): Promise<number> => {

@@ -10,7 +10,7 @@ export const taskSchema = defineEntity({
   indexes: [
     { name: "tasks_waiting_idx", properties: ["tenantId", "queue", "sortTime"], where: "worker is null" },
     { name: "tasks_expire_idx", properties: ["expireTime"], where: "expire_time is not null" },
-    { name: "tasks_execution_idx", properties: ["tenantId", "executionId"] },
+    { name: "tasks_execution_idx", properties: ["tenantId", "executionId"], where: "execution_id is not null" },
   ],
   properties: {
     tenantId: p.text().primary(),

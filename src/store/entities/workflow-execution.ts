@@ -13,7 +13,7 @@ export const workflowExecutionSchema = defineEntity({
   indexes: [
     { name: "workflow_executions_due_idx", properties: ["tenantId", "wakeAt"], where: "owner is null and wake_at is not null" },
     { name: "workflow_executions_owner_idx", properties: ["owner"], where: "owner is not null" },
-    { name: "workflow_executions_correlation_idx", properties: ["tenantId", "correlationId"], where: "correlation_id <> ''" },
+    { name: "workflow_executions_correlation_idx", properties: ["tenantId", "correlationId"], where: "correlation_id is not null" },
     { name: "workflow_executions_workflow_idx", properties: ["tenantId", "workflowId", "id"], where: "workflow_id is not null" },
     { name: "workflow_executions_open_idx", properties: ["tenantId", "id"], where: "end_time is null" },
     { name: "workflow_executions_end_idx", properties: ["tenantId", "endTime", "id"], where: "end_time is not null" },
