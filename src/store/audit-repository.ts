@@ -1,8 +1,7 @@
 /** The audit log as rpcs write and read it. */
-import { randomBytes } from "node:crypto";
 import type { PoolClient } from "pg";
 import type { Caller } from "../base/caller.ts";
-import { formatId, parseId, uuidV7 } from "../base/ids.ts";
+import { formatId, nextUuid, parseId } from "../base/ids.ts";
 import { isJsonObject, type JsonObject, storable } from "../base/json.ts";
 import type { Database } from "./database.ts";
 import { guarded } from "./database-error.ts";
@@ -60,7 +59,7 @@ export function createAuditRepository({ pool }: Pick<Database, "pool">): AuditRe
       await guarded(() =>
         insertAuditLine(client, {
           ...{ tenantId, actor, correlationId, method, detail },
-          id: uuidV7(Date.now(), randomBytes(10)),
+          id: nextUuid(Date.now()),
           target: String(storable(target)).slice(0, targetCharactersMax),
           executionUuid: (executionId === undefined ? undefined : parseId("execution", executionId)) ?? null,
           reason: String(storable(reason)).slice(0, reasonCharactersMax),
