@@ -18,7 +18,10 @@ export type Command =
   | { readonly kind: "complete" }
   /** Abort an attempt in flight; its outcome still counts. */
   | { readonly kind: "abort"; readonly path: string; readonly failure: Failure }
-  /** The report that was awaited has not come in its time: settle the attempt as one with an unknown outcome. */
+  /**
+   * What was awaited from outside has not come in its time. A report: settle the attempt as one with an unknown outcome. An event:
+   * look once more at what is stored, because whoever was to tell of it may be frozen or dead; end the wait if nothing came in time.
+   */
   | { readonly kind: "expire"; readonly step: Step; readonly path: string; readonly operation: OperationKind }
   /** Take back an operation whose report is awaited, if nobody has taken it yet; else tell whoever carries it out. */
   | { readonly kind: "recall"; readonly path: string; readonly operation: OperationKind; readonly attempt: number }

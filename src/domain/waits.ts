@@ -29,20 +29,30 @@ export interface Signal {
   readonly expiresAt: number;
 }
 
+/** Whether events can end its waits. */
+export function isReceiving(state: ExecutionState): boolean {
+  return state.waits.size > 0 && !isTerminal(state.status) && !state.cancel && !state.turn;
+}
+
 /** Waits of the execution that an event can end, oldest first. */
 export function openWaits(state: ExecutionState): StepRun[] {
-  if (state.waits.size === 0 || isTerminal(state.status) || state.cancel || state.turn) return [];
+  if (!isReceiving(state)) return [];
   return [...state.waits].flatMap((path) => state.steps.get(path) ?? []);
 }
 
-/** The events that a signal makes; none when no open wait takes it or it was received before. */
+/**
+ * The events that a signal makes; none when no open wait takes it or it was received before. Whether it came in time follows from
+ * the moments at which the database took it and at which the wait began and ends, never from when somebody looked.
+ */
 export function receiveSignal(context: SettleContext, signal: Signal): NewEvent[] {
   const { state, revision, now } = context;
   if (state.received.has(signal.signalId)) return [];
   for (const run of openWaits(state)) {
     const step = revision.definition.stepsByName.get(run.name);
-    const isOver = signal.expiresAt <= now && signal.receivedAt < (run.startedAt ?? 0);
-    if (!step || isOver || !run.awaits?.some((awaited, position) => takes(state, revision, { step, run, awaited, position }, signal))) continue;
+    const startedAt = run.startedAt ?? 0;
+    const isOver = signal.expiresAt <= startedAt && signal.receivedAt < startedAt;
+    const isLate = run.wakeAt !== undefined && signal.receivedAt > run.wakeAt;
+    if (!step || isOver || isLate || !run.awaits?.some((awaited, position) => takes(state, revision, { step, run, awaited, position }, signal))) continue;
     const { signalId, eventType, correlationKey, data, dedupId, receivedAt } = signal;
     const payload = {
       eventType,

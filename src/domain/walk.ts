@@ -83,7 +83,8 @@ export class Walk implements BlockWalk {
       case "waiting":
         if (run.report) return blocked;
         if (!this.#due(run.wakeAt)) return blocked;
-        for (const event of settleAction(this, { step, path, attempt: run.attempt }, endOfWait(step, run, this.now), 0)) this.record(event);
+        if (run.awaits) this.commands.push({ kind: "expire", step, path, operation: "action" });
+        else for (const event of settleAction(this, { step, path, attempt: run.attempt }, endOfWait(step, run, this.now), 0)) this.record(event);
         return blocked;
       case "queued":
         return run.report ? this.#awaitReport(step, run) : this.#act(step, path, run.attempt + 1);

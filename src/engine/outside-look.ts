@@ -2,19 +2,22 @@
  * What a run looks for outside: stored events for its open waits, and how its children stand. The run looks when such a wait
  * is durable, when it took the execution over, and when somebody says that there is something new; before that it does not
  * leave memory. So whoever drives the execution looks, or dies, and then its successor does.
+ *
+ * When the time of a wait is over it looks once more: whoever stored an event in time may have frozen or died before it told
+ * anybody. The wait ends without one only after a look that began, by the database's clock, at its end or later.
  */
 import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { openChildren } from "../domain/children.ts";
 import type { Definition } from "../domain/definition.ts";
 import type { ExecutionState } from "../domain/execution-state.ts";
-import { openWaits, type Signal } from "../domain/waits.ts";
-import { type SignalWish, signalPageRows } from "../store/signal-repository.ts";
+import { isReceiving, openWaits, type Signal } from "../domain/waits.ts";
+import { type SignalPage, type SignalWish, signalPageRows } from "../store/signal-repository.ts";
 import type { ChildLink, ChildReport } from "./child-link.ts";
 
 /** Where stored events are read. */
 export interface SignalSource {
-  find(wish: SignalWish): Promise<readonly Signal[]>;
+  find(wish: SignalWish): Promise<SignalPage>;
 }
 
 export interface OutsideLookOptions {
@@ -33,6 +36,8 @@ export interface OutsideLookOptions {
 }
 
 const againMs = 500;
+/** Longest pause of a look that waits for the database's clock to come to the end of a wait: ours may be ahead of it. */
+const behindMs = 100;
 
 export class OutsideLook {
   readonly #options: OutsideLookOptions;
@@ -41,6 +46,10 @@ export class OutsideLook {
   #isOver = false;
   /** Waits, by path, operation and attempt, that were looked for. */
   #looked = new Set<string>();
+  /** The last look that was carried through: which waits it was for, and when it read, by the database's clock. */
+  #read: { readonly keys: ReadonlySet<string>; readonly at: number } = { keys: new Set(), at: 0 };
+  /** The look has to be at least that late. */
+  #until = 0;
   /** Paths of steps whose child is not wanted any more. */
   readonly #calledOff = new Set<string>();
   #asked = false;
@@ -53,6 +62,17 @@ export class OutsideLook {
   /** There may be something new for waits that were looked for already. */
   ask(): void {
     this.#asked = true;
+  }
+
+  /** Whether all was read that can end this wait in time; else a look is due. True of everything that no event ends. */
+  isReadToEndOf(path: string): boolean {
+    const { state, signals } = this.#options;
+    const run = state.waits.has(path) ? state.steps.get(path) : undefined;
+    if (!signals || run?.wakeAt === undefined || !isReceiving(state)) return true;
+    if (this.#read.at >= run.wakeAt && this.#read.keys.has(waitKey(run))) return true;
+    this.#until = Math.max(this.#until, run.wakeAt);
+    this.#asked = true;
+    return false;
   }
 
   /** The child that carries out this step is not wanted any more. */
@@ -87,7 +107,7 @@ export class OutsideLook {
   #keys(): string[] {
     const { state, signals, children } = this.#options;
     return [
-      ...(signals ? openWaits(state).map(({ path, attempt }) => `${path}#${attempt}`) : []),
+      ...(signals ? openWaits(state).map(waitKey) : []),
       ...(children ? openChildren(state).map(({ path, operation, attempt }) => `${path}#${operation}#${attempt}`) : []),
     ];
   }
@@ -97,9 +117,11 @@ export class OutsideLook {
     this.#looking = new AbortController();
     while (!this.#isOver) {
       try {
-        await this.#readSignals();
+        const at = await this.#readSignals();
         await this.#seeToChildren();
-        break;
+        this.#read = { keys: this.#looked, at };
+        if (at >= this.#until) break;
+        await sleep(Math.min(this.#until - at, behindMs), this.#looking.signal);
       } catch (error) {
         if (this.#isOver) break;
         log.warn({ executionId: state.executionId, error: messageOf(error) }, "what an execution waits for could not be looked at; it is tried again");
@@ -110,18 +132,22 @@ export class OutsideLook {
     onDone();
   }
 
-  async #readSignals(): Promise<void> {
+  /** When it began to read, by the database's clock, milliseconds since the epoch. */
+  async #readSignals(): Promise<number> {
     const { state, signals, receive } = this.#options;
     const { tenantId, executionId, received } = state;
+    let readAt = Number.POSITIVE_INFINITY;
     for (let after: Signal | undefined; signals; ) {
       const waits = openWaits(state);
-      if (waits.length === 0) return;
+      if (waits.length === 0) break;
       const events = waits.flatMap(({ awaits = [] }) => awaits);
       const since = Math.min(...waits.map(({ startedAt = 0 }) => startedAt));
       const page = await signals.find({ tenantId, executionId, events, received, since, after });
-      if (page.length === 0 || !(await receive(page)) || page.length < signalPageRows) return;
-      after = page.at(-1);
+      readAt = Math.min(readAt, page.readAt);
+      if (page.signals.length === 0 || !(await receive(page.signals)) || page.signals.length < signalPageRows) break;
+      after = page.signals.at(-1);
     }
+    return readAt;
   }
 
   async #seeToChildren(): Promise<void> {
@@ -131,4 +157,8 @@ export class OutsideLook {
     const reports = await children.look(state, definition(), open, this.#calledOff);
     if (reports.length > 0) await report(reports);
   }
+}
+
+function waitKey({ path, attempt }: { readonly path: string; readonly attempt: number }): string {
+  return `${path}#${attempt}`;
 }

@@ -232,6 +232,7 @@ export class ExecutionRun {
       case "abort":
         return this.#inFlight.get(operationKey(command.path, "action"))?.abort(command.failure);
       case "expire":
+        if (!this.#outside.isReadToEndOf(command.path)) return;
         return this.#fold(expiryEvents(this.#environment, this.#state, this.#revision, command));
       case "recall":
         return this.#state.children.has(command.path) ? this.#outside.callOff(command.path) : this.#tasks.recall(command);

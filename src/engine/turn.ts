@@ -18,6 +18,7 @@ import type { ReportTerms } from "../domain/report-terms.ts";
 import { expired } from "../domain/reported.ts";
 import { scopeOf } from "../domain/scope.ts";
 import { failedEvent, settleAction, settleConfirm, settleUndo } from "../domain/settle.ts";
+import { endOfWait } from "../domain/waits.ts";
 import { type Attempt, carryOutNow, prepareAttempt, type StepEnvironment } from "./run-step.ts";
 
 export interface TurnEnvironment extends StepEnvironment {
@@ -132,7 +133,7 @@ export function undoEvents(environment: TurnEnvironment, state: ExecutionState, 
   return { events: [started, ...settleUndo({ revision, state, now: at }, target, outcome, environment.random())] };
 }
 
-/** Nobody reported in time. */
+/** Nobody reported in time, or no event came. */
 export function expiryEvents(
   environment: TurnEnvironment,
   state: ExecutionState,
@@ -140,10 +141,13 @@ export function expiryEvents(
   { step, path, operation }: { readonly step: Step; readonly path: string; readonly operation: OperationKind },
 ): NewEvent[] {
   const run = state.steps.get(path);
+  const context = { revision, state, now: environment.now() };
+  if (run?.status === "waiting" && run.awaits && operation === "action")
+    return settleAction(context, { step, path, attempt: run.attempt }, endOfWait(step, run, context.now), environment.random());
   const wait = { action: run?.report, compensate: run?.undo?.report, confirm: run?.confirm?.report }[operation];
   if (!wait) return [];
   const settle = { action: settleAction, compensate: settleUndo, confirm: settleConfirm }[operation];
-  return settle({ revision, state, now: environment.now() }, { step, path, attempt: wait.attempt }, expired(wait), environment.random());
+  return settle(context, { step, path, attempt: wait.attempt }, expired(wait), environment.random());
 }
 
 function reportTerms(prior: Attempt, state: ExecutionState, at: number): ReportTerms | undefined {

@@ -44,6 +44,12 @@ export interface SignalWish {
   readonly after: Signal | undefined;
 }
 
+export interface SignalPage {
+  readonly signals: readonly Signal[];
+  /** Moment of the database's clock by which everything that was committed is in it, or behind its last signal. */
+  readonly readAt: number;
+}
+
 export interface SentCommand extends OutgoingCommand {
   readonly tenantId: string;
   readonly senderId: string;
@@ -56,7 +62,7 @@ export interface SignalRepository {
   /** All of them were told. */
   delivered(tenantId: string, signalId: string): Promise<void>;
   /** A page of what the awaited events may be; fewer than `signalPageRows` means that there are no more. */
-  find(wish: SignalWish): Promise<readonly Signal[]>;
+  find(wish: SignalWish): Promise<SignalPage>;
   /** Signals and commands that nobody is telling, each handed to one replica. */
   takeUndelivered(): Promise<readonly { readonly tenantId: string; readonly signalId: string }[]>;
   takeOutbox(): Promise<readonly SentCommand[]>;
@@ -89,7 +95,7 @@ export function createSignalRepository({ pool }: Pick<Database, "pool">, replica
     find: ({ tenantId, executionId, events, received, since, after }) =>
       guarded(async () => {
         const keyed = events.filter((event) => event.correlationKey !== undefined);
-        const rows = await findSignals(pool, {
+        const { rows, readAt } = await findSignals(pool, {
           tenantId,
           executionUuid: parseId("execution", executionId) ?? "",
           eventTypes: events.map(({ eventType }) => eventType),
@@ -100,10 +106,11 @@ export function createSignalRepository({ pool }: Pick<Database, "pool">, replica
           rowsMax: signalPageRows,
           since: new Date(since),
         });
-        return rows.map(({ id, eventType, correlationKey, data, dedupId, createTime, expireTime }) => ({
+        const signals = rows.map(({ id, eventType, correlationKey, data, dedupId, createTime, expireTime }) => ({
           ...{ signalId: formatId("signal", id), eventType, data, receivedAt: createTime.getTime(), expiresAt: expireTime.getTime() },
           ...{ correlationKey: correlationKey ?? undefined, dedupId: dedupId ?? undefined },
         }));
+        return { signals, readAt: readAt.getTime() };
       }),
     takeUndelivered: () =>
       guarded(async () =>

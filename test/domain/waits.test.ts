@@ -106,6 +106,20 @@ describe("a wait", () => {
     expect(resultOf(run([either], [arrives(waits("answer"), no)]), "answer")).toMatchObject({ event_type: "no", data: { final: true } });
   });
 
+  it("is not ended by an event that came when its time was over, though nobody had looked yet", () => {
+    const short = wait("w", [{ event_type: "e", correlation_key: "k" }], { timeout: "60s" });
+    const came = (afterMs: number): Simulated =>
+      run([short], [arrives(waits("w"), signal("e", { correlationKey: "k", receivedAt: simulationStartAt + afterMs }))]);
+    expect(came(60_000).state.status).toBe("completed");
+    expect(came(60_001).state.failure).toMatchObject({ name: "TIMEOUT.EVENT" });
+  });
+
+  it("takes an event that lived when it began, although the look came after the event's time", () => {
+    const alive = signal("payment.settled", { receivedAt: simulationStartAt - 10, expiresAt: simulationStartAt + 1 });
+    const late: Order = { when: waits("paid"), command: (state, revision, now) => receiveSignal({ state, revision, now: now + 1_000 }, alive) };
+    expect(run([paid], [late]).state.status).toBe("completed");
+  });
+
   it("fails when its time is over, as TIMEOUT.EVENT, which a catch takes; or goes on without a result", () => {
     const short = { timeout: "60s" };
     const failed = run([

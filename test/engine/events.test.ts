@@ -62,6 +62,13 @@ describe("an event", () => {
     await expectOnce(await one.start({ steps: [wait("w")] }), "early");
   });
 
+  it("that came before it is found also by a wait that has no time", async () => {
+    const one = await world.openEngine("one");
+    await publish(one, "there");
+    await world.place.pool.query("update signals set create_time = create_time - interval '1 minute'");
+    await expectOnce(await one.start({ steps: [wait("w", { timeout: "0s" })] }), "there");
+  });
+
   it("finds a parked execution, on whichever replica it is published; while parked nothing of it is in memory", async () => {
     const [one, two] = [await world.openEngine("one"), await world.openEngine("two")];
     const executionId = await one.start({ steps: [wait("w")] });
@@ -225,6 +232,27 @@ describe("a publisher that is killed", () => {
     told.open();
     for (const executionId of both) await world.ledgerWith(executionId, "execution_ended");
     for (const executionId of both) expect(received(await world.ledgerOf(executionId))).toEqual(["half told"]);
+  });
+});
+
+describe("a publisher that froze after it stored the event", () => {
+  it("a wait whose time is over meanwhile finds the event before it gives up", async () => {
+    const frozen = gate();
+    const one = await world.openEngine("one", {
+      isIdle: true,
+      signals: (real) => ({ ...real, match: (...wish) => frozen.pass().then(() => real.match(...wish)) }),
+    });
+    const two = await world.openEngine("two");
+    const executionId = await two.start({ steps: [wait("w")] });
+    await isParked(executionId);
+    const published = publish(one, "in time");
+    await frozen.reached;
+    two.skew.ms = 3_600_001;
+    await world.place.pool.query("update workflow_executions set wake_at = now() where id = $1", [uuidOf(executionId)]);
+    two.engine.wake();
+    await expectOnce(executionId, "in time");
+    frozen.open();
+    expect((await published).matched).toBe(0);
   });
 });
 

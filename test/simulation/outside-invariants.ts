@@ -1,11 +1,10 @@
 /** What must hold of events, children and tasks when a simulated run has come to rest. */
 import type { JsonObject } from "../../src/base/json.ts";
-import type { ExecutionEvent } from "../../src/domain/events.ts";
+import type { AwaitedEvent, ExecutionEvent } from "../../src/domain/events.ts";
 import { foldExecution } from "../../src/domain/execution.ts";
 import type { StepRun } from "../../src/domain/execution-state.ts";
 import type { StoredExecution } from "./database.ts";
 import type { SentEvent } from "./outside-clients.ts";
-import { epochMs } from "./scheduler.ts";
 import type { World } from "./world.ts";
 
 /** One sentence for each thing that is wrong. */
@@ -22,29 +21,28 @@ export function outsideFaults(world: World, sent: readonly SentEvent[]): string[
 function eventFaults({ database }: World, { executionId }: StoredExecution): string[] {
   const faults: string[] = [];
   const received = new Set<string>();
-  const awaited = new Map<string, { readonly eventType: string; readonly correlationKey?: string }[]>();
+  const awaited = new Map<string, { readonly events: readonly AwaitedEvent[]; readonly until: number }>();
   for (const { type, stepPath, payload } of database.ledgerOf(executionId)) {
-    if (type === "step_waiting") awaited.set(stepPath, [...(payload.events ?? [])]);
+    if (type === "step_waiting") awaited.set(stepPath, { events: payload.events ?? [], until: payload.wakeAt ?? 0 });
     if (type !== "event_received") continue;
     const told = `${executionId}/${stepPath}: ${payload.dedupId}`;
     const signal = database.outside.signals.get(payload.signalId ?? "");
     if (!signal) faults.push(`${told} was received and never stored`);
     if (received.has(payload.dedupId ?? "")) faults.push(`${told} was received twice`);
     received.add(payload.dedupId ?? "");
-    const isFor = ({ eventType, correlationKey }: { eventType: string; correlationKey?: string }): boolean =>
+    const isFor = ({ eventType, correlationKey }: AwaitedEvent): boolean =>
       eventType === payload.eventType && (signal?.executionId !== undefined || correlationKey === payload.correlationKey);
-    const takes = awaited.get(stepPath)?.some(isFor);
+    const takes = awaited.get(stepPath)?.events.some(isFor);
     if (!takes) faults.push(`${told} ended a wait for something else`);
+    const isLate = signal && signal.receivedAt > (awaited.get(stepPath)?.until ?? 0);
+    if (isLate) faults.push(`${told} came when the wait's time was over, and ended it`);
   }
   return faults;
 }
 
-/** An event to one execution is taken by that one; what was acknowledged does not pass a wait by that had time for it. */
-function signalFaults({ database, faults: { happened } }: World, sent: readonly SentEvent[]): string[] {
+/** An event to one execution is taken by that one; what was stored does not pass by a wait whose time was not over, whoever died or froze. */
+function signalFaults({ database }: World, sent: readonly SentEvent[]): string[] {
   const faults: string[] = [];
-  // Whoever tells of an event may be dead or frozen: then its successor tells, when its lease has ended.
-  const silences = happened.filter((what) => /freeze|die/.test(what)).map((what) => epochMs + Number(what.split(" ")[0]));
-  const isSilent = (from: number, until: number): boolean => silences.some((at) => at > from - frozenMsMax && at < until);
   const signals = [...database.outside.signals.values()];
   for (const { dedupId, acknowledged } of sent) {
     if (acknowledged && !signals.some((signal) => signal.dedupId === dedupId)) faults.push(`${dedupId} was acknowledged and is lost`);
@@ -62,7 +60,7 @@ function signalFaults({ database, faults: { happened } }: World, sent: readonly 
         const takes = events.some(
           ({ eventType, correlationKey }) => eventType === signal.eventType && (signal.executionId !== undefined || correlationKey === signal.correlationKey),
         );
-        return isFor && takes && signal.receivedAt <= until && signal.expiresAt > from && !isSilent(signal.receivedAt, until + tellMs);
+        return isFor && takes && signal.receivedAt < until && signal.expiresAt > from;
       });
       if (missed)
         faults.push(`${stored.executionId}/${missed.path}: no event came, although ${signal.dedupId} was there at ${signal.receivedAt - missed.from}`);
@@ -73,9 +71,9 @@ function signalFaults({ database, faults: { happened } }: World, sent: readonly 
 
 interface MissedWait {
   readonly path: string;
-  readonly events: readonly { readonly eventType: string; readonly correlationKey?: string }[];
+  readonly events: readonly AwaitedEvent[];
   readonly from: number;
-  /** Events that came later may be too late. */
+  /** Events that came then or later may be too late. */
   readonly until: number;
 }
 
@@ -92,13 +90,9 @@ function waitsOf(ledger: readonly ExecutionEvent[]): MissedWait[] {
     const isPaused = ledger.some(({ type, sequence: number }) => type === "execution_paused" && number < (end?.sequence ?? 0));
     const byHand = ledger.some((other) => other.type === "operator_acted" && other.stepPath === path);
     if (!isTimeout || isPaused || byHand) return [];
-    return [{ path, events: event.payload.events, from: event.payload.startedAt ?? at, until: (event.payload.wakeAt ?? 0) - tellMs }];
+    return [{ path, events: event.payload.events, from: event.payload.startedAt ?? at, until: event.payload.wakeAt ?? 0 }];
   });
 }
-
-/** How long an event may be on its way while replicas die, freeze and take over, before it need not be in time. */
-const tellMs = 2_000;
-const frozenMsMax = 12_000;
 
 function childFaults(world: World, stored: StoredExecution): string[] {
   const { database } = world;

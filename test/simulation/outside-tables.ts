@@ -5,7 +5,7 @@
 import type { NewTask, TakenTask } from "../../src/domain/task.ts";
 import type { Signal } from "../../src/domain/waits.ts";
 import type { AppendRequest } from "../../src/store/journal.ts";
-import { type NewSignal, type SentCommand, type SignalWish, type StoredAs, signalPageRows } from "../../src/store/signal-repository.ts";
+import { type NewSignal, type SentCommand, type SignalPage, type SignalWish, type StoredAs, signalPageRows } from "../../src/store/signal-repository.ts";
 import type { ExpiredTask } from "../../src/store/task-store.ts";
 
 /** Who tells it, and since when. */
@@ -46,6 +46,7 @@ export interface OutsideGuards {
   readonly waitsWritten: boolean;
   readonly outboxWritten: boolean;
   readonly takenMarked: boolean;
+  readonly lookedAtEnd: boolean;
 }
 
 export interface OutsideGround {
@@ -134,17 +135,17 @@ export class OutsideTables {
     return found;
   }
 
-  findSignals({ executionId, events, received, since, after }: SignalWish): Signal[] {
-    const now = this.#ground.now();
+  findSignals({ executionId, events, received, since, after }: SignalWish): SignalPage {
+    const { now, guards } = this.#ground;
     const without = new Set(received);
-    return [...this.signals.values()]
+    const signals = [...this.signals.values()]
       .filter((signal) => {
         const isFor = (awaited: { eventType: string; correlationKey?: string | undefined }): boolean =>
           awaited.eventType === signal.eventType &&
           (signal.executionId === undefined
             ? awaited.correlationKey !== undefined && awaited.correlationKey === signal.correlationKey
             : signal.executionId === executionId && !signal.taken);
-        const isLive = signal.expiresAt > now || signal.receivedAt >= since;
+        const isLive = signal.expiresAt > since || signal.receivedAt >= since;
         return isLive && !without.has(signal.signalId) && events.some(isFor) && (after === undefined || comesAfter(signal, after));
       })
       .sort((a, b) => (comesAfter(a, b) ? 1 : -1))
@@ -153,6 +154,7 @@ export class OutsideTables {
         ...{ signalId, eventType, correlationKey, dedupId, receivedAt, expiresAt },
         data: JSON.parse(JSON.stringify(data)),
       }));
+    return { signals, readAt: guards.lookedAtEnd ? Math.floor(now()) : Number.POSITIVE_INFINITY };
   }
 
   takeUndelivered(replicaId: string): { tenantId: string; signalId: string }[] {

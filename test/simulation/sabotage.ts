@@ -40,6 +40,8 @@ export const outsideSabotages = [
   "outbox_not_stored",
   /** An event to one execution stays to be taken. */
   "signal_not_taken",
+  /** A wait ends with its time without another look at what is stored. */
+  "no_last_look",
   /** A child that has ended looks as if it had undone itself. */
   "child_undone_unseen",
   /** A parent's end reaches children that were to be left alone. */
@@ -60,6 +62,7 @@ export function guardsOf(sabotage: Sabotage | undefined): Guards {
     dedup: sabotage !== "no_dedup",
     waitsWritten: sabotage !== "wait_not_registered",
     outboxWritten: sabotage !== "outbox_not_stored",
+    lookedAtEnd: sabotage !== "no_last_look",
     takenMarked: sabotage !== "signal_not_taken",
   };
 }

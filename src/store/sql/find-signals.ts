@@ -24,17 +24,18 @@ export interface FindSignals {
   readonly without: readonly string[];
   readonly after: { readonly createTime: Date; readonly id: string } | undefined;
   readonly rowsMax: number;
-  /** Signals that came since then count also when their time is over: somebody waited for them. */
+  /** When the oldest wait began: signals whose time was over by then do not count, unless they came later. */
   readonly since: Date;
 }
 
 const columns = `s.id, s.event_type as "eventType", s.correlation_key as "correlationKey", s.data, s.dedup_id as "dedupId", s.create_time as "createTime",
   s.expire_time as "expireTime"`;
 const behind =
-  "(s.create_time, s.id) > ($7::timestamptz, $8::uuid) and s.id <> all($6::uuid[]) and (s.expire_time > now() or s.create_time >= $10::timestamptz)";
+  "(s.create_time, s.id) > ($7::timestamptz, $8::uuid) and s.id <> all($6::uuid[]) and (s.expire_time > $10::timestamptz or s.create_time >= $10::timestamptz)";
 
+// The statement's own moment is at or before that of what it sees: what was committed by then is seen. It is told also without a signal.
 const text = `
-select * from (
+select now() as "readAt", found.* from (values (true)) as one (row) left join (
   (select ${columns} from signals s
    where s.tenant_id = $1 and s.execution_id = $2 and not s.taken and s.event_type = any($3::text[]) and ${behind}
    order by s.create_time, s.id limit $9)
@@ -42,13 +43,16 @@ select * from (
   (select ${columns} from unnest($4::text[], $5::text[]) as k (event_type, key)
    join signals s on s.tenant_id = $1 and s.execution_id is null and s.event_type = k.event_type and s.correlation_key = k.key and ${behind}
    order by s.create_time, s.id limit $9)
-) found order by "createTime", id limit $9`;
+) found on true order by "createTime", id limit $9`;
 
-export async function findSignals(pool: Pool, wish: FindSignals): Promise<SignalRow[]> {
+export async function findSignals(pool: Pool, wish: FindSignals): Promise<{ readonly rows: readonly SignalRow[]; readonly readAt: Date }> {
   const { tenantId, executionUuid, eventTypes, keyedTypes, keys, without, after, rowsMax, since } = wish;
   const values = [
     ...[tenantId, executionUuid, eventTypes, keyedTypes, keys, without],
     ...[after?.createTime ?? "-infinity", after?.id ?? "00000000-0000-0000-0000-000000000000", rowsMax, since],
   ];
-  return (await pool.query<SignalRow>({ name: "find_signals", text, values })).rows;
+  const { rows } = await pool.query<SignalRow & { readonly readAt: Date }>({ name: "find_signals", text, values });
+  const [first] = rows;
+  if (!first) throw new Error("find_signals answers with its moment at least");
+  return { rows: first.id === null ? [] : rows, readAt: first.readAt };
 }
