@@ -56,7 +56,7 @@ import type { Site } from "./site.ts";
 const unitsMax = 3;
 
 export async function buildFront({ config, log, version, clock, metrics, instruments, tracer, onStop }: Site, ground: Ground, room: EngineRoom) {
-  const { embedded, database, own, files, secrets, keys, trustedKeys, workflows, templates, executions, egress, stepTypesOf } = ground;
+  const { embedded, database, own, files, secrets, keys, trustedKeys, openKeys, keyEnded, workflows, templates, executions, egress, stepTypesOf } = ground;
   const { news, progress, definitions, leases, tasks, taskBoard, signals, deliveries, engine, taskClock, startCache, starter, sweeps, sagas } = room;
   const services = [TemplateService, WorkflowService, SagaCoordinationService, TaskService, SecretService, FileService, AccessService];
   const shown = [...services, Health, ...(config.reflection === "off" ? [] : reflectionServices)];
@@ -77,9 +77,10 @@ export async function buildFront({ config, log, version, clock, metrics, instrum
     audit,
     keys,
     keyRevoked: (keyId) => {
-      trustedKeys.forget(keyId);
+      keyEnded(keyId);
       news.tellKeyRevoked(keyId);
     },
+    holdKey: openKeys.hold,
     files,
     engine,
     starter,
@@ -113,6 +114,7 @@ export async function buildFront({ config, log, version, clock, metrics, instrum
     port: config.port,
     policies,
     auth: createAuth({ policies, authenticate: createAuthenticate(keys, own.pepper, clock, trustedKeys), clock }),
+    holdKey: openKeys.hold,
     interceptors: [
       ...(tracer ? [createRpcSpans(tracer)] : []),
       createChanges({

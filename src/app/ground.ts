@@ -1,4 +1,5 @@
 /** Ground and first floors: the database, what is stored in it, and what steps reach the world with. */
+import { messageOf } from "../base/errors.ts";
 import { systemIds } from "../base/ids.ts";
 import { createMasterKeys } from "../base/master-keys.ts";
 import { blockTypes } from "../domain/block-types.ts";
@@ -6,6 +7,7 @@ import type { StepTypes } from "../domain/step-type.ts";
 import { deriveSecrets, readMasterKeys } from "../first-key.ts";
 import { readBuiltIns } from "../prebuilt-library.ts";
 import { TrustedKeys } from "../rpc/api-keys.ts";
+import { OpenKeys } from "../rpc/open-keys.ts";
 import { openSharedRedis, redisTargets } from "../shared-redis.ts";
 import { createHttpEgress } from "../steps/egress/http-egress.ts";
 import { createSavedStepTypes } from "../steps/egress/saved-step-types.ts";
@@ -58,6 +60,8 @@ export async function buildGround({ config, log, clock, instruments, onStop }: S
   const files = createFileRepository({ pool: database.pool, ids: systemIds, objects: config.s3 && createS3Storage(config.s3) });
   const secrets = createSecretRepository({ pool: database.pool, keys: createTenantKeys(database.pool, masterKeys), monotonic, log });
   const keys = createKeyRepository(database);
+  const trustedKeys = new TrustedKeys(clock);
+  const openKeys = new OpenKeys({ keys, clock });
   const redis = await openSharedRedis({
     url: config.redisUrl,
     pool: database.pool,
@@ -100,7 +104,14 @@ export async function buildGround({ config, log, clock, instruments, onStop }: S
     files,
     secrets,
     keys,
-    trustedKeys: new TrustedKeys(clock),
+    trustedKeys,
+    openKeys,
+    /** Heard of a key that it ended: nothing that was found before is trusted, and its open calls end. */
+    keyEnded: (keyId: string): void => {
+      trustedKeys.forget(keyId);
+      // Where it fails the regular look follows.
+      openKeys.look(keyId).catch((error: unknown) => log.warn({ error: messageOf(error) }, "the look at a key is put off"));
+    },
     redis,
     workflows,
     templates,

@@ -2,6 +2,7 @@
 import { Periodic } from "../engine/periodic.ts";
 import { sendNotices } from "../engine/saga-notices.ts";
 import { createSecretUpkeep } from "../engine/secret-upkeep.ts";
+import { keyLookMs } from "../rpc/open-keys.ts";
 import { createDestinationWaitStore } from "../store/destination-wait-store.ts";
 import { createEngineStore } from "../store/engine-store.ts";
 import { createSagaNoticeStore } from "../store/saga-notice-store.ts";
@@ -11,7 +12,7 @@ import type { Ground } from "./ground.ts";
 import { engineCaller, type Site } from "./site.ts";
 
 export function startWork({ log, clock, onStop }: Site, ground: Ground, room: EngineRoom): void {
-  const { database, masterKeys, files, secrets } = ground;
+  const { database, masterKeys, files, secrets, openKeys } = ground;
   const { leases, deliveries, handlers, stepServices, engine, taskClock, retention, usageRollup, gate, sweeps } = room;
   engine.start();
   gate.start();
@@ -48,6 +49,9 @@ export function startWork({ log, clock, onStop }: Site, ground: Ground, room: En
   });
   waitPurge.start();
   onStop(() => waitPurge.stop());
+  const keyLook = new Periodic({ name: "the look at the keys of open calls", work: () => openKeys.look().then(() => 0), intervalMs: keyLookMs, clock, log });
+  keyLook.start();
+  onStop(() => keyLook.stop());
   const filePurge = new Periodic({ name: "the purge of files", work: files.purge, intervalMs: 60_000, clock, log });
   filePurge.start();
   onStop(() => filePurge.stop());

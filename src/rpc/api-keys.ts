@@ -6,8 +6,9 @@ import { createHmac, createSecretKey, hash, type KeyObject, randomBytes, timingS
 import type { Clock } from "../base/clock.ts";
 import { AppError } from "../base/errors.ts";
 import { formatId, idPrefixes } from "../base/ids.ts";
-import type { KeyRepository } from "../store/key-repository.ts";
+import type { FoundKey, KeyRepository } from "../store/key-repository.ts";
 import type { Authenticate, Identity } from "./interceptors/auth.ts";
+import type { KeyUse } from "./interceptors/call.ts";
 
 export interface ApiKeyText {
   /** `key_…` */
@@ -83,26 +84,33 @@ export function createAuthenticate(
 ): Authenticate {
   // Made ready once: from bytes each HMAC costs 27 µs instead of 5.
   const pepper = createSecretKey(pepperBytes);
-  const refusal = (): AppError => new AppError("KEY_INVALID", "this API key is not valid; check that it was copied whole");
   return async (credential) => {
     const digest = hash("sha256", credential, "base64");
     const known = trusted.find(digest);
     if (known) return known;
     const { epoch } = trusted;
     const key = parseApiKey(credential);
-    if (!key) throw refusal();
-    const secretHash = hashSecret(key.secret, pepper);
+    if (!key) throw unknownKey();
     const found = await keys.findKey(key.keyId);
-    // A missing key costs the same comparison, so that time does not tell which ids exist.
-    const matches = timingSafeEqual(found?.secretHash ?? hashSecret("no such key", pepper), secretHash);
-    if (!found || !matches) throw refusal();
-    if (found.revokedAt !== undefined) throw new AppError("KEY_REVOKED", "this API key was revoked; use another one");
-    if (isOver(found.expiresAt, clock)) throw new AppError("KEY_EXPIRED", "this API key has expired; use another one");
-    if (found.tenantSuspended) throw new AppError("TENANT_SUSPENDED", "this tenant is suspended; ask the operator");
-    const identity: Identity = { tenantId: found.tenantId, actor: key.keyId, scopes: new Set(found.scopes) };
-    trusted.trust(digest, identity, found.expiresAt, epoch);
+    const identity = identityOf({ keyId: key.keyId, secretHash: hashSecret(key.secret, pepper) }, found, clock);
+    trusted.trust(digest, identity, found?.expiresAt, epoch);
     return identity;
   };
+}
+
+/** Who a key stands for, as it is stored now. @throws AppError KEY_INVALID, KEY_EXPIRED, KEY_REVOKED or TENANT_SUSPENDED */
+export function identityOf(use: KeyUse, found: FoundKey | undefined, clock: Clock): Identity {
+  // A missing key costs the same comparison, so that time does not tell which ids exist.
+  const matches = timingSafeEqual(found?.secretHash ?? Buffer.alloc(use.secretHash.length), use.secretHash);
+  if (!found || !matches) throw unknownKey();
+  if (found.revokedAt !== undefined) throw new AppError("KEY_REVOKED", "this API key was revoked; use another one");
+  if (isOver(found.expiresAt, clock)) throw new AppError("KEY_EXPIRED", "this API key has expired; use another one");
+  if (found.tenantSuspended) throw new AppError("TENANT_SUSPENDED", "this tenant is suspended; ask the operator");
+  return { tenantId: found.tenantId, actor: use.keyId, scopes: new Set(found.scopes), use };
+}
+
+function unknownKey(): AppError {
+  return new AppError("KEY_INVALID", "this API key is not valid; check that it was copied whole");
 }
 
 function isOver(expiresAt: number | undefined, clock: Clock): boolean {

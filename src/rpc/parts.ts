@@ -22,6 +22,7 @@ import type { TaskStore } from "../store/task-store.ts";
 import type { TemplateRepository } from "../store/template-repository.ts";
 import type { UsageRepository } from "../store/usage-repository.ts";
 import type { WorkflowRepository } from "../store/workflow-repository.ts";
+import type { HoldKey } from "./open-keys.ts";
 import type { OpenStreams } from "./open-streams.ts";
 
 export interface RpcParts {
@@ -34,6 +35,8 @@ export interface RpcParts {
   readonly keys: Pick<KeyRepository, "listKeys" | "revokeKey">;
   /** To be called behind the commit of a revocation: the key opens nothing any more, here and on every other replica. */
   readonly keyRevoked: (keyId: string) => void;
+  /** Ends long polls with the key that they came in by. */
+  readonly holdKey: HoldKey;
   readonly files: FileRepository;
   readonly engine: Engine;
   readonly starter: Starter;

@@ -20,7 +20,7 @@ import { limits } from "../base/limits.ts";
 import { queueDefault, type TakenTask } from "../domain/task.ts";
 import type { WorkerAsk } from "../engine/task-board.ts";
 import { handOver } from "./hand-over-tasks.ts";
-import { callerOf, drainSignalOf } from "./interceptors/call.ts";
+import { callerOf, drainSignalOf, keyUseOf } from "./interceptors/call.ts";
 import type { RpcParts } from "./parts.ts";
 import { completeTasks, heartbeatTasks } from "./report-tasks.ts";
 import { streamTasks } from "./task-stream.ts";
@@ -35,7 +35,9 @@ export function taskRpcs(parts: RpcParts): ServiceImpl<typeof TaskService> {
       const caller = callerOf(context);
       const ask = { ...askOf(caller, request.worker), session: undefined };
       const waitMs = request.wait ? Math.min(durationMs(request.wait), limits.waitMsMax) : 0;
-      const tasks = await poll(parts, ask, request.maxTasks || 1, waitMs, [context.signal, drainSignalOf(context)]);
+      const key = parts.holdKey(keyUseOf(context));
+      const ends = [context.signal, drainSignalOf(context), key.signal];
+      const tasks = await poll(parts, ask, request.maxTasks || 1, waitMs, ends).finally(key.release);
       if (tasks.length > 0 && context.signal.aborted) {
         // Nobody hears of them any more: others need not wait for the end of a lease.
         await parts.tasks.giveBack(

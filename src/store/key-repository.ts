@@ -11,7 +11,7 @@ import { guarded } from "./database-error.ts";
 import { databaseNow } from "./database-now.ts";
 import { ApiKey } from "./entities/api-key.ts";
 import { Tenant } from "./entities/tenant.ts";
-import { findKey } from "./sql/find-key.ts";
+import { findKey, findKeys, type KeyRow } from "./sql/find-key.ts";
 import { insertKey } from "./sql/insert-key.ts";
 import { builtInTenant } from "./template-row.ts";
 import { withEntities } from "./transaction.ts";
@@ -58,6 +58,8 @@ export interface KeyRepository {
   createKey(key: NewKey): Promise<KeyRecord>;
   /** Whatever its state: expiry, revocation and suspension are judged by the one who asks. */
   findKey(keyId: string): Promise<FoundKey | undefined>;
+  /** The same for several, by id; what is not there is left out. */
+  findKeys(keyIds: readonly string[]): Promise<ReadonlyMap<string, FoundKey>>;
   /** Of the server's first key only: it holds every scope there is. */
   setScopes(keyId: string, scopes: readonly string[]): Promise<void>;
   /** Of the caller's tenant, newest first. */
@@ -93,9 +95,13 @@ export function createKeyRepository(database: Pick<Database, "orm" | "pool">, id
     async findKey(keyId) {
       const uuid = parseId("key", keyId);
       const row = uuid && (await guarded(() => findKey(pool, uuid)));
-      if (!row) return undefined;
-      const { expireTime, revokeTime, ...rest } = row;
-      return { ...rest, expiresAt: expireTime?.getTime(), revokedAt: revokeTime?.getTime() };
+      return row ? toFound(row) : undefined;
+    },
+
+    async findKeys(keyIds) {
+      const uuids = keyIds.flatMap((keyId) => parseId("key", keyId) ?? []);
+      const rows = await guarded(() => findKeys(pool, uuids));
+      return new Map(rows.map((row) => [formatId("key", row.id), toFound(row)]));
     },
 
     async setScopes(keyId, scopes) {
@@ -126,6 +132,10 @@ export function createKeyRepository(database: Pick<Database, "orm" | "pool">, id
       );
     },
   };
+}
+
+function toFound({ id: _, expireTime, revokeTime, ...rest }: KeyRow): FoundKey {
+  return { ...rest, expiresAt: expireTime?.getTime(), revokedAt: revokeTime?.getTime() };
 }
 
 function toKey(key: ApiKey): KeyRecord {

@@ -8,7 +8,7 @@ import type { Clock } from "../../base/clock.ts";
 import { AppError } from "../../base/errors.ts";
 import { carriedBy } from "../../base/trace-context.ts";
 import { createAttemptLimit } from "./attempt-limit.ts";
-import { type Call, callerKey, ensureCall, requireScope } from "./call.ts";
+import { type Call, callerKey, ensureCall, type KeyUse, requireScope } from "./call.ts";
 import { methodName, type PolicyTable } from "./policy.ts";
 
 /** What a credential stands for. */
@@ -17,6 +17,8 @@ export interface Identity {
   /** Id of the key (`key_…`) or subject of the token. */
   readonly actor: string;
   readonly scopes: Iterable<string>;
+  /** Where the credential can end while a call is open. */
+  readonly use?: KeyUse;
 }
 
 /** Looks a credential up; throws AppError KEY_INVALID, KEY_EXPIRED, KEY_REVOKED or TENANT_SUSPENDED. */
@@ -54,6 +56,7 @@ export function createAuth(options: AuthOptions): Auth {
       const identity = await options.authenticate(credential, call.peer);
       call.tenantId = identity.tenantId;
       call.actor = identity.actor;
+      call.keyUse = identity.use;
       return {
         tenantId: identity.tenantId,
         actor: identity.actor,

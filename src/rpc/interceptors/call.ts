@@ -9,6 +9,13 @@ import { AppError } from "../../base/errors.ts";
 import { limits } from "../../base/limits.ts";
 import { readBaggage, readTracestate, type TraceBaggage } from "../../base/trace-context.ts";
 
+/** The key that a call came in by, and which of its secrets. */
+export interface KeyUse {
+  /** `key_…` */
+  readonly keyId: string;
+  readonly secretHash: Uint8Array;
+}
+
 export interface Call extends TraceBaggage {
   readonly requestId: string;
   readonly correlationId: string;
@@ -22,6 +29,8 @@ export interface Call extends TraceBaggage {
   tenantId: string | undefined;
   /** Id of the key that was sent. */
   actor?: string;
+  /** What lets it in; calls that stay open end with it. Absent: nothing that could end. */
+  keyUse?: KeyUse | undefined;
   /** Code and reason of the answer; set by the errors interceptor. */
   code: string;
   reason: string | undefined;
@@ -50,6 +59,11 @@ export function drainSignalOf(context: { readonly values: ContextValues }): Abor
 export function requireScope(caller: Caller, scope: string): void {
   if (caller.scopes.has(scope)) return;
   throw new AppError("SCOPE_MISSING", `The key lacks the scope ${scope}. Use a key that holds it.`, { metadata: { scope } });
+}
+
+/** The key that the call stays open with. */
+export function keyUseOf(context: { readonly values: ContextValues }): KeyUse | undefined {
+  return context.values.get(callKey)?.keyUse;
 }
 
 /** The record of a call from its headers; `newId` makes the ids that the caller did not send. */

@@ -6,7 +6,8 @@
 import type { Interceptor } from "@connectrpc/connect";
 import { createLinkedAbortController } from "@connectrpc/connect/protocol";
 import { AppError, violationsError } from "../../base/errors.ts";
-import { drainKey } from "./call.ts";
+import { type HoldKey, openForAll } from "../open-keys.ts";
+import { drainKey, keyUseOf } from "./call.ts";
 import type { MethodRule } from "./policy.ts";
 
 /** Longest unary call. */
@@ -56,18 +57,27 @@ function parseTimeoutMs(header: string, text: string): number | undefined {
 
 /**
  * Ends a call when its signal aborts, with the signal's reason. Streams also end when the server drains, with
- * SERVER_DRAINING: their handlers see that in `ctx.signal`. Unary calls may finish.
+ * SERVER_DRAINING, and when the key ends that let them in: their handlers see that in `ctx.signal`. Unary calls may finish.
  */
-export function createDeadline(): Interceptor {
+export function createDeadline(holdKey: HoldKey = () => openForAll): Interceptor {
   return (next) => async (request) => {
     if (request.signal.aborted) throw request.signal.reason;
     if (!request.stream) return unlessAborted(request.signal, next(request));
     const drain = request.contextValues.get(drainKey);
     if (drain.aborted) throw drain.reason;
+    const key = holdKey(keyUseOf({ values: request.contextValues }));
     // Not AbortSignal.any: this one lets go of `drain`, which lives as long as the server, when the call ends.
-    const { signal } = createLinkedAbortController(request.signal, drain);
-    const response = await unlessAborted(signal, next({ ...request, signal }));
-    return response.stream ? { ...response, message: endedBy(signal, drain, response.message) } : response;
+    const { signal } = createLinkedAbortController(request.signal, drain, key.signal);
+    signal.addEventListener("abort", key.release, { once: true });
+    try {
+      const response = await unlessAborted(signal, next({ ...request, signal }));
+      if (response.stream) return { ...response, message: endedBy(signal, [drain, key.signal], response.message, key.release) };
+      key.release();
+      return response;
+    } catch (error) {
+      key.release();
+      throw error;
+    }
   };
 }
 
@@ -87,19 +97,24 @@ export function unlessAborted<Value>(signal: AbortSignal, promise: Promise<Value
 }
 
 /**
- * A stream whose handler returns quietly because the server drains must not look finished to its reader, hence the
- * second look at `drain`; a reader that resumes after the last event just gets the end again.
+ * A stream whose handler returns quietly because the server drains, or because the key ended, must not look finished to its
+ * reader, hence the second look at `ends`; a reader that resumes after the last event just gets the end again.
  */
-function endedBy<Message>(signal: AbortSignal, drain: AbortSignal, messages: AsyncIterable<Message>): AsyncIterable<Message> {
+function endedBy<Message>(signal: AbortSignal, ends: readonly AbortSignal[], messages: AsyncIterable<Message>, onOver: () => void): AsyncIterable<Message> {
   return {
     [Symbol.asyncIterator]() {
       const inner = messages[Symbol.asyncIterator]();
-      const leave = (): void => void inner.return?.().catch(() => undefined);
+      const leave = (): void => {
+        onOver();
+        void inner.return?.().catch(() => undefined);
+      };
       return {
         async next() {
           try {
             const result = await unlessAborted(signal, inner.next());
-            if (result.done && drain.aborted) throw drain.reason;
+            if (!result.done) return result;
+            for (const end of ends) end.throwIfAborted();
+            onOver();
             return result;
           } catch (error) {
             leave();

@@ -29,6 +29,7 @@ import { decodeMessage } from "../interceptors/decode.ts";
 import { createErrors, detailTypes, toConnectError } from "../interceptors/errors.ts";
 import { methodName, type PolicyTable } from "../interceptors/policy.ts";
 import { createValidation } from "../interceptors/validation.ts";
+import type { HoldKey } from "../open-keys.ts";
 import { respellGrpcMessage } from "./grpc-message.ts";
 import type { NodeRequest, NodeResponse } from "./http-routes.ts";
 import {
@@ -50,6 +51,8 @@ export interface RpcHandlerOptions {
   readonly routes: (router: ConnectRouter) => void;
   readonly policies: PolicyTable;
   readonly auth: Auth;
+  /** What ends open calls with their keys; absent: nothing does. */
+  readonly holdKey?: HoldKey | undefined;
   /** Run after validation, around the service; the first is the outermost. */
   readonly interceptors: readonly Interceptor[];
   readonly log: Log;
@@ -98,7 +101,7 @@ export function createRpcHandler(options: RpcHandlerOptions): RpcHandler {
     readMaxBytes: limits.messageBytesMax,
     jsonOptions: { registry: detailTypes },
     requestGate: (context) => gate(context, options),
-    interceptors: [createErrors(options.log), createDeadline(), createDecoded(), ...checked],
+    interceptors: [createErrors(options.log), createDeadline(options.holdKey), createDecoded(), ...checked],
   });
   const unaries = new Map<string, UnaryMethod>();
   const both: ConnectRouter = {

@@ -13,6 +13,7 @@ import { type Call, createCall, echoHeaders } from "../interceptors/call.ts";
 import { drainingError } from "../interceptors/deadline.ts";
 import { toConnectError } from "../interceptors/errors.ts";
 import type { PolicyTable } from "../interceptors/policy.ts";
+import type { HoldKey } from "../open-keys.ts";
 import { respellGrpcMessage } from "./grpc-message.ts";
 import { errorReply, type HttpRequest, type HttpRoute, type NodeRequest, type NodeResponse, webHeaders, writeReply } from "./http-routes.ts";
 import { openListener } from "./listener.ts";
@@ -28,6 +29,8 @@ export interface ServerOptions {
   /** Every rpc that `routes` registers must be in it, else the server refuses to start. */
   readonly policies: PolicyTable;
   readonly auth: Auth;
+  /** What ends open calls with their keys; absent: nothing does. */
+  readonly holdKey?: HoldKey;
   /** Run after auth and validation, around the services; the first is the outermost. */
   readonly interceptors: readonly Interceptor[];
   readonly http: readonly HttpRoute[];

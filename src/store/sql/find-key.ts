@@ -1,11 +1,14 @@
-/** A key and its tenant's state, before the tenant is known. Both tables are small and are reference tables when distributed. */
+/** Keys and their tenants' state, before the tenant is known. Both tables are small and are reference tables when distributed. */
 import type { Pool } from "pg";
 
-const text = `select k.tenant_id as "tenantId", k.name, k.secret_hash as "secretHash", k.scopes, k.expire_time as "expireTime",
+const select = `select k.id, k.tenant_id as "tenantId", k.name, k.secret_hash as "secretHash", k.scopes, k.expire_time as "expireTime",
   k.revoke_time as "revokeTime", t.suspended as "tenantSuspended"
-from api_keys k join tenants t on t.id = k.tenant_id where k.id = $1`;
+from api_keys k join tenants t on t.id = k.tenant_id`;
+const oneText = `${select} where k.id = $1`;
+const manyText = `${select} where k.id = any($1)`;
 
 export interface KeyRow {
+  readonly id: string;
   readonly tenantId: string;
   readonly name: string;
   readonly secretHash: Buffer;
@@ -16,5 +19,10 @@ export interface KeyRow {
 }
 
 export async function findKey(pool: Pool, keyUuid: string): Promise<KeyRow | undefined> {
-  return (await pool.query<KeyRow>({ name: "find_key", text, values: [keyUuid] })).rows[0];
+  return (await pool.query<KeyRow>({ name: "find_key", text: oneText, values: [keyUuid] })).rows[0];
+}
+
+/** Those that are there. */
+export async function findKeys(pool: Pool, keyUuids: readonly string[]): Promise<KeyRow[]> {
+  return (await pool.query<KeyRow>({ name: "find_keys", text: manyText, values: [keyUuids] })).rows;
 }

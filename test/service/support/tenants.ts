@@ -7,7 +7,13 @@ import type { Clients } from "./connect-client.ts";
 import { connect } from "./connect-client.ts";
 import type { Fixture } from "./fixture.ts";
 
-export async function addTenant({ database, server }: Fixture, tenantId: string, scopes: readonly string[]): Promise<Clients> {
+export async function addTenant(fixture: Fixture, tenantId: string, scopes: readonly string[]): Promise<Clients> {
+  const { apiKey } = await addKey(fixture, tenantId, scopes);
+  return connect({ url: fixture.server.url, apiKey });
+}
+
+/** A key of that tenant, which is made if need be. */
+export async function addKey({ database, server }: Pick<Fixture, "database" | "server">, tenantId: string, scopes: readonly string[]) {
   const key = newApiKey(randomUUID());
   const pepper = createHash("sha256").update(`api key pepper\n${server.options.masterKey}`).digest();
   const client = new Client({ connectionString: database.databaseUrl });
@@ -23,5 +29,5 @@ export async function addTenant({ database, server }: Fixture, tenantId: string,
   } finally {
     await client.end();
   }
-  return connect({ url: server.url, apiKey: formatApiKey(key) });
+  return { keyId: key.keyId, apiKey: formatApiKey(key) };
 }

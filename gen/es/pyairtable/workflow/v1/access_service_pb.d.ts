@@ -206,8 +206,8 @@ export declare const AccessService: GenService<{
     output: typeof ListApiKeysResponseSchema;
   },
   /**
-   * Revokes an API key for good: the next call with it is refused on every replica, KEY_REVOKED. Streams that are open go on
-   * until they end by themselves. Revoking it again changes nothing. Reasons: KEY_NOT_FOUND.
+   * Revokes an API key for good: the next call with it is refused on every replica, and streams that it opened end within
+   * 10 s, both with KEY_REVOKED. Revoking it again changes nothing. Reasons: KEY_NOT_FOUND.
    *
    * @generated from rpc pyairtable.workflow.v1.AccessService.RevokeApiKey
    */
