@@ -5,6 +5,7 @@ import { foldExecution } from "../../src/domain/execution.ts";
 import type { StepRun } from "../../src/domain/execution-state.ts";
 import type { StoredExecution } from "./database.ts";
 import type { SentEvent } from "./outside-clients.ts";
+import { epochMs } from "./scheduler.ts";
 import type { World } from "./world.ts";
 
 /** One sentence for each thing that is wrong. */
@@ -18,12 +19,15 @@ export function outsideFaults(world: World, sent: readonly SentEvent[]): string[
 }
 
 /** Each event once for each execution, and only one that was sent and is awaited. */
-function eventFaults({ database }: World, { executionId }: StoredExecution): string[] {
+function eventFaults({ database, faults: { happened } }: World, { executionId }: StoredExecution): string[] {
   const faults: string[] = [];
+  const troubles = happened.map((what) => epochMs + Number(what.split(" ")[0]));
   const received = new Set<string>();
-  const awaited = new Map<string, { readonly events: readonly AwaitedEvent[]; readonly until: number }>();
-  for (const { type, stepPath, payload } of database.ledgerOf(executionId)) {
-    if (type === "step_waiting") awaited.set(stepPath, { events: payload.events ?? [], until: payload.wakeAt ?? 0 });
+  const awaited = new Map<string, { readonly events: readonly AwaitedEvent[]; readonly from: number; readonly until: number }>();
+  for (const { type, stepPath, payload, at } of database.ledgerOf(executionId)) {
+    if (type === "step_waiting") {
+      awaited.set(stepPath, { events: payload.events ?? [], from: payload.startedAt ?? at, until: payload.wakeAt ?? 0 });
+    }
     if (type !== "event_received") continue;
     const told = `${executionId}/${stepPath}: ${payload.dedupId}`;
     const signal = database.outside.signals.get(payload.signalId ?? "");
@@ -34,8 +38,13 @@ function eventFaults({ database }: World, { executionId }: StoredExecution): str
       eventType === payload.eventType && (signal?.executionId !== undefined || correlationKey === payload.correlationKey);
     const takes = awaited.get(stepPath)?.events.some(isFor);
     if (!takes) faults.push(`${told} ended a wait for something else`);
-    const isLate = signal && signal.receivedAt > (awaited.get(stepPath)?.until ?? 0);
-    if (isLate) faults.push(`${told} came when the wait's time was over, and ended it`);
+    const { from = 0, until = 0 } = awaited.get(stepPath) ?? {};
+    const { receivedAt = 0 } = signal ?? {};
+    if (receivedAt > until) faults.push(`${told} came when the wait's time was over, and ended it`);
+    // It is told at once, not found at the wait's end; when something goes wrong meanwhile, a sweep or a successor tells.
+    const sinceAt = Math.max(receivedAt, from);
+    const isExcused = troubles.some((trouble) => trouble > sinceAt - frozenMsMax && trouble < at);
+    if (at - sinceAt > tellMs && !isExcused) faults.push(`${told} was received ${at - sinceAt} ms after it could be`);
   }
   return faults;
 }
@@ -68,6 +77,9 @@ function signalFaults({ database }: World, sent: readonly SentEvent[]): string[]
   }
   return faults;
 }
+
+const tellMs = 2_000;
+const frozenMsMax = 12_000;
 
 interface MissedWait {
   readonly path: string;
