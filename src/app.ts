@@ -14,6 +14,7 @@ import type { Log } from "./base/log.ts";
 import { Metrics } from "./base/metrics.ts";
 import type { Config } from "./config.ts";
 import { createInstruments } from "./telemetry/instruments.ts";
+import { ProcessHistory } from "./telemetry/process-history.ts";
 
 export interface App {
   readonly port: number;
@@ -44,6 +45,7 @@ export async function startApp({ config, log, version, clock = systemClock, metr
     for (const close of closers.reverse()) await close();
   });
   const correlations = new KnownCorrelations();
+  const instruments = createInstruments(metrics);
   const site: Site = {
     config,
     log: correlatedLog(log, correlations),
@@ -51,7 +53,8 @@ export async function startApp({ config, log, version, clock = systemClock, metr
     version,
     clock,
     metrics,
-    instruments: createInstruments(metrics),
+    instruments,
+    history: new ProcessHistory(instruments, clock),
     tracer,
     onStop: (close) => closers.push(close),
   };

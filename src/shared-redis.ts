@@ -2,6 +2,7 @@
 import type { Pool } from "pg";
 import type { Clock } from "./base/clock.ts";
 import type { Log } from "./base/log.ts";
+import type { RedisLook } from "./domain/service-status.ts";
 import type { NewsLink } from "./engine/replica-news.ts";
 import { databaseIdentity } from "./store/database-identity.ts";
 import type { NotifyLink } from "./store/notify.ts";
@@ -23,6 +24,8 @@ export interface SharedRedis {
   readonly versions: VersionCache;
   /** The link that news go by. */
   newsLink(notify: NotifyLink, peers: () => number): NewsLink;
+  /** Whether it answers at this moment, and how fast. */
+  look(): Promise<RedisLook>;
   stop(): Promise<void>;
 }
 
@@ -43,7 +46,8 @@ export async function openSharedRedis({ url, pool, cacheKey, instruments, clock,
     );
   }
   if (url === undefined || namespace === undefined) {
-    return { versions: new VersionCache({ observer: observe("versions") }), newsLink: (notify) => notify, stop: async () => undefined };
+    const look = async (): Promise<RedisLook> => ({ state: url === undefined ? "off" : "unused" });
+    return { versions: new VersionCache({ observer: observe("versions") }), newsLink: (notify) => notify, look, stop: async () => undefined };
   }
   // Loaded by those who use it: a start without Redis need not read its client library.
   const [{ NewsLinks, newsChannel }, { RedisLink }, { SharedCache }] = await Promise.all([
@@ -58,6 +62,11 @@ export async function openSharedRedis({ url, pool, cacheKey, instruments, clock,
   return {
     versions: new VersionCache({ shared, observer: observe("versions") }),
     newsLink: (notify, peers) => new NewsLinks({ notify, redis: link, channel, peers }),
+    async look() {
+      const askedAt = clock.monotonic();
+      const answer = await link.run((redis) => redis.ping());
+      return answer === undefined ? { state: "silent" } : { state: "answers", latencyMs: clock.monotonic() - askedAt };
+    },
     stop: () => link.stop(),
   };
 }

@@ -282,6 +282,7 @@ export async function buildEngine({ config, log, version, clock, metrics, instru
     progress,
     definitions,
     leases,
+    journal,
     tasks,
     taskBoard,
     signals,

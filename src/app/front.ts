@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { Health } from "#gen/grpc/health/v1/health_pb.js";
 import { AccessService } from "#gen/pyairtable/workflow/v1/access_service_pb.js";
 import { FileService } from "#gen/pyairtable/workflow/v1/file_service_pb.js";
+import { MonitoringService } from "#gen/pyairtable/workflow/v1/monitoring_service_pb.js";
 import { SagaCoordinationService } from "#gen/pyairtable/workflow/v1/saga_coordination_service_pb.js";
 import { SecretService } from "#gen/pyairtable/workflow/v1/secret_service_pb.js";
 import { TaskService } from "#gen/pyairtable/workflow/v1/task_service_pb.js";
@@ -26,6 +27,7 @@ import { createChanges } from "../rpc/interceptors/changes.ts";
 import { buildPolicyTable } from "../rpc/interceptors/policy.ts";
 import { createRpcSpans } from "../rpc/interceptors/telemetry.ts";
 import { metricsRoute } from "../rpc/metrics-route.ts";
+import { monitoringRpcs } from "../rpc/monitoring-service.ts";
 import { OpenStreams } from "../rpc/open-streams.ts";
 import { operateRpcs } from "../rpc/operate-rpcs.ts";
 import type { RpcParts } from "../rpc/parts.ts";
@@ -45,20 +47,23 @@ import { workflowRpcs } from "../rpc/workflow-rpcs.ts";
 import { stepHandlers } from "../steps/registry.ts";
 import { createAuditRepository } from "../store/audit-repository.ts";
 import { createIdempotencyRepository } from "../store/idempotency-repository.ts";
+import { createStatsRepository } from "../store/stats-repository.ts";
 import { createTenantNewsRepository } from "../store/tenant-news-repository.ts";
 import { createUnits } from "../store/unit-of-work.ts";
 import { createUsageRepository } from "../store/usage-repository.ts";
 import type { EngineRoom } from "./engine-room.ts";
 import type { Ground } from "./ground.ts";
+import { selfReport } from "./self-report.ts";
 import type { Site } from "./site.ts";
 
 /** Changes that hold a connection while their call goes on: a third of the pool, so that reads and the journal never wait for them. */
 const unitsMax = 3;
 
-export async function buildFront({ config, log, version, clock, metrics, instruments, tracer, onStop }: Site, ground: Ground, room: EngineRoom) {
+export async function buildFront(site: Site, ground: Ground, room: EngineRoom) {
+  const { config, log, version, clock, metrics, instruments, tracer, onStop } = site;
   const { embedded, database, own, files, secrets, keys, trustedKeys, openKeys, keyEnded, workflows, templates, executions, egress, stepTypesOf } = ground;
   const { news, progress, definitions, leases, tasks, taskBoard, signals, deliveries, engine, taskClock, startCache, starter, sweeps, sagas } = room;
-  const services = [TemplateService, WorkflowService, SagaCoordinationService, TaskService, SecretService, FileService, AccessService];
+  const services = [TemplateService, WorkflowService, SagaCoordinationService, TaskService, SecretService, FileService, AccessService, MonitoringService];
   const shown = [...services, Health, ...(config.reflection === "off" ? [] : reflectionServices)];
   const policies = buildPolicyTable(shown, config.reflection);
   const apiKey = await ensureFirstKey(config, embedded !== undefined, keys, own.pepper, policies);
@@ -72,6 +77,8 @@ export async function buildFront({ config, log, version, clock, metrics, instrum
     workflows,
     templates,
     usage: createUsageRepository(database),
+    stats: createStatsRepository(database),
+    self: selfReport(site, ground, room),
     executions,
     secrets,
     audit,
@@ -144,6 +151,7 @@ export async function buildFront({ config, log, version, clock, metrics, instrum
       router.service(TaskService, taskRpcs(parts));
       router.service(FileService, fileRpcs(parts));
       router.service(AccessService, accessRpcs(parts));
+      router.service(MonitoringService, monitoringRpcs(parts));
       healthRoutes(readiness, services)(router);
       if (config.reflection !== "off") reflectionRoutes({ services: shown, descriptorSet })(router);
     },

@@ -31,7 +31,7 @@ import { createTenantKeys, readRootKey } from "../store/wrapped-keys.ts";
 import type { Site } from "./site.ts";
 
 /** Connections of one replica besides the journal's two and the lease's one. */
-const poolMax = 10;
+export const poolMax = 10;
 
 export type Ground = Awaited<ReturnType<typeof buildGround>>;
 

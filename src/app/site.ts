@@ -6,6 +6,7 @@ import type { Log } from "../base/log.ts";
 import type { Metrics } from "../base/metrics.ts";
 import type { Config } from "../config.ts";
 import type { Instruments } from "../telemetry/instruments.ts";
+import type { ProcessHistory } from "../telemetry/process-history.ts";
 
 export interface Site {
   readonly config: Config;
@@ -16,6 +17,7 @@ export interface Site {
   readonly clock: Clock;
   readonly metrics: Metrics;
   readonly instruments: Instruments;
+  readonly history: ProcessHistory;
   readonly tracer: Tracer | undefined;
   /** Closed in reverse order of what was built. */
   readonly onStop: (close: () => Promise<void>) => void;

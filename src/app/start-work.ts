@@ -7,11 +7,12 @@ import { createDestinationWaitStore } from "../store/destination-wait-store.ts";
 import { createEngineStore } from "../store/engine-store.ts";
 import { createSagaNoticeStore } from "../store/saga-notice-store.ts";
 import { rewrapKeys } from "../store/wrapped-keys.ts";
+import { watchEventLoop } from "../telemetry/event-loop.ts";
 import type { EngineRoom } from "./engine-room.ts";
 import type { Ground } from "./ground.ts";
 import { engineCaller, type Site } from "./site.ts";
 
-export function startWork({ log, clock, onStop }: Site, ground: Ground, room: EngineRoom): void {
+export function startWork({ log, clock, instruments, history, onStop }: Site, ground: Ground, room: EngineRoom): void {
   const { database, masterKeys, files, secrets, openKeys } = ground;
   const { leases, deliveries, handlers, stepServices, engine, taskClock, retention, usageRollup, gate, sweeps } = room;
   engine.start();
@@ -55,4 +56,12 @@ export function startWork({ log, clock, onStop }: Site, ground: Ground, room: En
   const filePurge = new Periodic({ name: "the purge of files", work: files.purge, intervalMs: 60_000, clock, log });
   filePurge.start();
   onStop(() => filePurge.stop());
+  const noteFigures = async (): Promise<number> => {
+    history.note();
+    return 0;
+  };
+  const figures = new Periodic({ name: "the history of the counters", work: noteFigures, intervalMs: 60_000, clock, log });
+  figures.start();
+  onStop(() => figures.stop());
+  onStop(watchEventLoop(instruments.eventLoopDelaySeconds, clock));
 }

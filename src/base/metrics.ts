@@ -54,17 +54,18 @@ export class Counter {
 }
 
 export class Histogram {
-  readonly #bounds: readonly number[];
+  /** Upper ends of its buckets. */
+  readonly bounds: readonly number[];
   readonly #counts: number[];
   #sum = 0;
 
   constructor(bounds: readonly number[]) {
-    this.#bounds = bounds;
+    this.bounds = bounds;
     this.#counts = Array.from({ length: bounds.length + 1 }, () => 0);
   }
 
   record(value: number): void {
-    const bounds = this.#bounds;
+    const { bounds } = this;
     let bucket = 0;
     while (bucket < bounds.length && value > (bounds[bucket] as number)) bucket++;
     (this.#counts[bucket] as number)++;

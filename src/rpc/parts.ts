@@ -18,17 +18,21 @@ import type { ExecutionRepository } from "../store/execution-repository.ts";
 import type { FileRepository } from "../store/file-repository.ts";
 import type { KeyRepository } from "../store/key-repository.ts";
 import type { SecretRepository } from "../store/secret-repository.ts";
+import type { StatsRepository } from "../store/stats-repository.ts";
 import type { TaskStore } from "../store/task-store.ts";
 import type { TemplateRepository } from "../store/template-repository.ts";
 import type { UsageRepository } from "../store/usage-repository.ts";
 import type { WorkflowRepository } from "../store/workflow-repository.ts";
 import type { HoldKey } from "./open-keys.ts";
 import type { OpenStreams } from "./open-streams.ts";
+import type { SelfReport } from "./process-figures.ts";
 
 export interface RpcParts {
   readonly workflows: WorkflowRepository;
   readonly templates: TemplateRepository;
   readonly usage: UsageRepository;
+  readonly stats: StatsRepository;
+  readonly self: SelfReport;
   readonly executions: ExecutionRepository;
   readonly secrets: SecretRepository;
   readonly audit: AuditRepository;

@@ -64,6 +64,9 @@ class Drive implements DriveTelemetry {
   /** Effects under way and those whose outcome is not durable yet, by operation and path. */
   readonly #attempts = new Map<string, PendingAttempt>();
   #turnBeganAt = 0;
+  /** When the effect answered whose outcome this turn folds; undefined: the turn follows from something else. */
+  #turnAnsweredAt: number | undefined;
+  #newestAnswerAt: number | undefined;
 
   constructor(options: EngineTelemetryOptions, types: StepTypeCells, state: ExecutionState, revision: CompiledRevision) {
     this.#options = options;
@@ -75,17 +78,22 @@ class Drive implements DriveTelemetry {
 
   turn(): void {
     this.#turnBeganAt = this.#options.monotonic();
+    this.#turnAnsweredAt = this.#newestAnswerAt;
+    this.#newestAnswerAt = undefined;
   }
 
   attempt(attempt: Attempt): AttemptTelemetry {
     const key = keyOf(attempt.operation, attempt.path);
-    const pending: PendingAttempt = { beforeMs: this.#options.monotonic() - this.#turnBeganAt, answeredAt: undefined };
+    const sentAt = this.#options.monotonic();
+    if (this.#turnAnsweredAt !== undefined) this.#options.instruments.sagaCoordinationSeconds.record((sentAt - this.#turnAnsweredAt) / 1000);
+    const pending: PendingAttempt = { beforeMs: sentAt - this.#turnBeganAt, answeredAt: undefined };
     this.#attempts.set(key, pending);
     const span = this.#spans?.attempt(attempt);
     return {
       traceparent: span?.traceparent ?? newTraceparent(startingContext(this.#state)),
       end: (outcome) => {
         pending.answeredAt = this.#options.monotonic();
+        this.#newestAnswerAt = pending.answeredAt;
         span?.end(outcome);
       },
     };

@@ -24,6 +24,7 @@ export interface Instruments {
   readonly stepsFinished: Labelled<Counter>;
   readonly stepSeconds: Labelled<Histogram>;
   readonly stepOverheadSeconds: Labelled<Histogram>;
+  readonly sagaCoordinationSeconds: Histogram;
   readonly stepRetries: Labelled<Counter>;
   readonly attemptsPostponed: Labelled<Counter>;
   readonly undoAttempts: Labelled<Counter>;
@@ -42,6 +43,7 @@ export interface Instruments {
   readonly rpcSeconds: Labelled<Histogram>;
   readonly cacheReads: Labelled<Counter>;
   readonly redisFailures: Counter;
+  readonly eventLoopDelaySeconds: Histogram;
 }
 
 export function createInstruments(metrics: Metrics): Instruments {
@@ -66,6 +68,11 @@ export function createInstruments(metrics: Metrics): Instruments {
       "What the engine adds to a step: from the turn that started it until its outcome is durable, less the time its handler ran.",
       secondsShort,
       ["type"],
+    ),
+    sagaCoordinationSeconds: histogram(
+      "saga_coordination_seconds",
+      "From the answer of one effect or participant to the sending of the next one that follows from it, the commit between them included.",
+      secondsShort,
     ),
     stepRetries: counters("step_retries_total", "Attempts that failed and will be repeated, undo attempts too, by class of error.", ["type", "reason"]),
     attemptsPostponed: counters("attempts_postponed_total", "Attempts put back before they were made: breaker_open, or concurrency of their destination.", [
@@ -94,6 +101,11 @@ export function createInstruments(metrics: Metrics): Instruments {
       help: "Calls of rpcs, from the headers to the end of the answer; streams as long as they stay open.",
       bounds: secondsShort,
       labels: ["rpc_method", "rpc_status_code"],
+    }),
+    eventLoopDelaySeconds: metrics.histogram({
+      name: "nodejs_eventloop_delay_seconds",
+      help: "How much later than asked a timer fired, looked at five times a second.",
+      bounds: secondsShort,
     }),
   };
 }

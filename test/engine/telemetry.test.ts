@@ -118,6 +118,27 @@ describe("what is counted", () => {
     expect(await read()).toMatchObject({ "step_overhead_seconds http_request": [1, 0.008], "step_duration_seconds http_request": [1, 0.905] });
   });
 
+  it("coordination is the time between an answer and the effect that follows from it, not one that a timer or a retry brings", async () => {
+    const { drive, at, read } = world([]);
+    const send = (path: string, number = 1) => drive.attempt({ path, operation: "action", number } as Attempt);
+    drive.turn();
+    const first = send("a");
+    at(900);
+    first.end({ kind: "succeeded", result: null });
+    at(901);
+    drive.turn();
+    at(904);
+    const second = send("b");
+    expect(await read()).toMatchObject({ saga_coordination_seconds: [1, 0.004] });
+    second.end({ kind: "succeeded", result: null });
+    drive.turn();
+    // A timer's turn: nothing answered since.
+    at(5_000);
+    drive.turn();
+    send("c");
+    expect(await read()).toMatchObject({ saga_coordination_seconds: [1, 0.004] });
+  });
+
   it("nothing before it is durable, and retries by class of error", async () => {
     const { drive, fold, read } = world([{ name: "call", http_request: { url: "http://x.example/" } }]);
     const retry: NewEvent = {

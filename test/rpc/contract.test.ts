@@ -11,6 +11,7 @@ import { ExecutionEventSchema } from "#gen/pyairtable/workflow/v1/event_pb.js";
 import { EndReasonSchema, ExecutionStateSchema, OperationStateSchema, SagaStateSchema, StepStateSchema } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import { ErrorReasonSchema } from "#gen/pyairtable/workflow/v1/failure_pb.js";
 import { FileService } from "#gen/pyairtable/workflow/v1/file_service_pb.js";
+import { MonitoringService } from "#gen/pyairtable/workflow/v1/monitoring_service_pb.js";
 import { CompensationKindSchema } from "#gen/pyairtable/workflow/v1/policy_pb.js";
 import { SagaCoordinationService } from "#gen/pyairtable/workflow/v1/saga_coordination_service_pb.js";
 import { SagaParticipant } from "#gen/pyairtable/workflow/v1/saga_participant_pb.js";
@@ -23,7 +24,7 @@ import { eventTypes } from "../../src/domain/events.ts";
 import { compensationKinds, endReasons, executionStates, operationStates, sagaStates, stepStates } from "../../src/domain/states.ts";
 
 const validator = createValidator();
-const services = [TemplateService, WorkflowService, SagaCoordinationService, SagaParticipant, SecretService, FileService];
+const services = [TemplateService, WorkflowService, SagaCoordinationService, SagaParticipant, SecretService, FileService, MonitoringService];
 const methods: readonly DescMethod[] = services.flatMap((service) => service.methods);
 
 /** Every message of ours that the rpcs reach, directly or nested. */
@@ -165,7 +166,7 @@ describe("every rpc", () => {
       expect(scopes.length > 0 || open).toBe(true);
       for (const scope of scopes)
         expect(scope).toMatch(
-          /^((templates|workflows|executions|sagas):read|(templates|workflows|sagas):write|executions:(start|control|operate)|sagas:operate|tasks:work|secrets:write|files:(read|write))$/,
+          /^((templates|workflows|executions|sagas):read|(templates|workflows|sagas):write|executions:(start|control|operate)|sagas:operate|tasks:work|secrets:write|files:(read|write)|monitoring:read)$/,
         );
       expect(rateClass).not.toBe(RateClass.UNSPECIFIED);
       expect(audit).not.toBe(AuditLevel.UNSPECIFIED);
@@ -233,6 +234,8 @@ describe("every rpc", () => {
         "DELETE /api/v1/workflows/{workflow} DeleteWorkflow",
         "POST /api/v1/workflows/{workflow}/execute StartExecution",
         "GET /api/v1/executions/{execution_id}/events ListExecutionEvents",
+        "GET /api/v1/monitoring/status GetServiceStatus",
+        "GET /api/v1/monitoring/executions/stats GetExecutionStats",
       ]),
     );
     expect(new Set(routes.map((route) => route.split(" ").slice(0, 2).join(" "))).size).toBe(routes.length);

@@ -4,6 +4,7 @@ import { ValueSchema } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { AccessService } from "#gen/pyairtable/workflow/v1/access_service_pb.js";
 import { FileService } from "#gen/pyairtable/workflow/v1/file_service_pb.js";
+import { MonitoringService } from "#gen/pyairtable/workflow/v1/monitoring_service_pb.js";
 import { SagaCoordinationService } from "#gen/pyairtable/workflow/v1/saga_coordination_service_pb.js";
 import { SecretService } from "#gen/pyairtable/workflow/v1/secret_service_pb.js";
 import { TemplateService } from "#gen/pyairtable/workflow/v1/template_service_pb.js";
@@ -28,7 +29,7 @@ afterAll(async () => {
   await database?.drop();
 });
 
-const services = [TemplateService, WorkflowService, SagaCoordinationService, SecretService, FileService, AccessService];
+const services = [TemplateService, WorkflowService, SagaCoordinationService, SecretService, FileService, AccessService, MonitoringService];
 const methods = services.flatMap((service) => service.methods.map((method) => ({ name: `${service.name}/${method.name}`, method })));
 
 /** These must be there; others may say FEATURE_DISABLED. */
@@ -46,6 +47,7 @@ const served = new Set(
     "SagaCoordinationService/GetSaga",
     "FileService/CreateFile AppendFile CompleteFile GetFile ReadFile ListFiles DeleteFile",
     "AccessService/ListAuditEntries ListApiKeys RevokeApiKey",
+    "MonitoringService/GetServiceStatus GetExecutionStats",
     "SecretService/SetSecret RotateSecret ListSecrets DeleteSecret",
   ].flatMap(
     (line) =>

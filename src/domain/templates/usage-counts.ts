@@ -55,7 +55,8 @@ function sum(all: readonly UsageCounts[], field: "started" | "ended" | "complete
   return all.reduce((total, counts) => total + counts[field], 0);
 }
 
-function addCounts(all: readonly Counts[]): Counts {
+/** Counts of the same keys, added up; what comes to nothing is left out. */
+export function addCounts(all: readonly Counts[]): Counts {
   const total = new Map<string, number>();
   for (const counts of all) for (const [key, count] of Object.entries(counts)) total.set(key, (total.get(key) ?? 0) + count);
   return Object.fromEntries([...total].filter(([, count]) => count !== 0));

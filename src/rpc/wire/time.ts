@@ -1,5 +1,6 @@
 /** Moments and spans: milliseconds inside, google.protobuf.Timestamp and Duration on the wire. */
-import { type Duration, durationFromMs, durationMs, type Timestamp, timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
+import { create } from "@bufbuild/protobuf";
+import { type Duration, DurationSchema, durationFromMs, durationMs, type Timestamp, timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 
 /** The Timestamp of a moment in milliseconds since the epoch (fractions are rounded away); undefined stays undefined. */
 export function timestampOf(atMs: number): Timestamp;
@@ -26,6 +27,15 @@ export function durationOf(spanMs: number): Duration;
 export function durationOf(spanMs: number | undefined): Duration | undefined;
 export function durationOf(spanMs: number | undefined): Duration | undefined {
   return spanMs === undefined ? undefined : durationFromMs(Math.round(spanMs));
+}
+
+/** The Duration of a span in milliseconds, kept to the microsecond: what is measured here is often shorter than one of them. */
+export function fineDurationOf(spanMs: number): Duration;
+export function fineDurationOf(spanMs: number | undefined): Duration | undefined;
+export function fineDurationOf(spanMs: number | undefined): Duration | undefined {
+  if (spanMs === undefined) return undefined;
+  const micros = Math.round(spanMs * 1000);
+  return create(DurationSchema, { seconds: BigInt(Math.trunc(micros / 1e6)), nanos: (micros % 1e6) * 1000 });
 }
 
 /** Milliseconds of a Duration, rounded; undefined stays undefined. */

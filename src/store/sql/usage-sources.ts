@@ -8,10 +8,11 @@
 import type { ClientBase } from "pg";
 import type { EndedGroup, StartedGroup } from "../../domain/templates/usage-cells.ts";
 import { bucketSql } from "../../domain/templates/usage-counts.ts";
+import { spanMsSql, stepNameSql } from "./step-name.ts";
 
 const hourOf = (moment: string): string => `(extract(epoch from date_trunc('hour', ${moment}, 'UTC')) * 1000)::bigint`;
 const msOf = (moment: string): string => `(extract(epoch from ${moment}) * 1000)::bigint`;
-const tookMs = "(extract(epoch from p.end_time - coalesce(p.start_time, p.create_time)) * 1000)::float8";
+const tookMs = spanMsSql("coalesce(p.start_time, p.create_time)", "p.end_time");
 const revision = `join workflow_revisions r on r.tenant_id = $1 and r.workflow_id = p.workflow_id and r.revision = p.revision and r.template_id is not null`;
 
 const startedGroups = `select r.template_id as "templateUuid", r.template_version as version, ${hourOf("p.create_time")} as "hourAt",
@@ -19,7 +20,7 @@ const startedGroups = `select r.template_id as "templateUuid", r.template_versio
   from page p ${revision}`;
 const endedGroups = `select r.template_id as "templateUuid", r.template_version as version, ${hourOf("p.end_time")} as "hourAt",
     p.state = 'completed' as completed, case when p.state = 'completed' then ${bucketSql(tookMs)} end as bucket,
-    case when p.state <> 'completed' then regexp_replace(regexp_replace(p.failed_step, '^.*/', ''), '\\[[0-9]+\\]$', '') end as "failedStep", count(*) as count
+    case when p.state <> 'completed' then ${stepNameSql("p.failed_step")} end as "failedStep", count(*) as count
   from page p ${revision}`;
 
 const startedColumns = "id, workflow_id, revision, create_time";

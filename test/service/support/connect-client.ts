@@ -3,6 +3,7 @@ import { type Client, createClient, type Interceptor } from "@connectrpc/connect
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { AccessService } from "#gen/pyairtable/workflow/v1/access_service_pb.js";
 import { FileService } from "#gen/pyairtable/workflow/v1/file_service_pb.js";
+import { MonitoringService } from "#gen/pyairtable/workflow/v1/monitoring_service_pb.js";
 import { SagaCoordinationService } from "#gen/pyairtable/workflow/v1/saga_coordination_service_pb.js";
 import { SecretService } from "#gen/pyairtable/workflow/v1/secret_service_pb.js";
 import { TaskService } from "#gen/pyairtable/workflow/v1/task_service_pb.js";
@@ -17,6 +18,7 @@ export interface Clients {
   readonly tasks: Client<typeof TaskService>;
   readonly files: Client<typeof FileService>;
   readonly access: Client<typeof AccessService>;
+  readonly monitoring: Client<typeof MonitoringService>;
 }
 
 export interface Target {
@@ -35,6 +37,7 @@ export function connect({ url, apiKey }: Target, headers: Readonly<Record<string
     tasks: createClient(TaskService, transport),
     files: createClient(FileService, transport),
     access: createClient(AccessService, transport),
+    monitoring: createClient(MonitoringService, transport),
   };
 }
 
