@@ -51,7 +51,7 @@ export default defineConfig({
             "test/examples/**/*.test.ts",
             "test/sdk/**/*.test.ts",
           ],
-          globalSetup: ["test/support/postgres.ts"],
+          globalSetup: ["test/support/postgres.ts", "test/support/server-hosts.ts"],
           sequence: { groupOrder: 1 },
           maxWorkers: 3,
           ...patience,

@@ -1,11 +1,11 @@
-/** Where log lines go: JSON for machines, one readable line on a terminal. Both on standard error; standard output is data. */
+/** Where log lines go: JSON for machines, one readable line on a terminal. Both on standard error, if nobody says otherwise; standard output is data. */
 import { Writable } from "node:stream";
 import { pino } from "pino";
 import type { Log } from "./base/log.ts";
 import type { Config } from "./config.ts";
 
-export function createLog(config: Pick<Config, "logLevel" | "logFormat">, version: string): Log {
-  const destination = config.logFormat === "json" ? process.stderr : prettyStream(process.stderr);
+export function createLog(config: Pick<Config, "logLevel" | "logFormat">, version: string, output: NodeJS.WritableStream = process.stderr): Log {
+  const destination = config.logFormat === "json" ? output : prettyStream(output);
   return wrap(
     pino(
       {

@@ -1,6 +1,5 @@
 /** From what a template says to what may be stored of it: base found and fixed, inheritance flattened, everything checked. */
 import { fromJson } from "@bufbuild/protobuf";
-import type { Validator } from "@bufbuild/protovalidate";
 import { WorkflowDefinitionSchema } from "#gen/pyairtable/workflow/v1/definition_pb.js";
 import type { DefinitionIssue } from "#gen/pyairtable/workflow/v1/definition_report_pb.js";
 import type { Caller } from "../base/caller.ts";
@@ -10,7 +9,7 @@ import { type ResolvedBase, type ResolvedTemplate, resolveTemplate } from "../do
 import { readResolved } from "../domain/templates/stored-template.ts";
 import type { TemplateRecord, TemplateVersionRecord } from "../store/template-row.ts";
 import { checkDefinitionJson } from "./definition-check.ts";
-import { createContractValidator } from "./interceptors/contract-validator.ts";
+import { contractValidator } from "./interceptors/contract-validator.ts";
 import { findRuleFaults } from "./interceptors/validation.ts";
 import type { RpcParts } from "./parts.ts";
 import { overridesWithNames } from "./wire/step-patch.ts";
@@ -30,8 +29,6 @@ export interface ContentOwner {
   /** Whose base may be used on even if it was deleted. */
   readonly content: JsonObject | undefined;
 }
-
-let validator: Validator | undefined;
 
 /** @throws AppError TEMPLATE_NOT_FOUND, TEMPLATE_VERSION_NOT_FOUND, TEMPLATE_NOT_PUBLISHED (base), TEMPLATE_CYCLE, OVERRIDE_INVALID, definition reasons */
 export async function prepareContent(
@@ -103,8 +100,7 @@ export function checkShape(definition: JsonObject, path: string): void {
   } catch (error) {
     throw new AppError("OVERRIDE_INVALID", `${path}: with the overrides it is no definition any more: ${messageOf(error)}`);
   }
-  validator ??= createContractValidator();
-  const faults = findRuleFaults(validator, WorkflowDefinitionSchema, message);
+  const faults = findRuleFaults(contractValidator, WorkflowDefinitionSchema, message);
   if (faults.length > 0) throw violationsError(faults.map((fault) => ({ ...fault, field: `${path}.${fault.field}` })));
 }
 

@@ -31,7 +31,7 @@ import type { WorkflowRecord } from "../store/workflow-row.ts";
 import { checkDefinition, issueOf } from "./definition-check.ts";
 import { inTurns, wholeItemsMax } from "./in-turns.ts";
 import { callerOf } from "./interceptors/call.ts";
-import { createContractValidator } from "./interceptors/contract-validator.ts";
+import { contractValidator } from "./interceptors/contract-validator.ts";
 import { findRuleFaults } from "./interceptors/validation.ts";
 import { listPage } from "./page.ts";
 import type { RpcParts } from "./parts.ts";
@@ -54,7 +54,6 @@ const sweepBudgetMs = 5_000;
 
 export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
   const { workflows } = parts;
-  const validator = createContractValidator();
   return {
     async listWorkflows(request, context) {
       const caller = callerOf(context);
@@ -137,7 +136,10 @@ export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
       const { parametersSchema } = request;
       const schemaProblem = parametersSchema && findSchemaProblem(parametersSchema);
       // What the field rules refuse elsewhere is part of the report here.
-      const broken = findRuleFaults(validator, WorkflowDefinitionSchema, request.definition).map((fault) => ({ ...fault, field: `definition.${fault.field}` }));
+      const broken = findRuleFaults(contractValidator, WorkflowDefinitionSchema, request.definition).map((fault) => ({
+        ...fault,
+        field: `definition.${fault.field}`,
+      }));
       const source = definitionToJson(request.definition);
       const types = await parts.stepTypesOf(callerOf(context).tenantId);
       const parsed = parseDefinition(source, types, "definition", schemaProblem === undefined ? parametersSchema : undefined);

@@ -14,7 +14,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Execution, ExecutionState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import { FileExtractTarget, FileProcessStepSchema, NotificationStepSchema } from "#gen/pyairtable/workflow/v1/step_types_pb.js";
 import { uploadFile } from "../service/support/files.ts";
-import { run, seconds, stepsOf, useServer } from "../service/support/fixture.ts";
+import { run, seconds, stepsOf, useServerProcess } from "../service/support/fixture.ts";
 import type { LedgerCall } from "../service/support/ledger.ts";
 import { authority, certificate, privateKey } from "../steps/mail-certificate.ts";
 import { startSmtp } from "../steps/smtp-server.ts";
@@ -25,7 +25,7 @@ const authorityFile = path.join(folder, "authority.pem");
 writeFileSync(authorityFile, authority);
 const login = ["shop", "p@ss:w/rd"] as const;
 const smtp = await startSmtp({ tls: { key: privateKey, cert: certificate }, login });
-const service = useServer({
+const service = useServerProcess({
   env: {
     PAWF_SMTP_URL: `smtp://${login[0]}:${encodeURIComponent(login[1])}@localhost:${smtp.port}`,
     PAWF_SMTP_FROM: "service@example.com",

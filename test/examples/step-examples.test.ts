@@ -15,7 +15,8 @@ import { blockTypes } from "../../src/domain/block-types.ts";
 import { stepHandlers } from "../../src/steps/registry.ts";
 import { type Clients, connect } from "../service/support/connect-client.ts";
 import { ended, run as runSteps } from "../service/support/fixture.ts";
-import { type Server, startServer } from "../service/support/server.ts";
+import { startHostedServer } from "../service/support/hosted-server.ts";
+import type { RunningServer } from "../service/support/server.ts";
 import { complete, success, take } from "../service/support/tasks.ts";
 import { createMigratedDatabase, type TestDatabase } from "../support/postgres.ts";
 
@@ -25,7 +26,7 @@ let siblings: Siblings;
 let warehouse: Child;
 let misbehaving: Child;
 let database: TestDatabase;
-let server: Server;
+let server: RunningServer;
 let clients: Clients;
 
 beforeAll(async () => {
@@ -39,7 +40,7 @@ beforeAll(async () => {
     createMigratedDatabase(),
   ]);
   const local = [warehouse.ready["port"], misbehaving.ready["http"], misbehaving.ready["grpc"]].map((port) => `127.0.0.1:${port}`);
-  server = await startServer({ databaseUrl: database.databaseUrl, egressAllow: [...siblings.hosts, ...local] });
+  server = await startHostedServer({ databaseUrl: database.databaseUrl, egressAllow: [...siblings.hosts, ...local] });
   clients = connect(server);
 });
 

@@ -10,10 +10,10 @@ import { connect } from "../service/support/connect-client.ts";
 import { createWorkflow, httpStep as workflowStep } from "../service/support/definitions.ts";
 import { ended, seconds } from "../service/support/fixture.ts";
 import { restart, type Server } from "../service/support/server.ts";
-import { atEnd, balanceOf, callsOf, useHouse } from "./support/house.ts";
+import { atEnd, balanceOf, callsOf, useHouseOfProcesses } from "./support/house.ts";
 import { sagaOf } from "./support/steps.ts";
 
-const house = useHouse(2, { PAWF_LOG_LEVEL: "debug" });
+const house = useHouseOfProcesses(2, { PAWF_LOG_LEVEL: "debug" });
 
 const traceId = "0af7651916cd43dd8448eb211c80319c";
 const headers = {

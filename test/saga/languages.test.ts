@@ -7,7 +7,8 @@ import { afterAll, beforeAll, expect, it, type TestContext } from "vitest";
 import { SagaState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import { type Clients, connect } from "../service/support/connect-client.ts";
 import { ended } from "../service/support/fixture.ts";
-import { type Server, startServer } from "../service/support/server.ts";
+import { startHostedServer } from "../service/support/hosted-server.ts";
+import type { RunningServer } from "../service/support/server.ts";
 import { createMigratedDatabase, type TestDatabase } from "../support/postgres.ts";
 import { type Fault, type LanguageParticipant, programs, startLanguageParticipant } from "./support/language-participants.ts";
 import { sagaOf } from "./support/steps.ts";
@@ -15,7 +16,7 @@ import { sagaOf } from "./support/steps.ts";
 const languages = Object.keys(programs);
 const participants = new Map<string, LanguageParticipant>();
 let database: TestDatabase | undefined;
-let server: Server | undefined;
+let server: RunningServer | undefined;
 let clients: Clients;
 let missing = "";
 
@@ -28,7 +29,7 @@ beforeAll(async () => {
   if (missing) return;
   database = await createMigratedDatabase();
   const addresses = [...participants.values()].map(({ address }) => address);
-  server = await startServer({ databaseUrl: database.databaseUrl, egressAllow: addresses, env: { PAWF_SIBLINGS: addresses.join(",") } });
+  server = await startHostedServer({ databaseUrl: database.databaseUrl, egressAllow: addresses, env: { PAWF_SIBLINGS: addresses.join(",") } });
   clients = connect(server);
 }, 300_000);
 afterAll(async () => {

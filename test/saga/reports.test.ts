@@ -7,14 +7,14 @@ import { describe, expect, it } from "vitest";
 import { SagaState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import { Operation } from "#gen/pyairtable/workflow/v1/task_pb.js";
 import { type Clients, connect } from "../service/support/connect-client.ts";
-import { ended, seconds, useServer } from "../service/support/fixture.ts";
+import { ended, seconds, useServerProcess } from "../service/support/fixture.ts";
 import { refusal } from "../service/support/refusal.ts";
 import { restart } from "../service/support/server.ts";
 import { complete, failed, Outcome, type ResultInit, StepDecision, success, take } from "../service/support/tasks.ts";
 import { addTenant } from "../service/support/tenants.ts";
 import { httpStep, sagaOf, sagaStep } from "./support/steps.ts";
 
-const fixture = useServer();
+const fixture = useServerProcess();
 let count = 0;
 
 interface Held {

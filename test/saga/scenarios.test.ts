@@ -7,10 +7,10 @@ import { type Clients, connect } from "../service/support/connect-client.ts";
 import { createWorkflow } from "../service/support/definitions.ts";
 import { ended } from "../service/support/fixture.ts";
 import { refusal } from "../service/support/refusal.ts";
-import { atEnd, balanceOf, callsOf, finished, named, useHouse } from "./support/house.ts";
+import { atEnd, balanceOf, callsOf, finished, named, useHouseOfProcesses } from "./support/house.ts";
 import { quick, sagaOf } from "./support/steps.ts";
 
-const house = useHouse();
+const house = useHouseOfProcesses();
 const one = (): Clients => house.clients[0] as Clients;
 const steps = (...names: string[]): JsonObject[] =>
   names.map((name, index) => (index % 2 === 0 ? house.participant.grpcStep(name) : house.participant.httpStep(name)));

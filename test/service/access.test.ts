@@ -9,8 +9,9 @@ import { ServerReflectionRequestSchema as AlphaRequestSchema, ServerReflection a
 import { connect, postJson, type Target, withHeaders } from "./support/connect-client.ts";
 import { createWorkflow, logStep } from "./support/definitions.ts";
 import { useServer } from "./support/fixture.ts";
+import { startAnother } from "./support/hosted-server.ts";
 import { refusal, refusalOfJson } from "./support/refusal.ts";
-import { makeApiKey, restart } from "./support/server.ts";
+import { makeApiKey } from "./support/server.ts";
 
 const service = useServer({ env: { PAWF_REFLECTION: "auth" } });
 const target = (apiKey: string): Target => ({ url: service.server.url, apiKey });
@@ -150,7 +151,7 @@ describe("reflection", () => {
 
   test("needs a key with auth, none with public, and is not there with off", async () => {
     await expect(listed("")).rejects.toThrow(/unauthenticated/);
-    const [open, off] = await Promise.all(["public", "off"].map((PAWF_REFLECTION) => restart(service.server, { env: { PAWF_REFLECTION } })));
+    const [open, off] = await Promise.all(["public", "off"].map((PAWF_REFLECTION) => startAnother(service.server, { env: { PAWF_REFLECTION } })));
     expect((await listed("", open?.url)).length).toBeGreaterThan(3);
     await expect(listed(service.server.apiKey, off?.url)).rejects.toThrow(/unimplemented/);
     await Promise.all([open?.stop(), off?.stop()]);

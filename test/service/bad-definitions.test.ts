@@ -8,15 +8,16 @@ import { createMigratedDatabase, type TestDatabase } from "../support/postgres.t
 import { type Clients, connect, postJson } from "./support/connect-client.ts";
 import { logStep, newName } from "./support/definitions.ts";
 import { grpcJs } from "./support/grpc-js-client.ts";
+import { startHostedServer } from "./support/hosted-server.ts";
 import { listedReasons, refusalOf, refusalOfJson } from "./support/refusal.ts";
-import { type Server, startServer } from "./support/server.ts";
+import type { RunningServer } from "./support/server.ts";
 
 let database: TestDatabase;
-let server: Server;
+let server: RunningServer;
 let clients: Clients;
 beforeAll(async () => {
   database = await createMigratedDatabase();
-  server = await startServer({ databaseUrl: database.databaseUrl });
+  server = await startHostedServer({ databaseUrl: database.databaseUrl });
   clients = connect(server);
 });
 afterAll(async () => {

@@ -17,11 +17,11 @@ import { httpStep, sagaOf } from "../saga/support/steps.ts";
 import { added, type ChangeCase, census, changeCases, clientOf } from "./support/change-cases.ts";
 import { connect } from "./support/connect-client.ts";
 import { createWorkflow, logStep } from "./support/definitions.ts";
-import { seconds, useServer } from "./support/fixture.ts";
+import { seconds, useServerProcess } from "./support/fixture.ts";
 import { refusal } from "./support/refusal.ts";
 import { restart } from "./support/server.ts";
 
-const service = useServer();
+const service = useServerProcess();
 let sql: Client;
 beforeAll(async () => {
   sql = new Client({ connectionString: service.database.databaseUrl });

@@ -7,21 +7,23 @@ import { createMigratedDatabase, type TestDatabase } from "../support/postgres.t
 import { type Clients, connect } from "./support/connect-client.ts";
 import { createWorkflow, httpStep } from "./support/definitions.ts";
 import { ended } from "./support/fixture.ts";
+import { startAnother } from "./support/hosted-server.ts";
 import { type Ledger, startLedger } from "./support/ledger.ts";
 import { refusal } from "./support/refusal.ts";
-import { restart, type Server, startServer } from "./support/server.ts";
+import { type RunningServer, type Server, startServer } from "./support/server.ts";
 
 let database: TestDatabase;
 let ledger: Ledger;
-let servers: Server[] = [];
+let mortal: Server;
+let servers: RunningServer[] = [];
 let one: Clients;
 let other: Clients;
 
 beforeAll(async () => {
   ledger = await startLedger();
   database = await createMigratedDatabase();
-  const first = await startServer({ databaseUrl: database.databaseUrl, egressAllow: [ledger.address] });
-  servers = [first, await startServer({ ...first.options, dataDir: `${first.options.dataDir}-2` })];
+  mortal = await startServer({ databaseUrl: database.databaseUrl, egressAllow: [ledger.address] });
+  servers = [mortal, await startAnother(mortal)];
   [one, other] = servers.map((server) => connect(server)) as [Clients, Clients];
 });
 afterAll(async () => {
@@ -109,7 +111,7 @@ describe("a concurrency limit", () => {
     await ledger.called("/dying");
     await one.workflows.pauseWorkflow({ workflow });
     const queued = await start(other, workflow);
-    await servers[0]?.kill();
+    await mortal.kill();
     // The other one takes over what ran, sends it again, and keeps the place of what waits.
     await ledger.called("/dying", 2);
     ledger.release();
@@ -117,7 +119,7 @@ describe("a concurrency limit", () => {
     expect((await other.workflows.getExecution({ executionId: queued })).execution).toMatchObject({ state: ExecutionState.PENDING });
     await other.workflows.resumeWorkflow({ workflow });
     expect(await ended(other, queued)).toMatchObject({ state: ExecutionState.COMPLETED });
-    servers[0] = await restart(servers[0] as Server);
+    servers[0] = await startAnother(mortal);
   });
 });
 

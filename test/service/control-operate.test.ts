@@ -7,8 +7,8 @@ import { Operation } from "#gen/pyairtable/workflow/v1/task_pb.js";
 import { connect } from "./support/connect-client.ts";
 import { createWorkflow, delayStep, httpStep, logStep } from "./support/definitions.ts";
 import { begin, ended, ms, run, seconds, stepsOf, useServer } from "./support/fixture.ts";
+import { startAnother } from "./support/hosted-server.ts";
 import { refusal } from "./support/refusal.ts";
-import { restart } from "./support/server.ts";
 import { types } from "./support/watching.ts";
 
 const service = useServer();
@@ -39,7 +39,7 @@ describe("pause and resume", () => {
     expect(explained.blockers[0]?.cause).toMatchObject({ case: "pause", value: { reason: "hold", actor: expect.stringMatching(/.+/) } });
 
     await service.server.stop();
-    service.server = await restart(service.server);
+    service.server = await startAnother(service.server);
     service.clients = connect(service.server);
     expect(await get(id)).toMatchObject({ state: ExecutionState.PAUSED, paused: true });
     expect(pathsOf(id)).toEqual(["/p1"]);

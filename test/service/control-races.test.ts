@@ -6,14 +6,15 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type Clients, connect } from "./support/connect-client.ts";
 import { createWorkflow, delayStep, httpStep, newName } from "./support/definitions.ts";
 import { begin, ended, run, seconds, useServer } from "./support/fixture.ts";
+import { startAnother } from "./support/hosted-server.ts";
 import { refusalOf } from "./support/refusal.ts";
-import { restart, type Server } from "./support/server.ts";
+import type { RunningServer } from "./support/server.ts";
 
 const service = useServer();
-let second: Server;
+let second: RunningServer;
 let other: Clients;
 beforeAll(async () => {
-  second = await restart(service.server);
+  second = await startAnother(service.server);
   other = connect(second);
 });
 afterAll(() => second?.stop());

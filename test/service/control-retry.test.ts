@@ -9,8 +9,8 @@ import { Operation } from "#gen/pyairtable/workflow/v1/task_pb.js";
 import { connect } from "./support/connect-client.ts";
 import { createWorkflow, definition, delayStep, httpStep, logStep, newName } from "./support/definitions.ts";
 import { begin, ended, run, seconds, stepsOf, useServer } from "./support/fixture.ts";
+import { startAnother } from "./support/hosted-server.ts";
 import { refusal } from "./support/refusal.ts";
-import { restart } from "./support/server.ts";
 import { types } from "./support/watching.ts";
 
 const service = useServer();
@@ -259,7 +259,7 @@ describe("verbs at once", () => {
 
   test("through two replicas: retries open once, and a pause reaches whoever drives", async () => {
     const { clients, ledger } = service;
-    const other = await restart(service.server);
+    const other = await startAnother(service.server);
     try {
       const theirs = connect(other);
       ledger.script("/two", (call) => ({ status: call.headers["saga-attempt"] === "1" ? 422 : 200, delayMs: 100 }));

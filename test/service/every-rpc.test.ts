@@ -12,15 +12,16 @@ import { WorkflowService } from "#gen/pyairtable/workflow/v1/workflow_service_pb
 import { createMigratedDatabase, type TestDatabase } from "../support/postgres.ts";
 import { postJson } from "./support/connect-client.ts";
 import { type GrpcJs, grpcJs } from "./support/grpc-js-client.ts";
+import { startHostedServer } from "./support/hosted-server.ts";
 import { listedReasons, type Refusal, refusalOf, refusalOfJson } from "./support/refusal.ts";
-import { type Server, startServer } from "./support/server.ts";
+import type { RunningServer } from "./support/server.ts";
 
 let database: TestDatabase;
-let server: Server;
+let server: RunningServer;
 let grpc: GrpcJs;
 beforeAll(async () => {
   database = await createMigratedDatabase();
-  server = await startServer({ databaseUrl: database.databaseUrl });
+  server = await startHostedServer({ databaseUrl: database.databaseUrl });
   grpc = grpcJs(server);
 });
 afterAll(async () => {

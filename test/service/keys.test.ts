@@ -5,16 +5,16 @@ import { parseId } from "../../src/base/ids.ts";
 import { type Clients, connect } from "./support/connect-client.ts";
 import { createWorkflow, delayStep } from "./support/definitions.ts";
 import { begin, seconds, useServer } from "./support/fixture.ts";
+import { startAnother } from "./support/hosted-server.ts";
 import { type Refusal, refusal } from "./support/refusal.ts";
-import { restart, type Server } from "./support/server.ts";
+import type { RunningServer } from "./support/server.ts";
 import { addKey, addTenant } from "./support/tenants.ts";
 
 const service = useServer();
-let peer: Server;
+let peer: RunningServer;
 let executionId: string;
 beforeAll(async () => {
-  const { dataDir: _, ...options } = service.server.options;
-  peer = await restart({ ...service.server, options });
+  peer = await startAnother(service.server);
   ({ id: executionId } = await begin(service.clients, [delayStep("sleep", "3600s")]));
 });
 afterAll(() => peer?.stop());

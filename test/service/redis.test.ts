@@ -7,14 +7,15 @@ import { findRedisServer, startRedis, type TestRedis } from "../support/redis.ts
 import { type Clients, connect } from "./support/connect-client.ts";
 import { definition, logStep, newName } from "./support/definitions.ts";
 import { seconds } from "./support/fixture.ts";
-import { type Server, startServer } from "./support/server.ts";
+import { startAnother, startHostedServer } from "./support/hosted-server.ts";
+import type { RunningServer } from "./support/server.ts";
 
 const program = await findRedisServer();
 
 describe.skipIf(program === undefined)("two replicas with Redis", () => {
   let redis: TestRedis;
   let database: TestDatabase;
-  let servers: Server[] = [];
+  let servers: RunningServer[] = [];
   let one: Clients;
   let other: Clients;
 
@@ -22,8 +23,8 @@ describe.skipIf(program === undefined)("two replicas with Redis", () => {
     redis = await startRedis(program as string);
     database = await createMigratedDatabase();
     const options = { databaseUrl: database.databaseUrl, env: { REDIS_URL: redis.url } };
-    const first = await startServer(options);
-    servers = [first, await startServer({ ...first.options, ...options, dataDir: `${first.options.dataDir}-2` })];
+    const first = await startHostedServer(options);
+    servers = [first, await startAnother(first)];
     [one, other] = servers.map((server) => connect(server)) as [Clients, Clients];
   });
   afterAll(async () => {
@@ -34,7 +35,7 @@ describe.skipIf(program === undefined)("two replicas with Redis", () => {
 
   const says = (message: string) => definition([logStep("say", message)]);
   const startedAt = async (clients: Clients, workflow: string) => (await clients.workflows.startExecution({ workflow, wait: seconds(10) })).execution;
-  const metric = async (server: Server, series: string): Promise<number> => {
+  const metric = async (server: RunningServer, series: string): Promise<number> => {
     const text = await (await fetch(`${server.url}/metrics`, { headers: { authorization: `Bearer ${server.apiKey}` } })).text();
     return Number(new RegExp(`^pyairtable_workflow_${series.replace(/[{}]/g, "\\$&")} (\\S+)$`, "m").exec(text)?.[1] ?? 0);
   };
@@ -57,9 +58,9 @@ describe.skipIf(program === undefined)("two replicas with Redis", () => {
     const plain = new Redis(redis.url);
     await expect.poll(async () => (await plain.keys("pawf:revision:*")).length).toBeGreaterThan(2);
     plain.disconnect();
-    const before = await metric(servers[1] as Server, 'cache_reads_total{cache="redis",result="hit"}');
+    const before = await metric(servers[1] as RunningServer, 'cache_reads_total{cache="redis",result="hit"}');
     await startedAt(other, name);
-    expect(await metric(servers[1] as Server, 'cache_reads_total{cache="redis",result="hit"}')).toBe(before + 1);
+    expect(await metric(servers[1] as RunningServer, 'cache_reads_total{cache="redis",result="hit"}')).toBe(before + 1);
   });
 
   it("everything goes on while it lies, is frozen, or is dead", async () => {
@@ -72,7 +73,7 @@ describe.skipIf(program === undefined)("two replicas with Redis", () => {
     redis.thaw();
     await redis.kill();
     await changesReachBoth();
-    expect(await metric(servers[0] as Server, "redis_failures_total")).toBeGreaterThan(0);
+    expect(await metric(servers[0] as RunningServer, "redis_failures_total")).toBeGreaterThan(0);
     await redis.restart();
     await changesReachBoth();
   });

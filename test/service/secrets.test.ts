@@ -10,9 +10,10 @@ import { connect } from "./support/connect-client.ts";
 import { definition, newName } from "./support/definitions.ts";
 import { type EchoServer, startEchoServer } from "./support/echo-server.ts";
 import { run, seconds, useServer } from "./support/fixture.ts";
+import { startAnother, startHostedServer } from "./support/hosted-server.ts";
 import { plain } from "./support/plain.ts";
 import { refusal } from "./support/refusal.ts";
-import { restart, type Server, startServer } from "./support/server.ts";
+import type { RunningServer } from "./support/server.ts";
 
 let echo: EchoServer;
 beforeAll(async () => {
@@ -155,7 +156,7 @@ describe("what steps may never reach", () => {
   });
 
   test("a tenant's own list opens a target for that tenant alone, at save and at run", async () => {
-    const server = await startServer({ databaseUrl: service.database.databaseUrl, masterKey: service.server.options.masterKey as string });
+    const server = await startHostedServer({ databaseUrl: service.database.databaseUrl, masterKey: service.server.options.masterKey as string });
     try {
       await sql("insert into tenants (id, egress_allow) values ('opened', $1) on conflict (id) do update set egress_allow = excluded.egress_allow", [
         [echo.address],
@@ -175,7 +176,7 @@ describe("what steps may never reach", () => {
 
 describe("the master key", () => {
   let database: TestDatabase;
-  let server: Server | undefined;
+  let server: RunningServer | undefined;
   beforeAll(async () => {
     database = await createMigratedDatabase();
   });
@@ -186,21 +187,21 @@ describe("the master key", () => {
 
   test("changes between two starts: API keys and secrets stay valid, and the old one is needed only until everything is wrapped anew", async () => {
     const [old, next] = [randomBytes(24).toString("hex"), `${randomBytes(24).toString("hex")},with a comma`] as const;
-    server = await startServer({ databaseUrl: database.databaseUrl, masterKey: old, egressAllow: [echo.address] });
+    server = await startHostedServer({ databaseUrl: database.databaseUrl, masterKey: old, egressAllow: [echo.address] });
     let clients = connect(server);
     await clients.secrets.setSecret({ name: "kept", value: "kept-through-it" });
     const workflow = newName();
     await clients.workflows.createWorkflow({ workflow: { name: workflow, definition: definition([call("kept")], slots("kept")) } });
     await server.stop();
 
-    server = await restart(server, { masterKey: next, env: { PAWF_MASTER_KEY_RING: old } });
+    server = await startAnother(server, { masterKey: next, env: { PAWF_MASTER_KEY_RING: old } });
     clients = connect(server);
     expect((await clients.workflows.startExecution({ workflow, wait: seconds(50) })).execution?.state).toBe(ExecutionState.COMPLETED);
     expect(echo.seen.at(-1)).toContain("Bearer kept-through-it");
     await expect.poll(() => server?.logLines.join("\n")).toContain("all keys are wrapped with the current master key");
     await server.stop();
 
-    server = await restart(server, { masterKey: next, env: {} });
+    server = await startAnother(server, { masterKey: next, env: {} });
     const { execution } = await connect(server).workflows.startExecution({ workflow, wait: seconds(50) });
     expect(execution?.state).toBe(ExecutionState.COMPLETED);
   });

@@ -5,16 +5,17 @@ import type { StreamTasksResponse } from "#gen/pyairtable/workflow/v1/task_servi
 import { type Clients, connect } from "./support/connect-client.ts";
 import { createWorkflow } from "./support/definitions.ts";
 import { ended, useServer } from "./support/fixture.ts";
+import { startAnother } from "./support/hosted-server.ts";
 import { refusal } from "./support/refusal.ts";
-import { restart, type Server } from "./support/server.ts";
+import type { RunningServer } from "./support/server.ts";
 import { complete, success, workerStep } from "./support/tasks.ts";
 import { addTenant } from "./support/tenants.ts";
 
 const service = useServer();
-let second: Server;
+let second: RunningServer;
 let others: Clients;
 beforeAll(async () => {
-  second = await restart(service.server, { env: { PAWF_TASK_STREAMS_MAX: "3" } });
+  second = await startAnother(service.server, { env: { PAWF_TASK_STREAMS_MAX: "3" } });
   others = connect(second);
 });
 afterAll(() => second?.stop());
@@ -84,7 +85,7 @@ test("a waiting stream hears of a task that was started on another replica", asy
 });
 
 test("a stream that its replica ends says so with a code to come back after, and its tasks stay reportable elsewhere", async () => {
-  const third = await restart(service.server);
+  const third = await startAnother(service.server);
   await startMany("leaving", 1);
   const reader = new Reader(connect(third), "leaving", 1);
   await reader.until(() => reader.tasks.length === 1);

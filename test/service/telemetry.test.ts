@@ -17,8 +17,9 @@ import { createMigratedDatabase, type TestDatabase } from "../support/postgres.t
 import { type Clients, connect } from "./support/connect-client.ts";
 import { createWorkflow, delayStep, httpStep, logStep } from "./support/definitions.ts";
 import { ended, seconds, useServer } from "./support/fixture.ts";
+import { startAnother } from "./support/hosted-server.ts";
 import { type Ledger, type LedgerCall, startLedger } from "./support/ledger.ts";
-import { makeApiKey, restart, startServer } from "./support/server.ts";
+import { makeApiKey, startServer } from "./support/server.ts";
 
 const traceId = "4bf92f3577b34da6a3ce929d0e0e4736";
 const callerSpan = "00f067aa0ba902b7";
@@ -109,7 +110,7 @@ describe("over a crash", () => {
     const { execution } = await connect(first, { traceparent }).workflows.startExecution({ workflow });
     await ledger.called("/crash");
     await first.kill();
-    const second = await restart(first);
+    const second = await startAnother(first);
     try {
       expect((await ended(connect(second), execution?.id ?? "")).state).toBe(ExecutionState.COMPLETED);
     } finally {

@@ -7,19 +7,20 @@ import { type Clients, connect } from "./support/connect-client.ts";
 import { delayStep, httpStep, logStep } from "./support/definitions.ts";
 import { begin, ended, run } from "./support/fixture.ts";
 import { grpcJs } from "./support/grpc-js-client.ts";
+import { startAnother, startHostedServer } from "./support/hosted-server.ts";
 import { type Ledger, startLedger } from "./support/ledger.ts";
 import { refusalOf } from "./support/refusal.ts";
-import { restart, type Server, startServer } from "./support/server.ts";
+import { type RunningServer, startServer } from "./support/server.ts";
 import { collect, nothingSeen, range, see, sequences } from "./support/watching.ts";
 
 let database: TestDatabase;
 let ledger: Ledger;
-let server: Server;
+let server: RunningServer;
 let clients: Clients;
 beforeAll(async () => {
   ledger = await startLedger();
   database = await createMigratedDatabase();
-  server = await startServer({ databaseUrl: database.databaseUrl, egressAllow: [ledger.address] });
+  server = await startHostedServer({ databaseUrl: database.databaseUrl, egressAllow: [ledger.address] });
   clients = connect(server);
 });
 afterAll(async () => {
@@ -127,7 +128,7 @@ test("SIGTERM ends a watch with UNAVAILABLE and RetryInfo, and the next server g
   );
   const exit = await first.stop();
   expect(exit).toEqual({ code: 0, signal: null });
-  const second = await restart(first);
+  const second = await startAnother(first);
   for (const { seen, reading, close } of watchers) {
     const broken = await reading;
     expect(broken).toMatchObject({ code: "UNAVAILABLE", reason: "SERVER_DRAINING" });
@@ -144,7 +145,7 @@ test("SIGTERM ends a watch with UNAVAILABLE and RetryInfo, and the next server g
 });
 
 test("a watch on one replica sees what another one does", async () => {
-  const other = await restart(server);
+  const other = await startAnother(server);
   const { id } = await begin(clients, longRun());
   const [here, there] = await Promise.all([server, other].map((one) => collect(connect(one).workflows.watchExecution({ executionId: id, afterSequence: 0n }))));
   expect(there?.events).toEqual(here?.events);

@@ -7,23 +7,24 @@ import { createMigratedDatabase, type TestDatabase } from "../support/postgres.t
 import { type Clients, connect } from "./support/connect-client.ts";
 import { createWorkflow, delayStep, httpStep, logStep } from "./support/definitions.ts";
 import { begin, ended, seconds } from "./support/fixture.ts";
+import { startAnother, startHostedServer } from "./support/hosted-server.ts";
 import { type Ledger, startLedger } from "./support/ledger.ts";
 import { refusalOf } from "./support/refusal.ts";
-import { restart, type Server, startServer } from "./support/server.ts";
+import { type RunningServer, startServer } from "./support/server.ts";
 import { range } from "./support/watching.ts";
 
 let database: TestDatabase;
 let ledger: Ledger;
-let server: Server;
-let other: Server;
+let server: RunningServer;
+let other: RunningServer;
 let clients: Clients;
 /** Of a stream that nothing happens on. */
 let quiet: Reader;
 beforeAll(async () => {
   ledger = await startLedger();
   database = await createMigratedDatabase();
-  server = await startServer({ databaseUrl: database.databaseUrl, egressAllow: [ledger.address] });
-  other = await restart(server);
+  server = await startHostedServer({ databaseUrl: database.databaseUrl, egressAllow: [ledger.address] });
+  other = await startAnother(server);
   clients = connect(server);
   // Its silence runs while the other tests do their work.
   quiet = new Reader(clients, { filter: 'correlation_id = "nobody"' });
@@ -125,7 +126,8 @@ describe("a stream of all executions", () => {
   });
 
   test("resumes on another replica after the one that served it died: nothing is lost", async () => {
-    const victim = await restart(server);
+    const { dataDir: _, ...options } = server.options;
+    const victim = await startServer(options);
     let reader = new Reader(connect(victim));
     await reader.ready();
     const first = await Promise.all([1, 2, 3].map(() => begin(connect(victim), callSteps(10))));

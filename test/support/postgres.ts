@@ -145,9 +145,7 @@ export async function teardown(): Promise<void> {
 
 async function startRun(): ReturnType<() => SharedRun["started"]> {
   const prefix = `t${randomBytes(4).toString("hex")}`;
-  const compiled = compileService();
   const given = process.env["TEST_DATABASE_URL"];
-  await compiled;
   if (given) return { adminUrl: given, prefix, end: () => giveOrder((client) => dropAll(client, prefix), given) };
   const dataDir = await mkdtemp(join(await fastFolder(), "pawf-test-"));
   const guard = startGuard(dataDir);
@@ -159,19 +157,6 @@ async function startRun(): ReturnType<() => SharedRun["started"]> {
     guard.stdin?.end();
   };
   return { adminUrl: postgres.databaseUrl, prefix, end };
-}
-
-/**
- * Loads the service once and ends properly, which fills Node's compile cache (see vitest.config.ts): servers that are killed do
- * not, and without it each start compiles for a second. Only speed depends on it.
- */
-async function compileService(): Promise<void> {
-  const code = `await import(${JSON.stringify(new URL("../../src/app.ts", import.meta.url).href)}); process.exit(0);`;
-  const child = spawn(process.execPath, ["--input-type=module", "-e", code], { stdio: "ignore" });
-  await new Promise<void>((resolve) => {
-    child.once("exit", () => resolve());
-    child.once("error", () => resolve());
-  });
 }
 
 /** A database is about 300 files: 15 ms in memory, 110–400 ms on a busy disk. Containers often have only 64 MB of it. */

@@ -7,7 +7,7 @@ import { pathToString } from "@bufbuild/protobuf/reflect";
 import type { Validator, Violation } from "@bufbuild/protovalidate";
 import type { Interceptor } from "@connectrpc/connect";
 import { AppError, type ErrorReason, errorReasons, type FieldViolation, violationsError } from "../../base/errors.ts";
-import { createContractValidator } from "./contract-validator.ts";
+import { contractValidator } from "./contract-validator.ts";
 import { findMessageFaults, violationsMax } from "./message-faults.ts";
 import { findViolations } from "./nested-rules.ts";
 
@@ -18,17 +18,16 @@ export interface Validation {
 }
 
 export function createValidation(): Validation {
-  const validator = createContractValidator();
   return {
     interceptor: (next) => async (request) => {
       if (!request.stream) {
-        checkMessage(validator, request.method.input, request.message);
+        checkMessage(contractValidator, request.method.input, request.message);
         return next(request);
       }
-      return next({ ...request, message: checked(validator, request.method.input, request.message) });
+      return next({ ...request, message: checked(contractValidator, request.method.input, request.message) });
     },
     prepare({ input, name, parent }) {
-      const result = validator.validate(input, create(input));
+      const result = contractValidator.validate(input, create(input));
       if (result.kind === "error") throw new Error(`${parent.typeName}/${name}: ${result.error.message}`);
     },
   };

@@ -1,16 +1,18 @@
-/** Two replicas of the service on one database, and a participant as a process of its own. */
+/** Replicas of the service on one database, and a participant as a process of its own. */
+import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll } from "vitest";
 import type { Saga } from "#gen/pyairtable/workflow/v1/saga_pb.js";
 import { type Clients, connect } from "../../service/support/connect-client.ts";
 import { ended } from "../../service/support/fixture.ts";
-import { type Server, startServer } from "../../service/support/server.ts";
+import { startHostedServer } from "../../service/support/hosted-server.ts";
+import { makeApiKey, type RunningServer, type Server, type ServerOptions, startServer } from "../../service/support/server.ts";
 import { createMigratedDatabase, type TestDatabase } from "../../support/postgres.ts";
 import { type Participant, type ParticipantCall, startParticipant } from "./participant.ts";
 import type { sagaOf } from "./steps.ts";
 
-export interface House {
+export interface House<S extends RunningServer = RunningServer> {
   database: TestDatabase;
-  servers: Server[];
+  servers: S[];
   /** One for each replica. */
   clients: Clients[];
   participant: Participant;
@@ -18,18 +20,33 @@ export interface House {
   other: Participant;
 }
 
-/** Call at the top of a test file. The fields are there from beforeAll on. */
+/** Call at the top of a test file. The fields are there from beforeAll on. The replicas share a process with those of other files. */
 export function useHouse(replicas = 2, env: Readonly<Record<string, string>> = {}, hasOther = false): House {
-  const house = {} as House;
+  return useHouseOf(startHostedServer, replicas, env, hasOther);
+}
+
+/** The same with a process for each replica, for tests that kill them. */
+export function useHouseOfProcesses(replicas = 2, env: Readonly<Record<string, string>> = {}): House<Server> {
+  return useHouseOf(startServer, replicas, env, false);
+}
+
+function useHouseOf<S extends RunningServer>(
+  start: (options: ServerOptions & { readonly databaseUrl: string }) => Promise<S>,
+  replicas: number,
+  env: Readonly<Record<string, string>>,
+  hasOther: boolean,
+): House<S> {
+  const house = {} as House<S>;
   beforeAll(async () => {
     house.participant = await startParticipant();
     if (hasOther) house.other = await startParticipant();
     const addresses = [...house.participant.addresses, ...(house.other?.addresses ?? [])];
     house.database = await createMigratedDatabase();
     const siblings = { PAWF_SIBLINGS: addresses.join(","), ...env };
-    const first = await startServer({ databaseUrl: house.database.databaseUrl, egressAllow: addresses, env: siblings });
-    house.servers = [first];
-    while (house.servers.length < replicas) house.servers.push(await startServer(withoutFolder(first)));
+    const keys = { masterKey: randomBytes(24).toString("hex"), apiKey: makeApiKey() };
+    const options = { databaseUrl: house.database.databaseUrl, egressAllow: addresses, env: siblings, ...keys };
+    house.servers = [];
+    while (house.servers.length < replicas) house.servers.push(await start(options));
     house.clients = house.servers.map((server) => connect(server));
   });
   afterAll(async () => {
@@ -39,10 +56,6 @@ export function useHouse(replicas = 2, env: Readonly<Record<string, string>> = {
     await house.database?.drop();
   });
   return house;
-}
-
-function withoutFolder({ options: { dataDir: _, ...options } }: Server): Server["options"] {
-  return options;
 }
 
 /** The saga when it has ended. */

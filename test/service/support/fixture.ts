@@ -1,4 +1,4 @@
-/** What most tests of a file share: one database, one server process, one ledger the server may call, clients. */
+/** What most tests of a file share: one database, one server, one ledger the server may call, clients. */
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
 import { afterAll, beforeAll } from "vitest";
 import type { Execution, ExecutionStep } from "#gen/pyairtable/workflow/v1/execution_pb.js";
@@ -6,23 +6,36 @@ import { View } from "#gen/pyairtable/workflow/v1/view_pb.js";
 import { createMigratedDatabase, type TestDatabase } from "../../support/postgres.ts";
 import { type Clients, connect } from "./connect-client.ts";
 import { createWorkflow } from "./definitions.ts";
+import { startHostedServer } from "./hosted-server.ts";
 import { type Ledger, startLedger } from "./ledger.ts";
-import { type Server, type ServerOptions, startServer } from "./server.ts";
+import { type RunningServer, type Server, type ServerOptions, startServer } from "./server.ts";
 
-export interface Fixture {
+export interface Fixture<S extends RunningServer = RunningServer> {
   database: TestDatabase;
-  server: Server;
+  server: S;
   ledger: Ledger;
   clients: Clients;
 }
 
-/** Call at the top of a test file. The fields are there from beforeAll on. */
+/** Call at the top of a test file. The fields are there from beforeAll on. The server shares a process with those of other files. */
 export function useServer(options: ServerOptions = {}): Fixture {
-  const fixture = {} as Fixture;
+  return useServerOf(startHostedServer, options);
+}
+
+/** The same with a process for the server, for tests that end it the hard way. */
+export function useServerProcess(options: ServerOptions = {}): Fixture<Server> {
+  return useServerOf(startServer, options);
+}
+
+function useServerOf<S extends RunningServer>(
+  start: (options: ServerOptions & { readonly databaseUrl: string }) => Promise<S>,
+  options: ServerOptions,
+): Fixture<S> {
+  const fixture = {} as Fixture<S>;
   beforeAll(async () => {
     fixture.ledger = await startLedger();
     fixture.database = await createMigratedDatabase();
-    fixture.server = await startServer({ databaseUrl: fixture.database.databaseUrl, egressAllow: [fixture.ledger.address], ...options });
+    fixture.server = await start({ databaseUrl: fixture.database.databaseUrl, egressAllow: [fixture.ledger.address], ...options });
     fixture.clients = connect(fixture.server);
   });
   afterAll(async () => {

@@ -1,6 +1,7 @@
 /**
  * The real service as a process of its own, as an operator starts it: `node src/main.ts`, a port from the system, settings by
  * environment. It can be ended in every way an operator, a kernel or a power cut ends it, and started again on the same data.
+ * Each start costs a second of processor time: what needs no process is tested on a hosted server (hosted-server.ts).
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -39,14 +40,20 @@ export interface Exit {
   readonly signal: NodeJS.Signals | null;
 }
 
-export interface Server {
+/** What all servers have, also those that share a process. */
+export interface RunningServer {
   readonly url: string;
   readonly port: number;
   readonly apiKey: string;
-  readonly pid: number;
   readonly options: ServerOptions;
   /** What it wrote to its log, one line each. */
   readonly logLines: readonly string[];
+  /** An orderly end. May be called twice. */
+  stop(): Promise<unknown>;
+}
+
+export interface Server extends RunningServer {
+  readonly pid: number;
   readonly exited: Promise<Exit>;
   signal(signal: NodeJS.Signals): void;
   /** SIGKILL: no goodbye. Resolves when the process is gone. */
@@ -62,10 +69,9 @@ process.once("exit", () => {
 
 /** Resolves once the server answers; rejects with its last words when it ends before. */
 export async function startServer(options: ServerOptions = {}): Promise<Server> {
-  const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), "pawf-service-"));
-  mkdirSync(dataDir, { recursive: true });
-  const filled: ServerOptions = { masterKey: randomBytes(24).toString("hex"), apiKey: makeApiKey(), ...options, dataDir };
-  const child = spawn(process.execPath, [join(root, "src/main.ts")], { cwd: dataDir, env: environment(filled), stdio: ["ignore", "pipe", "pipe"] });
+  const filled = filledOptions(options);
+  const { dataDir } = filled;
+  const child = spawn(process.execPath, [join(root, "src/main.ts")], { cwd: dataDir, env: environmentOf(filled), stdio: ["ignore", "pipe", "pipe"] });
   running.add(child);
   const exited = new Promise<Exit>((resolve) =>
     child.once("exit", (code, signal) => {
@@ -105,7 +111,14 @@ export function restart(server: Server, changes: Partial<ServerOptions> = {}): P
   return startServer({ ...server.options, ...changes });
 }
 
-function environment(options: ServerOptions): Record<string, string> {
+/** With a data folder that exists and keys of its own, where it has none. */
+export function filledOptions(options: ServerOptions): ServerOptions & { readonly dataDir: string } {
+  const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), "pawf-service-"));
+  mkdirSync(dataDir, { recursive: true });
+  return { masterKey: randomBytes(24).toString("hex"), apiKey: makeApiKey(), ...options, dataDir };
+}
+
+export function environmentOf(options: ServerOptions): Record<string, string> {
   const { PATH = "", HOME = "", TZ = "UTC", NODE_COMPILE_CACHE = "" } = process.env;
   return {
     PATH,
