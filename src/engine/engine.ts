@@ -60,6 +60,7 @@ export class Engine {
     this.#environment = {
       ...options,
       joined: options.definitions.joined,
+      holdsLease: () => options.leases.held,
       sleep: (durationMs, signal) => clock.sleep(durationMs, signal).catch(() => undefined),
     };
   }

@@ -24,6 +24,8 @@ export interface RunEnvironment extends StepEnvironment {
   readonly children?: ChildLink;
   /** Commands for other executions are durable: they may be carried out. */
   readonly deliver?: (tenantId: string, senderId: string, commands: readonly OutgoingCommand[]) => void;
+  /** Whether no other replica can have taken the execution over by now; absent: there is none. */
+  readonly holdsLease?: () => boolean;
   /** Absent: nothing is counted or recorded. */
   readonly telemetry?: EngineTelemetry;
   /** Absent: there are no task queues. */

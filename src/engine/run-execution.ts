@@ -144,7 +144,8 @@ export class ExecutionRun {
       if (this.#over) return drop();
       const take = (): void => {
         const made = command(this.#state, this.#revision, this.#environment.now());
-        if (made instanceof AppError) return reject(made);
+        // A refusal, too, is told when what it follows from is durable, and only while this replica is the one to say.
+        if (made instanceof AppError) return this.#callers.add((outcome) => (outcome.kind === "committed" ? reject(made) : drop()));
         const { events, answer } = made instanceof Answered ? made : { events: made, answer: undefined };
         if (looks) this.#outside.ask();
         this.#fold(events);
@@ -280,8 +281,9 @@ export class ExecutionRun {
   async #commit(release: boolean, until: number): Promise<boolean> {
     const events = this.#turn;
     if (events.length === 0 && !release) {
-      this.#callers.tell({ kind: "committed" }, []);
-      return true;
+      const isOurs = this.#environment.holdsLease?.() ?? true;
+      this.#callers.tell({ kind: isOurs ? "committed" : "fenced" }, []);
+      return isOurs;
     }
     // Left before it looked: whoever takes it up looks at once.
     const wakeAt = this.#outside.isDue ? this.#environment.now() : until;
@@ -317,8 +319,7 @@ export class ExecutionRun {
 
   #send(): void {
     for (const attempt of this.#effects.splice(0)) void this.#attempt(attempt);
-    const { tasks, services } = this.#environment;
-    this.#tasks.ask(tasks, services.log, (events) => this.#tell(() => this.#fold(events(this.#context()))));
+    this.#tasks.ask(this.#environment, (events) => this.#tell(() => this.#fold(events(this.#context()))));
   }
 
   async #attempt(attempt: Attempt): Promise<void> {
@@ -383,6 +384,7 @@ export class ExecutionRun {
   #end(how: RunEnd): RunEnd {
     this.#over = true;
     this.#outside.stop();
+    this.#tasks.stop();
     // Nobody waits for them any more: the execution was ended hard, or it is another replica's.
     for (const controller of this.#inFlight.values()) controller.abort(failure("CANCELED", "the execution is no longer driven here"));
     this.#telemetry?.end(how);

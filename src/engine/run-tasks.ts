@@ -21,6 +21,16 @@ export interface TaskPort {
   recall(tenantId: string, taskId: string): Promise<boolean>;
 }
 
+/** What questions to task queues need of the run's environment. */
+export interface AskGround {
+  readonly tasks?: TaskPort;
+  readonly services: { readonly log: Log };
+  /** Resolves after that many milliseconds or when the signal aborts. */
+  readonly sleep: (durationMs: number, signal: AbortSignal) => Promise<void>;
+}
+
+const againMs = 500;
+
 export class RunTasks {
   readonly #state: ExecutionState;
   #opened: NewTask[] = [];
@@ -28,6 +38,9 @@ export class RunTasks {
   readonly #recalled = new Set<string>();
   #recalls: OperationRef[] = [];
   #asking = 0;
+  #isOver = false;
+  /** Of the pauses between two tries; most runs end without one. */
+  #stopping: AbortController | undefined;
 
   constructor(state: ExecutionState) {
     this.#state = state;
@@ -73,16 +86,33 @@ export class RunTasks {
   }
 
   /** Sends what was recalled. Each answer comes through `answer` as events of that moment's state. */
-  ask(port: TaskPort | undefined, log: Log, answer: (events: (context: SettleContext) => readonly NewEvent[]) => void): void {
-    for (const ref of this.#recalls.splice(0)) void this.#askBack(port, log, ref).then(answer);
+  ask(ground: AskGround, answer: (events: (context: SettleContext) => readonly NewEvent[]) => void): void {
+    for (const ref of this.#recalls.splice(0)) void this.#askBack(ground, ref).then(answer);
   }
 
-  async #askBack(port: TaskPort | undefined, log: Log, ref: OperationRef): Promise<(context: SettleContext) => readonly NewEvent[]> {
+  /** The run is over: nobody waits for answers any more. */
+  stop(): void {
+    this.#isOver = true;
+    this.#stopping?.abort(new Error("the run is over"));
+  }
+
+  /**
+   * A question whose answer was lost is asked until it is answered: the task may have been taken back by it, and then no report and
+   * no timer will ever end its attempt.
+   */
+  async #askBack({ tasks, services, sleep }: AskGround, ref: OperationRef): Promise<(context: SettleContext) => readonly NewEvent[]> {
     const { tenantId, executionId } = this.#state;
-    const isOurs = await port?.recall(tenantId, taskIdOf(ref)).catch((error: unknown) => {
-      log.warn({ executionId, error: messageOf(error) }, "a task could not be asked back; it ends by its report or its time");
-      return false;
-    });
+    let isOurs: boolean | undefined;
+    while (!this.#isOver) {
+      try {
+        isOurs = await tasks?.recall(tenantId, taskIdOf(ref));
+        break;
+      } catch (error) {
+        services.log.warn({ executionId, error: messageOf(error) }, "a task could not be asked back; that is tried again");
+        this.#stopping ??= new AbortController();
+        await sleep(againMs, this.#stopping.signal);
+      }
+    }
     return (context) => {
       this.#asking -= 1;
       if (!isOurs) return leftWithWorker(context, ref);

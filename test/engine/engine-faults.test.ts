@@ -1,8 +1,10 @@
 /** What the simulation found (test/simulation): answers that get lost, a freeze after a commit, a stop amid work. */
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { AppError } from "../../src/base/errors.ts";
 import type { JsonObject } from "../../src/base/json.ts";
 import { silentLog } from "../../src/base/log.ts";
 import type { CompiledRevision } from "../../src/domain/definition.ts";
+import { foldExecution } from "../../src/domain/execution.ts";
 import { emptyExecution } from "../../src/domain/execution-state.ts";
 import type { RunEnvironment } from "../../src/engine/run-environment.ts";
 import { ExecutionRun } from "../../src/engine/run-execution.ts";
@@ -127,4 +129,22 @@ it("a run that breaks one of its own rules answers those who wait for its commit
   await expect(run.run()).rejects.toThrow("a rule was broken");
   expect((await begun).outcome).toEqual({ kind: "fenced" });
   await expect(run.control(() => [])).rejects.toMatchObject({ reason: "STORAGE_UNAVAILABLE" });
+});
+
+it.each([
+  ["the rule's", true, "TOKEN_INVALID"],
+  ["that it changed hands, if it may have", false, "STORAGE_UNAVAILABLE"],
+])("a refusal says %s: a replica that wakes up knows less than the ledger", async (_, holdsLease, reason) => {
+  const awake = { services: { log: silentLog }, now: () => 0, sleep: () => new Promise(() => undefined), holdsLease: () => holdsLease };
+  const created = { workflowId: "wfl_1", workflowName: "w", revision: 1, input: {}, correlationId: "corr", triggerType: "api", timeoutAt: 10 };
+  const state = foldExecution({ tenantId: "acme", executionId: "exe_1" }, [
+    { type: "execution_created", at: 0, sequence: 1, stepPath: "", attempt: 0, payload: created },
+    { type: "execution_paused", at: 0, sequence: 2, stepPath: "", attempt: 0, payload: { actor: "key_1", reason: "" } },
+  ]);
+  const run = new ExecutionRun(awake as unknown as RunEnvironment, { revision: 1, definition: {} } as unknown as CompiledRevision, state);
+  const refused = expect(run.control(() => new AppError("TOKEN_INVALID", "no such attempt"))).rejects.toMatchObject({ reason });
+  const ended = run.run();
+  await refused;
+  run.forget();
+  expect(await ended).toBe("lost");
 });

@@ -114,6 +114,22 @@ describe("a task", () => {
     expect(ledger.map(({ type }) => type)).not.toContain("compensation_started");
   });
 
+  it("is asked back again when the answer was lost: nothing else would ever end its attempt", async () => {
+    let lost = 0;
+    const recall: TaskPort["recall"] = async (tenantId, taskId) => {
+      const isTaken = await tasks.recall(tenantId, taskId);
+      if (lost++ === 0) throw new Error("the connection broke after the commit");
+      return isTaken;
+    };
+    await using one = await world.openEngine("one", { tasks: { changed: () => undefined, recall } });
+    const id = await one.start({ steps: [render("lost")] });
+    await parked(id);
+    await one.engine.control(acme, id, { kind: "cancel", actor: "key_1", reason: "no" });
+    const ledger = await world.ledgerWith(id, "execution_ended");
+    expect(ledger.find(({ type }) => type === "step_canceled")?.payload).toMatchObject({ outcome: "failed" });
+    expect(lost).toBe(2);
+  });
+
   it("that a worker has is waited for when the execution is canceled, and its success undone", async () => {
     await using one = await world.openEngine("one", { tasks: port() });
     const undo = { compensation: { step: { name: "undo", worker_task: { task_type: "u", task_queue: "taken", input: {} } } } };

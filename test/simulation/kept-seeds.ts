@@ -10,3 +10,9 @@ export const keptSeeds: readonly { readonly seed: number; readonly found: string
   { seed: 24179, found: "after a lost answer another owner's event of the same number and type was taken for one's own" },
   { seed: 24711, found: "an operator's word on a step that had timed out let its undo overtake the action" },
 ];
+
+/** Of worlds with events, children, tasks and sagas. */
+export const keptOutsideSeeds: typeof keptSeeds = [
+  { seed: 6599, found: "a replica that woke up refused a report of an attempt that it did not know yet" },
+  { seed: 12189, found: "a task was taken back, the answer was lost, and nothing ended its attempt any more" },
+];

@@ -1,5 +1,6 @@
 /** Worlds with events, children, tasks and sagas: what holds in them, and that each way to break them is found. */
 import { expect, it } from "vitest";
+import { keptOutsideSeeds } from "./kept-seeds.ts";
 import { outsideSabotages } from "./sabotage.ts";
 import { expectWhole, range, sumOf } from "./seeds.ts";
 import { simulateSeed } from "./simulate.ts";
@@ -10,6 +11,13 @@ it("500 seeds: an event is received once, a child is undone in its place, no suc
   expect(sumOf(reports, ({ events }) => events)).toBeGreaterThan(100);
   expect(sumOf(reports, ({ children }) => children)).toBeGreaterThan(300);
   expect(sumOf(reports, ({ taskReports }) => taskReports)).toBeGreaterThan(700);
+});
+
+it("seeds that once failed hold", async () => {
+  await expectWhole(
+    keptOutsideSeeds.map(({ seed }) => seed),
+    "outside",
+  );
 });
 
 it("the same seed is the same run", async () => {
