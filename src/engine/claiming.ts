@@ -4,6 +4,7 @@ import type { ExecutionRun } from "./run-execution.ts";
 
 /** A claim of one execution under way, and the commands that wait for its run. */
 export interface Claiming {
+  readonly executionId: string;
   readonly joined: ((run: ExecutionRun) => void)[];
   readonly over: Promise<void>;
 }

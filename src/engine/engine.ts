@@ -46,7 +46,7 @@ export class Engine {
   #wakeUp: () => void = () => undefined;
   #loop: Promise<void> | undefined;
   #lookedAt = 0;
-  /** Executions that a claim under way may have made this replica's, before they are driven. */
+  /** Executions that a claim under way may have made this replica's, before they are driven; by tenant and id, as `#runs`. */
   readonly #claiming = new Map<string, Claiming>();
   /** An answer was lost: this replica may own executions that it does not drive. */
   #mayHaveOrphans = false;
@@ -187,11 +187,12 @@ export class Engine {
    */
   async #take(tenantId: string, executionId: string, ended: boolean, give: (run: ExecutionRun) => Given["promise"]): Promise<Given | undefined> {
     if (!this.#options.leases.held) return undefined;
-    const underWay = this.#claiming.get(executionId);
+    const key = keyOf(tenantId, executionId);
+    const underWay = this.#claiming.get(key);
     if (underWay) return await this.#join(underWay, give);
     const over = Promise.withResolvers<void>();
-    const claiming: Claiming = { joined: [], over: over.promise };
-    this.#claiming.set(executionId, claiming);
+    const claiming: Claiming = { executionId, joined: [], over: over.promise };
+    this.#claiming.set(key, claiming);
     try {
       const claimed = await this.#options.store.claimOne(tenantId, executionId, ended).catch((error: unknown) => {
         this.#mayHaveOrphans = true;
@@ -206,7 +207,7 @@ export class Engine {
       });
       return given;
     } finally {
-      this.#claiming.delete(executionId);
+      this.#claiming.delete(key);
       over.resolve();
     }
   }
@@ -251,7 +252,7 @@ export class Engine {
     const now = this.#options.services.clock.monotonic();
     if (!this.#mayHaveOrphans && now - this.#lookedForOrphansAt < orphansLookMs) return;
     this.#lookedForOrphansAt = now;
-    const driven = [...this.#claiming.keys(), ...[...this.#runs.values()].map((run) => run.executionId)];
+    const driven = [...this.#claiming.values(), ...this.#runs.values()].map(({ executionId }) => executionId);
     const released = await this.#options.store.releaseOrphans(driven);
     this.#mayHaveOrphans = false;
     if (released > 0) this.#options.services.log.warn({ released }, "executions that were owned here and not driven are due again");

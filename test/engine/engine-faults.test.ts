@@ -9,7 +9,7 @@ import { emptyExecution } from "../../src/domain/execution-state.ts";
 import type { RunEnvironment } from "../../src/engine/run-environment.ts";
 import { ExecutionRun } from "../../src/engine/run-execution.ts";
 import type { StartRow } from "../../src/store/journal.ts";
-
+import { callerOf } from "../store/open-store.ts";
 import { acme, openWorld, type World, within } from "./engine-fixture.ts";
 
 let world: World;
@@ -115,6 +115,33 @@ it("twenty commands at once on a parked execution need a claim or two, and all a
   const ledger = await world.ledgerOf(executionId);
   expect(ledger.filter(({ type }) => type === "variables_set")).toHaveLength(20);
   expect(claims).toBeLessThan(6);
+});
+
+it("a command of another tenant does not join the claim of an execution, even when it names its id", async () => {
+  const claiming = Promise.withResolvers<void>();
+  const goOn = Promise.withResolvers<void>();
+  const one = await world.openEngine("one", {
+    isIdle: true,
+    store: (real) => ({
+      ...real,
+      async claimOne(tenantId, ...wish) {
+        if (tenantId === "acme") {
+          claiming.resolve();
+          await goOn.promise;
+        }
+        return await real.claimOne(tenantId, ...wish);
+      },
+    }),
+  });
+  const executionId = await one.start({ steps: [{ name: "wait", delay: { duration: "3600s" } }] });
+  await expect.poll(async () => (await world.rowOf(executionId)).owner).toBe(null);
+  const variables = one.engine.control(acme, executionId, { kind: "update_variables", actor: "key_1", reason: "", variables: { mine: 1 } });
+  await claiming.promise;
+  const foreign = one.engine.control(callerOf("umbrella"), executionId, { kind: "terminate", actor: "key_2", reason: "" });
+  await expect(foreign).rejects.toMatchObject({ reason: "EXECUTION_NOT_FOUND" });
+  goOn.resolve();
+  await variables;
+  expect((await world.ledgerOf(executionId)).map(({ type }) => type)).not.toContain("execution_ended");
 });
 
 it("a run that breaks one of its own rules answers those who wait for its commit", async () => {
