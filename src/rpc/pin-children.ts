@@ -43,7 +43,14 @@ export async function findChildFaults(workflows: Workflows, caller: Caller, sour
   return { violations, source: pinChildReferences(source, pins) };
 }
 
-type Found = { readonly pin: ChildPin; readonly hasPivot: boolean } | Fault;
+/** What a revision leads to, itself counted in. */
+interface Below {
+  readonly hasPivot: boolean;
+  /** How many executions run below one another at most. */
+  readonly levels: number;
+}
+
+type Found = (Below & { readonly pin: ChildPin }) | Fault;
 interface Fault {
   readonly field: "workflow" | "revision";
   readonly reason: FieldViolation["reason"];
@@ -62,6 +69,11 @@ class Tree {
   readonly #heads = new Map<string, Promise<WorkflowRecord | undefined>>();
   /** Definitions that were looked at, by workflow and revision. */
   readonly #seen = new Map<string, Promise<JsonObject | undefined>>();
+  /**
+   * Revisions that were walked to their ends without a fault: each once, however many paths lead to it (eight workflows whose
+   * thousand steps all run the next one have 10^24). Whatever runs one of them cannot be found below it again.
+   */
+  readonly #walked = new Map<string, Below>();
 
   constructor(workflows: Workflows, caller: Caller, self: SavedWorkflow) {
     this.#workflows = workflows;
@@ -72,7 +84,7 @@ class Tree {
   /** `above`: ids of the workflows between the saved one and this reference. */
   async look(reference: ChildReference, above: readonly string[], depth: number): Promise<Found> {
     const { workflow: name, step } = reference;
-    if (depth > limits.childDepthMax) return fault("LIMIT_EXCEEDED", `executions below one another are at most ${limits.childDepthMax} deep`);
+    if (depth > limits.childDepthMax) return tooDeep();
     const isSelf = name === this.#self.name && name !== "";
     const workflow = isSelf ? undefined : await this.#workflow(name);
     const isSaved = workflow && (workflow.id === this.#self.id || workflow.name === this.#self.name);
@@ -84,17 +96,32 @@ class Tree {
     if (revision === 0) return fault("VALIDATION_FAILED", `workflow ${workflow.name} has no active revision; activate one or name one`);
     const definition = await this.#definition(workflow.id, revision);
     if (!definition) return { ...fault("VALIDATION_FAILED", `workflow ${workflow.name} has no revision ${revision}`), field: "revision" };
-    let hasPivot = holdsPivot(definition);
-    for (const below of childReferences(definition)) {
-      const found = await this.look(below, [...above, workflow.id], depth + 1);
-      if (!("pin" in found) && (found.reason === "SUB_WORKFLOW_CYCLE" || found.reason === "LIMIT_EXCEEDED")) return { ...found, field: "workflow" };
-      if ("pin" in found && found.hasPivot) hasPivot = true;
-    }
-    if (depth === 1 && hasPivot && !pastUndo.has(reference.kind)) {
+    const below = await this.#below(`${workflow.id} ${revision}`, definition, [...above, workflow.id], depth);
+    if ("reason" in below) return { ...below, field: "workflow" };
+    if (depth - 1 + below.levels > limits.childDepthMax) return tooDeep();
+    if (depth === 1 && below.hasPivot && !pastUndo.has(reference.kind)) {
       const description = `workflow ${workflow.name} has a PIVOT, so it cannot be undone as a step; declare the step PIVOT or RETRIABLE`;
       return fault("PIVOT_ORDER", description);
     }
-    return { pin: { workflowId: workflow.id, revision }, hasPivot };
+    return { ...below, pin: { workflowId: workflow.id, revision } };
+  }
+
+  /** Walks a revision, unless it was walked before. A fault is that of a cycle or of too many levels; others were judged where they were saved. */
+  async #below(key: string, definition: JsonObject, above: readonly string[], depth: number): Promise<Below | Fault> {
+    const walked = this.#walked.get(key);
+    if (walked) return walked;
+    let hasPivot = holdsPivot(definition);
+    let levels = 1;
+    for (const reference of childReferences(definition)) {
+      const found = await this.look(reference, above, depth + 1);
+      if ("pin" in found) {
+        hasPivot ||= found.hasPivot;
+        levels = Math.max(levels, 1 + found.levels);
+      } else if (found.reason === "SUB_WORKFLOW_CYCLE" || found.reason === "LIMIT_EXCEEDED") return found;
+    }
+    const below = { hasPivot, levels };
+    this.#walked.set(key, below);
+    return below;
   }
 
   #workflow(name: string): Promise<WorkflowRecord | undefined> {
@@ -113,6 +140,10 @@ class Tree {
     }
     return known;
   }
+}
+
+function tooDeep(): Fault {
+  return fault("LIMIT_EXCEEDED", `executions below one another are at most ${limits.childDepthMax} deep`);
 }
 
 function fault(reason: Fault["reason"], description: string): Fault {
