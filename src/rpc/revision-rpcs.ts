@@ -2,7 +2,7 @@
 import { create } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { View } from "#gen/pyairtable/workflow/v1/view_pb.js";
-import { type Workflow, WorkflowSchema } from "#gen/pyairtable/workflow/v1/workflow_pb.js";
+import { type Workflow, WorkflowRevisionSchema, WorkflowSchema } from "#gen/pyairtable/workflow/v1/workflow_pb.js";
 import {
   ActivateWorkflowRevisionResponseSchema,
   DiffWorkflowRevisionsResponseSchema,
@@ -27,6 +27,7 @@ import { graphOf, type WorkflowGraph } from "../domain/workflow-graph.ts";
 import type { PauseChange, WorkflowUpdate } from "../store/workflow-changes.ts";
 import type { RevisionRecord, WorkflowRecord } from "../store/workflow-row.ts";
 import { checkDefinition } from "./definition-check.ts";
+import { inTurns, wholeItemsMax } from "./in-turns.ts";
 import { callerOf } from "./interceptors/call.ts";
 import { listPage } from "./page.ts";
 import type { RpcParts } from "./parts.ts";
@@ -36,6 +37,7 @@ import { bindingsOfSlots, checkSecretBindings } from "./secret-bindings.ts";
 import { loadExecution } from "./send-command.ts";
 import { changeToMessage } from "./wire/definition-change.ts";
 import { compensationKindWords, stepStateWords } from "./wire/enums.ts";
+import { countFitting } from "./wire/fit.ts";
 import { fieldsToUpdate, type MaskRules } from "./wire/update-mask.ts";
 import { revisionSummaryToMessage, revisionToMessage, workflowToMessage } from "./wire/workflow.ts";
 import { workflowNotFound } from "./workflow-rpcs.ts";
@@ -77,20 +79,25 @@ export function revisionRpcs(parts: RpcParts): RevisionRpcs {
       const workflow = await findWorkflow(parts, caller, request.workflow);
       const { pageSize, pageToken, view } = request;
       const wish = { pageSize, pageToken, shape: [workflow.id, view] };
-      const page = await listPage(parts, caller, "ListWorkflowRevisions", wish, async ({ pageSize, afterId }) => {
-        const before = afterId === undefined ? undefined : Number(afterId);
-        const items = await workflows.listRevisions(caller, workflow.id, { pageSize, beforeRevision: before });
-        const last = items.at(-1)?.revision ?? 1;
-        return { items, nextAfterId: items.length === pageSize && last > 1 ? String(last) : undefined };
+      const { items, nextPageToken } = await listPage(parts, caller, "ListWorkflowRevisions", wish, async (page) => {
+        const isWhole = view === View.FULL;
+        const pageSize = isWhole ? Math.min(page.pageSize, wholeItemsMax) : page.pageSize;
+        const found = await workflows.listRevisions(caller, workflow.id, {
+          pageSize,
+          beforeRevision: page.afterId === undefined ? undefined : Number(page.afterId),
+        });
+        const messages = isWhole
+          ? await inTurns(found, async ({ revision }) =>
+              revisionToMessage(await findRevision(parts, caller, workflow, revision), workflow.activeRevision, "full"),
+            )
+          : found.map((summary) => revisionSummaryToMessage(summary, workflow.activeRevision));
+        const fitting = messages.slice(0, countFitting(WorkflowRevisionSchema, messages));
+        const last = found[fitting.length - 1]?.revision ?? 1;
+        const mayFollow = fitting.length < found.length || found.length === pageSize;
+        return { items: fitting, nextAfterId: mayFollow && last > 1 ? String(last) : undefined };
       });
-      const revisions = await Promise.all(
-        page.items.map(async (summary) => {
-          if (view !== View.FULL) return revisionSummaryToMessage(summary, workflow.activeRevision);
-          return revisionToMessage(await findRevision(parts, caller, workflow, summary.revision), workflow.activeRevision, "full");
-        }),
-      );
       const totalSize = request.includeTotalSize ? { totalSize: BigInt(workflow.latestRevision) } : {};
-      return create(ListWorkflowRevisionsResponseSchema, { revisions, nextPageToken: page.nextPageToken, ...totalSize });
+      return create(ListWorkflowRevisionsResponseSchema, { revisions: [...items], nextPageToken, ...totalSize });
     },
 
     async activateWorkflowRevision(request, context) {

@@ -17,11 +17,13 @@ import type { Saga } from "#gen/pyairtable/workflow/v1/saga_pb.js";
 import { SagaSchema } from "#gen/pyairtable/workflow/v1/saga_pb.js";
 import { View } from "#gen/pyairtable/workflow/v1/view_pb.js";
 import type { Caller } from "../base/caller.ts";
+import { AppError } from "../base/errors.ts";
 import { checkFollowed } from "../engine/match-execution.ts";
 import { type WatchItem, watchExecution } from "../engine/watch.ts";
 import { type ManyItem, watchMany } from "../engine/watch-many.ts";
 import { positionText } from "../store/execution-repository.ts";
 import type { ExecutionRecord } from "../store/execution-row.ts";
+import { inTurns, wholeItemsMax } from "./in-turns.ts";
 import { callerOf } from "./interceptors/call.ts";
 import { listPage } from "./page.ts";
 import type { RpcParts } from "./parts.ts";
@@ -51,8 +53,9 @@ export function sagaReadRpcs(parts: RpcParts): SagaReadRpcs {
       const { pageSize, pageToken, view } = request;
       const wish = { pageSize, pageToken, shape: [request.filter, view, order.field, order.descending] };
       const { items, nextPageToken } = await listPage(parts, caller, "ListSagas", wish, async (page) => {
-        const read = await parts.executions.listExecutions(caller, { ...page, filter, order });
-        const sagas = await Promise.all(read.items.map((record) => listed(parts, caller, record, view)));
+        const pageSize = view === View.FULL ? Math.min(page.pageSize, wholeItemsMax) : page.pageSize;
+        const read = await parts.executions.listExecutions(caller, { ...page, pageSize, filter, order });
+        const sagas = view === View.FULL ? await inTurns(read.items, (record) => wholeSaga(parts, caller, record)) : read.items.map(sagaOfRecord);
         const fitting = sagas.slice(0, countFitting(SagaSchema, sagas));
         return {
           items: fitting,
@@ -89,8 +92,12 @@ export function sagaReadRpcs(parts: RpcParts): SagaReadRpcs {
   };
 }
 
-function listed(parts: RpcParts, caller: Caller, record: ExecutionRecord, view: View): Promise<Saga> | Saga {
-  return view === View.FULL ? sagaMessage(parts, caller, record.id) : sagaOfRecord(record);
+/** An item of a list with its steps; as the list has it when it was deleted meanwhile. */
+async function wholeSaga(parts: RpcParts, caller: Caller, record: ExecutionRecord): Promise<Saga> {
+  return await sagaMessage(parts, caller, record.id).catch((error: unknown) => {
+    if (error instanceof AppError && error.reason === "SAGA_NOT_FOUND") return sagaOfRecord(record);
+    throw error;
+  });
 }
 
 function sagaOfRecord(record: ExecutionRecord): Saga {

@@ -92,6 +92,24 @@ describe("UpdateWorkflow", () => {
 });
 
 describe("revisions", () => {
+  it("with their definitions come in pages that fit into a message, whatever page size was asked for", async () => {
+    const large = (revision: number) => definition(Array.from({ length: 110 }, (_, index) => logStep(`s${index}`, `${revision} ${"x".repeat(8_000)}`)));
+    const workflow = newName();
+    await api().createWorkflow({ workflow: { name: workflow, definition: large(1) } });
+    for (const revision of [2, 3, 4, 5]) await api().updateWorkflow({ workflow, changes: { definition: large(revision) } });
+    const pages: number[][] = [];
+    for (let pageToken: string | undefined; pageToken !== ""; ) {
+      const page = await api().listWorkflowRevisions({ workflow, view: View.FULL, ...(pageToken === undefined ? {} : { pageToken }) });
+      pages.push(page.revisions.map(({ revision }) => revision));
+      expect(page.revisions.every((revision) => revision.definition?.steps.length === 110)).toBe(true);
+      pageToken = page.nextPageToken;
+    }
+    expect(pages).toEqual([
+      [5, 4, 3],
+      [2, 1],
+    ]);
+  });
+
   it("are listed newest first in pages, drafts too, and read one by one", async () => {
     const workflow = await createWorkflow(fixture.clients, [logStep("say", "1")]);
     for (const message of ["2", "3", "4"]) await api().updateWorkflow({ workflow, changes: says(message), draftOnly: message === "4" });
@@ -107,6 +125,8 @@ describe("revisions", () => {
     expect([second.revisions.map(({ revision }) => revision), second.nextPageToken]).toEqual([[1], ""]);
     const full = await api().listWorkflowRevisions({ workflow, pageSize: 1, view: View.FULL });
     expect(full.revisions[0]?.definition?.steps).toHaveLength(1);
+    const rest = await api().listWorkflowRevisions({ workflow, pageSize: 3, view: View.FULL, pageToken: full.nextPageToken });
+    expect([rest.revisions.map(({ revision }) => revision), rest.nextPageToken]).toEqual([[3, 2, 1], ""]);
     expect(await refusal(api().listWorkflowRevisions({ workflow, pageToken: "nonsense" }))).toMatchObject({ reason: "PAGE_TOKEN_INVALID" });
     expect(await refusal(api().getWorkflowRevision({ workflow, revision: 9 }))).toMatchObject({ code: "NOT_FOUND", reason: "REVISION_NOT_FOUND" });
   });
