@@ -168,7 +168,8 @@ describe("limits of a connection", () => {
   });
 
   test("a peer that sends only pings is shown the door", async () => {
-    const session = openHttp2();
+    // Not the impatient one, which may find the connection idle before the pings are counted.
+    const session = openHttp2(server.url);
     const gone = closed(session);
     const goaway = new Promise<number>((resolve) => session.once("goaway", resolve));
     await new Promise((resolve) => session.once("remoteSettings", resolve));
