@@ -151,6 +151,11 @@ export function violationsError(violations: readonly FieldViolation[]): AppError
   return new AppError(first.reason, `${first.field}: ${first.description}${more}`, { violations });
 }
 
+/** The error for a request that lacks a field it cannot do without. */
+export function missingField(field: string): AppError {
+  return violationsError([{ field, reason: "VALIDATION_FAILED", description: "is required" }]);
+}
+
 /** Stops the execution that met a broken invariant; never caused by what a caller sends. */
 export function invariant(condition: unknown, message: string): asserts condition {
   if (!condition) throw new AppError("INTERNAL_BUG", `broken invariant: ${message}`);

@@ -3,7 +3,7 @@
  * registered and the caller is told to stop. The command was checked against the state its sender had read (names, endpoints,
  * expressions); what may have changed since is checked here, where only one writer decides.
  */
-import { AppError } from "../base/errors.ts";
+import { AppError, violationsError } from "../base/errors.ts";
 import { canonicalJson, type JsonObject } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
 import { Answered } from "./answered.ts";
@@ -43,7 +43,7 @@ export function enlistStep({ state, revision, now }: CommandContext, request: En
   const late = whyTooLate(state, revision.definition, request.stepKind);
   if (late) return late;
   if (state.enlisted.length >= limits.stepsPerDefinitionMax) {
-    return new AppError("LIMIT_EXCEEDED", `a saga holds at most ${limits.stepsPerDefinitionMax} steps`);
+    return violationsError([{ field: "step", reason: "LIMIT_EXCEEDED", description: `a saga holds at most ${limits.stepsPerDefinitionMax} steps` }]);
   }
   const payload = { step: withStage(request.step, state.enlisted), ...(request.selfDriven ? { selfDriven: true } : {}) };
   return new Answered([{ type: "step_enlisted", at: now, stepPath: name, attempt: 0, payload }], { decision: "CONTINUE" });

@@ -5,7 +5,7 @@
  * an older one says nothing of what runs now. A repeat gets the answer that stands. What comes after the decision changes
  * no decision: success is kept as evidence and undone, a contradiction is put on record.
  */
-import { AppError } from "../base/errors.ts";
+import { AppError, violationsError } from "../base/errors.ts";
 import { findJsonFault, type Json } from "../base/json.ts";
 import { Answered } from "./answered.ts";
 import type { Step } from "./definition.ts";
@@ -142,7 +142,8 @@ export function leftWithWorker({ state, revision, now }: SettleContext, { path: 
 
 function valueFault(outcome: { readonly result?: Json; readonly details?: Json }): AppError | undefined {
   const fault = findJsonFault(outcome.result ?? outcome.details ?? null);
-  return fault && new AppError("VALIDATION_FAILED", `the reported value cannot be stored: ${fault.path || "it"} ${fault.problem}`);
+  const field = fault?.path ? `result.${fault.path}` : "result";
+  return fault && violationsError([{ field, reason: "VALIDATION_FAILED", description: `${fault.problem}, which cannot be stored` }]);
 }
 
 function unknownToken(): AppError {

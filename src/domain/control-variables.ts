@@ -1,5 +1,5 @@
 /** An operator changes variables of a running execution. */
-import { AppError, violationsError } from "../base/errors.ts";
+import { type AppError, violationsError } from "../base/errors.ts";
 import { findJsonFault, type JsonObject, jsonBytes } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
 import { type ControlRequest, operatorEvent, terminalError } from "./control.ts";
@@ -20,13 +20,17 @@ export function updateVariables(state: ExecutionState, now: number, request: Con
   }
   const merged = Object.entries({ ...state.variables, ...variables }).filter(([, value]) => value !== null);
   if (merged.length > limits.variablesPerExecutionMax) {
-    return new AppError("LIMIT_EXCEEDED", `an execution has at most ${limits.variablesPerExecutionMax} variables; remove some with null`);
+    return tooMuch(`an execution has at most ${limits.variablesPerExecutionMax} variables; remove some with null`);
   }
   if (jsonBytes(Object.fromEntries(merged)) > limits.resultBytesMax) {
-    return new AppError("LIMIT_EXCEEDED", `the variables of an execution are at most ${limits.resultBytesMax} bytes`);
+    return tooMuch(`the variables of an execution are at most ${limits.resultBytesMax} bytes; remove some with null`);
   }
   return [
     operatorEvent(now, { ...request, action: "update_variables" }),
     { type: "variables_set", at: now, stepPath: "", attempt: 0, payload: { variables, actor: request.actor } },
   ];
+}
+
+function tooMuch(description: string): AppError {
+  return violationsError([{ field: "variables", reason: "LIMIT_EXCEEDED", description }]);
 }

@@ -111,7 +111,7 @@ export class Starter {
           else if (held) await this.#releaseIfResumed(caller, revision.workflowId, execution.executionId);
           return { executionId: execution.executionId, existing: false, ...(state ? { state } : {}) };
         case "refused":
-          throw new AppError("VALIDATION_FAILED", `the input cannot be stored: ${outcome.message}`);
+          throw violationsError([{ field: "input", reason: "VALIDATION_FAILED", description: `cannot be stored: ${outcome.message}` }]);
         case "fenced":
         case "conflict":
           throw new AppError("STORAGE_UNAVAILABLE", "this replica lost its lease before the start was written; try again", { retryAfterMs: 500 });

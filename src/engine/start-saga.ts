@@ -64,7 +64,8 @@ export class SagaStarter {
       const begun = isTaken ? undefined : await engine.begin(caller.tenantId, base, saga);
       const outcome = begun?.outcome ?? { kind: "exists" };
       if (begun && outcome.kind === "committed") return { executionId: saga.executionId, existing: false, state: begun.state };
-      if (outcome.kind === "refused") throw new AppError("VALIDATION_FAILED", `a step cannot be stored: ${outcome.message}`);
+      if (outcome.kind === "refused")
+        throw violationsError([{ field: "steps", reason: "VALIDATION_FAILED", description: `cannot be stored: ${outcome.message}` }]);
       if (outcome.kind !== "exists") {
         throw new AppError("STORAGE_UNAVAILABLE", "this replica lost its lease before the saga was written; try again", { retryAfterMs: 500 });
       }

@@ -3,7 +3,7 @@
  * fixed, no workflow runs itself by way of others, and a child with a point of no return stands only where it may.
  */
 import type { Caller } from "../base/caller.ts";
-import { AppError, type FieldViolation, violationsError } from "../base/errors.ts";
+import { type FieldViolation, violationsError } from "../base/errors.ts";
 import type { JsonObject } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
 import { type ChildPin, type ChildReference, childReferences, holdsPivot, pinChildReferences } from "../domain/child-references.ts";
@@ -95,6 +95,7 @@ class Tree {
     const revision = reference.revision === 0 ? workflow.activeRevision : reference.revision;
     if (revision === 0) return fault("VALIDATION_FAILED", `workflow ${workflow.name} has no active revision; activate one or name one`);
     const definition = await this.#definition(workflow.id, revision);
+    if (definition === "too many") return fault("LIMIT_EXCEEDED", `leads, with its children, to more than ${revisionsMax} revisions of other workflows`);
     if (!definition) return { ...fault("VALIDATION_FAILED", `workflow ${workflow.name} has no revision ${revision}`), field: "revision" };
     const below = await this.#below(`${workflow.id} ${revision}`, definition, [...above, workflow.id], depth);
     if ("reason" in below) return { ...below, field: "workflow" };
@@ -130,11 +131,11 @@ class Tree {
     return known;
   }
 
-  #definition(workflowId: string, revision: number): Promise<JsonObject | undefined> {
+  #definition(workflowId: string, revision: number): Promise<JsonObject | undefined> | "too many" {
     const key = `${workflowId} ${revision}`;
     let known = this.#seen.get(key);
     if (known === undefined) {
-      if (this.#seen.size >= revisionsMax) throw new AppError("LIMIT_EXCEEDED", `a definition leads to more than ${revisionsMax} revisions of other workflows`);
+      if (this.#seen.size >= revisionsMax) return "too many";
       known = this.#workflows.getRevision(this.#caller, workflowId, revision).then((found) => found?.definition);
       this.#seen.set(key, known);
     }

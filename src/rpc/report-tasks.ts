@@ -9,7 +9,7 @@ import {
   TaskHeartbeatStatusSchema,
 } from "#gen/pyairtable/workflow/v1/task_service_pb.js";
 import type { Caller } from "../base/caller.ts";
-import { AppError, messageOf, violationsError } from "../base/errors.ts";
+import { AppError, messageOf, missingField } from "../base/errors.ts";
 import { type Json, storable } from "../base/json.ts";
 import type { RecordedOutcome, ReportDecision, ReportedOutcome } from "../domain/reported-outcome.ts";
 import { type OperationRef, openToken, taskIdOf } from "../domain/task-token.ts";
@@ -47,7 +47,7 @@ export async function completeTasks(parts: RpcParts, caller: Caller, results: re
 }
 
 async function completeOne(parts: RpcParts, caller: Caller, { taskId, result }: TaskCompletion, ref: OperationRef, field: string) {
-  if (!result) throw violationsError([{ field, reason: "VALIDATION_FAILED", description: "is required" }]);
+  if (!result) throw missingField(field);
   const outcome = outcomeOfResult(result, ref.operation, field);
   if (outcome.kind === "in_progress") await parts.tasks.extend(caller.tenantId, [{ taskId, hasNews: false, ...intervalOf(outcome) }]);
   const answer = await report(parts, caller, ref, outcome);

@@ -20,7 +20,7 @@ import {
 } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
 import type { Caller } from "../base/caller.ts";
 import { afterCommit } from "../base/change.ts";
-import { AppError, violationsError } from "../base/errors.ts";
+import { AppError, missingField, violationsError } from "../base/errors.ts";
 import { diffDefinitions } from "../domain/definition-diff.ts";
 import { mermaidOf } from "../domain/mermaid.ts";
 import { graphOf, type WorkflowGraph } from "../domain/workflow-graph.ts";
@@ -161,7 +161,7 @@ export function revisionRpcs(parts: RpcParts): RevisionRpcs {
 /** What a request changes, its definition checked. */
 async function updateOf(parts: RpcParts, caller: Caller, request: UpdateWorkflowRequest) {
   const { changes, draftOnly, revisionNote, etag, validateOnly } = request;
-  if (!changes) throw new AppError("VALIDATION_FAILED", "changes is required");
+  if (!changes) throw missingField("changes");
   const fields = fieldsToUpdate(WorkflowSchema, changes, request.updateMask, maskRules);
   const missing = (["name", "definition"] as const).filter((field) => fields.has(field) && !(field === "name" ? changes.name : changes.definition));
   if (missing.length > 0) {

@@ -11,7 +11,7 @@ import {
   type SagaCoordinationService,
   StepResolution,
 } from "#gen/pyairtable/workflow/v1/saga_coordination_service_pb.js";
-import { AppError } from "../base/errors.ts";
+import { violationsError } from "../base/errors.ts";
 import type { Resolution } from "../domain/control-resolve.ts";
 import { openToken } from "../domain/task-token.ts";
 import { callerOf } from "./interceptors/call.ts";
@@ -47,7 +47,9 @@ export function sagaControlRpcs(parts: RpcParts): SagaControlRpcs {
       if (token !== "") {
         const ref = openToken(parts.taskTokenKey, caller.tenantId, token);
         if (ref?.path !== path || ref.operation !== "action") {
-          throw new AppError("TOKEN_INVALID", "the token is not one of this step; use the one that EnlistStep answered, or none", { metadata: { path } });
+          throw violationsError([
+            { field: "token", reason: "TOKEN_INVALID", description: "is not one of this step; use the one that EnlistStep answered, or none" },
+          ]);
         }
       }
       const { loaded } = await commandSaga(parts, caller, request, { kind: "leave_saga", actor: caller.actor, path, reason });
@@ -58,7 +60,11 @@ export function sagaControlRpcs(parts: RpcParts): SagaControlRpcs {
       const caller = callerOf(context);
       const { step: path, reason } = request;
       const resolution = resolutions[request.resolution];
-      if (resolution === undefined) throw new AppError("VALIDATION_FAILED", "resolution is required: MARK_DONE, MARK_COMPENSATED or ABANDON");
+      if (resolution === undefined) {
+        throw violationsError([
+          { field: "resolution", reason: "VALIDATION_FAILED", description: "is required: STEP_RESOLUTION_MARK_DONE, …_MARK_COMPENSATED or …_ABANDON" },
+        ]);
+      }
       const result = request.result === undefined ? {} : { result: jsonFromValue(request.result) };
       const { loaded } = await commandSaga(parts, caller, request, { kind: "resolve_step", actor: caller.actor, path, reason, resolution, ...result });
       const step = stepsFromState(loaded.state, loaded.revision.definition).find((candidate) => candidate.path === path);

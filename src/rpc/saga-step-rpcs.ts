@@ -14,7 +14,7 @@ import {
 } from "#gen/pyairtable/workflow/v1/saga_coordination_service_pb.js";
 import { Operation, type Task, TaskSchema } from "#gen/pyairtable/workflow/v1/task_pb.js";
 import type { Caller } from "../base/caller.ts";
-import { AppError, violationsError } from "../base/errors.ts";
+import { AppError, missingField, violationsError } from "../base/errors.ts";
 import { findJsonFault, isJsonObject, type Json, type JsonObject, jsonBytes } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
 import { baggageOf } from "../base/trace-context.ts";
@@ -42,7 +42,7 @@ export function sagaStepRpcs(parts: RpcParts): SagaStepRpcs {
     async enlistStep(request, context) {
       const caller = callerOf(context);
       const { selfDriven } = request;
-      if (!request.step) throw violationsError([{ field: "step", reason: "VALIDATION_FAILED", description: "is required" }]);
+      if (!request.step) throw missingField("step");
       const step = sagaStepToJson(request.step);
       const sagaId = await resolveSagaId(parts, caller, request.sagaId);
       const { state } = await loadSaga(parts, caller, sagaId);
@@ -161,8 +161,8 @@ async function report(parts: RpcParts, caller: Caller, request: ReportStepReques
   const sagaId = ref?.executionId === request.sagaId ? request.sagaId : await resolveSagaId(parts, caller, request.sagaId);
   const operation = operationWords[request.operation];
   if (!ref || ref.executionId !== sagaId || ref.path !== request.step || ref.operation !== operation)
-    throw await unknownStep(parts, caller, sagaId, request.step);
-  if (!request.result) throw violationsError([{ field: `${prefix}result`, reason: "VALIDATION_FAILED", description: "is required" }]);
+    throw await unknownStep(parts, caller, sagaId, request.step, prefix);
+  if (!request.result) throw missingField(`${prefix}result`);
   const { executionId: _, ...told } = ref;
   const outcome = outcomeOfResult(request.result, operation, `${prefix}result`);
   const answer = await control(parts, caller, sagaId, { kind: "report", ...told, outcome, random: Math.random() });
@@ -184,12 +184,12 @@ function decisionOf(answer: JsonObject | undefined): string {
   return String(answer?.["decision"] ?? "");
 }
 
-function wrongToken(): AppError {
-  return new AppError("TOKEN_INVALID", "the token belongs to another step, operation or saga; use the one that came with this task");
+function wrongToken(field: string): AppError {
+  return violationsError([{ field, reason: "TOKEN_INVALID", description: "belongs to another step, operation or saga; use the one that came with this task" }]);
 }
 
-async function unknownStep(parts: RpcParts, caller: Caller, sagaId: string, path: string): Promise<AppError> {
+async function unknownStep(parts: RpcParts, caller: Caller, sagaId: string, path: string, prefix: string): Promise<AppError> {
   const { state, revision } = await loadSaga(parts, caller, sagaId);
   const isKnown = state.steps.has(path) || revision.definition.stepsByName.has(path.slice(path.lastIndexOf("/") + 1));
-  return isKnown ? wrongToken() : new AppError("STEP_NOT_FOUND", `the saga has no step ${path}`, { metadata: { sagaId, path } });
+  return isKnown ? wrongToken(`${prefix}token`) : new AppError("STEP_NOT_FOUND", `the saga has no step ${path}`, { metadata: { sagaId, path } });
 }

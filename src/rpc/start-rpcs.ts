@@ -15,7 +15,7 @@ import {
   type WorkflowService,
 } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
 import type { Caller } from "../base/caller.ts";
-import { AppError, violationsError } from "../base/errors.ts";
+import { AppError, missingField, violationsError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { isTerminal } from "../domain/states.ts";
 import type { Started, StartRequest } from "../engine/start-execution.ts";
@@ -44,7 +44,7 @@ export function startRpcs(parts: RpcParts): StartRpcs {
 
     async *startExecutionAndWatch(request, context) {
       const caller = callerOf(context);
-      if (!request.start) throw new AppError("VALIDATION_FAILED", "start is required");
+      if (!request.start) throw missingField("start");
       const { executionId, existing, replayed } = await parts.starter.start(
         caller,
         startRequestOf(request.start, context.requestHeader.get("idempotency-key")),

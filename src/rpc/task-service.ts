@@ -15,7 +15,7 @@ import {
   WorkerSpecSchema,
 } from "#gen/pyairtable/workflow/v1/task_service_pb.js";
 import type { Caller } from "../base/caller.ts";
-import { AppError } from "../base/errors.ts";
+import { missingField } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { queueDefault, type TakenTask } from "../domain/task.ts";
 import type { WorkerAsk } from "../engine/task-board.ts";
@@ -115,7 +115,7 @@ function nextToken(parts: RpcParts, scope: Scope, hasMore: boolean, after: strin
 }
 
 function askOf({ tenantId }: Caller, spec: WorkerSpec | undefined): Omit<WorkerAsk, "session"> {
-  if (!spec) throw new AppError("VALIDATION_FAILED", "worker is required");
+  if (!spec) throw missingField("worker");
   const { workerId: worker, taskQueues, taskTypes, labels } = spec;
   return { tenantId, worker, queues: taskQueues.length > 0 ? taskQueues : [queueDefault], taskTypes, labels };
 }

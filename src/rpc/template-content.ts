@@ -60,10 +60,8 @@ export async function prepareOnBase(
 ): Promise<PreparedContent> {
   const overrides = Array.isArray(given["overrides"]) ? overridesWithNames(given["overrides"], `${path}.overrides`) : [];
   if ((base === undefined) === (given["definition"] === undefined) || (!base && overrides.length > 0)) {
-    throw new AppError(
-      "VALIDATION_FAILED",
-      `${path}: a template has a definition, or a base_template with overrides, and not both; clear the other one in the same call`,
-    );
+    const description = "a template has a definition, or a base_template with overrides, and not both; clear the other one in the same call";
+    throw violationsError([{ field: path, reason: "VALIDATION_FAILED", description }]);
   }
   const content: JsonObject = {
     ...given,
@@ -98,7 +96,8 @@ export function checkShape(definition: JsonObject, path: string): void {
   try {
     message = fromJson(WorkflowDefinitionSchema, definition);
   } catch (error) {
-    throw new AppError("OVERRIDE_INVALID", `${path}: with the overrides it is no definition any more: ${messageOf(error)}`);
+    const description = `with the overrides it is no definition any more: ${messageOf(error)}`;
+    throw violationsError([{ field: path, reason: "OVERRIDE_INVALID", description }]);
   }
   const faults = findRuleFaults(contractValidator, WorkflowDefinitionSchema, message);
   if (faults.length > 0) throw violationsError(faults.map((fault) => ({ ...fault, field: `${path}.${fault.field}` })));

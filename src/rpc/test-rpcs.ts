@@ -12,7 +12,7 @@ import {
   type WorkflowService,
 } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
 import type { Caller } from "../base/caller.ts";
-import { AppError } from "../base/errors.ts";
+import { violationsError } from "../base/errors.ts";
 import { systemIds } from "../base/ids.ts";
 import { limits } from "../base/limits.ts";
 import type { CompiledRevision } from "../domain/definition.ts";
@@ -75,7 +75,7 @@ async function subjectOf(parts: RpcParts, caller: Caller, request: TestWorkflowR
       return parameters ? { ...compiled, params: parameters } : compiled;
     }
     case undefined:
-      throw new AppError("VALIDATION_FAILED", "name a workflow or give a definition");
+      throw violationsError([{ field: "workflow", reason: "VALIDATION_FAILED", description: "name a workflow, or give a definition" }]);
     default:
       return subject satisfies never;
   }

@@ -13,7 +13,7 @@ import {
   type WorkflowService,
 } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
 import type { Caller } from "../base/caller.ts";
-import { AppError } from "../base/errors.ts";
+import { AppError, violationsError } from "../base/errors.ts";
 import type { Definition } from "../domain/definition.ts";
 import type { ExecutionEvent } from "../domain/events.ts";
 import type { ExecutionState } from "../domain/execution-state.ts";
@@ -139,7 +139,8 @@ export function resumeTokens(parts: RpcParts, { tenantId }: Caller, filter: stri
         return position === undefined ? undefined : Number(position);
       } catch (error) {
         if (!(error instanceof AppError)) throw error;
-        throw new AppError("RESUME_TOKEN_INVALID", "resume_token was not made by this service for this filter; begin again without it", { cause: error });
+        const description = "was not made by this service for this filter; begin again without it";
+        throw violationsError([{ field: "resume_token", reason: "RESUME_TOKEN_INVALID", description }]);
       }
     },
     write(resumeAt: number | undefined): string {

@@ -18,7 +18,7 @@ import {
 } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
 import type { Caller } from "../base/caller.ts";
 import { afterCommit } from "../base/change.ts";
-import { AppError } from "../base/errors.ts";
+import { AppError, missingField } from "../base/errors.ts";
 import { canonicalJson, type JsonObject } from "../base/json.ts";
 import type { Definition } from "../domain/definition.ts";
 import { inferredTypes, kindsOfData } from "../domain/inferred-types.ts";
@@ -87,7 +87,7 @@ export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
     async createWorkflow(request, context) {
       const caller = callerOf(context);
       const wish = request.workflow;
-      if (!wish?.definition) throw new AppError("VALIDATION_FAILED", "workflow.definition is required");
+      if (!wish?.definition) throw missingField("workflow.definition");
       const { source: given, warnings } = checkDefinition(wish.definition, await parts.stepTypesOf(caller.tenantId), "workflow.definition");
       const source = await pinChildren(workflows, caller, given, "workflow.definition", { name: wish.name });
       await checkSecretBindings(parts.secrets, caller, source, wish.secretBindings, "workflow.secret_bindings");
@@ -132,7 +132,7 @@ export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
     },
 
     async validateDefinition(request, context) {
-      if (!request.definition) throw new AppError("VALIDATION_FAILED", "definition is required");
+      if (!request.definition) throw missingField("definition");
       const { parametersSchema } = request;
       const schemaProblem = parametersSchema && findSchemaProblem(parametersSchema);
       // What the field rules refuse elsewhere is part of the report here.

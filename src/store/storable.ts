@@ -2,7 +2,7 @@
  * Values that PostgreSQL refuses, caught before a statement is made of them. The ORM writes values into the statement's text,
  * where a NUL character would end the text early and look like a broken connection.
  */
-import { AppError } from "../base/errors.ts";
+import { violationsError } from "../base/errors.ts";
 import { findJsonFault } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
 
@@ -18,5 +18,5 @@ export function isStorable(value: unknown): boolean {
 export function assertStorable(input: object): void {
   const present = Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined));
   const fault = findJsonFault(present, depthMax);
-  if (fault) throw new AppError("VALIDATION_FAILED", `${fault.path} ${fault.problem}, which cannot be stored`);
+  if (fault) throw violationsError([{ field: fault.path, reason: "VALIDATION_FAILED", description: `${fault.problem}, which cannot be stored` }]);
 }

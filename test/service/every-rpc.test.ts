@@ -7,6 +7,7 @@ import { FileService } from "#gen/pyairtable/workflow/v1/file_service_pb.js";
 import { MonitoringService } from "#gen/pyairtable/workflow/v1/monitoring_service_pb.js";
 import { SagaCoordinationService } from "#gen/pyairtable/workflow/v1/saga_coordination_service_pb.js";
 import { SecretService } from "#gen/pyairtable/workflow/v1/secret_service_pb.js";
+import { TaskService } from "#gen/pyairtable/workflow/v1/task_service_pb.js";
 import { TemplateService } from "#gen/pyairtable/workflow/v1/template_service_pb.js";
 import { WorkflowService } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
 import { createMigratedDatabase, type TestDatabase } from "../support/postgres.ts";
@@ -30,7 +31,10 @@ afterAll(async () => {
   await database?.drop();
 });
 
-const services = [TemplateService, WorkflowService, SagaCoordinationService, SecretService, FileService, AccessService, MonitoringService];
+const services = [
+  ...[TemplateService, WorkflowService, SagaCoordinationService, TaskService],
+  ...[SecretService, FileService, AccessService, MonitoringService],
+];
 const methods = services.flatMap((service) => service.methods.map((method) => ({ name: `${service.name}/${method.name}`, method })));
 
 /** These must be there; others may say FEATURE_DISABLED. */
@@ -46,6 +50,7 @@ const served = new Set(
     "WorkflowService/RetryExecution RerunExecution SkipStep CompleteStep FailStep UpdateVariables PreviewCompensation ExplainExecution",
     "WorkflowService/CountExecutions DeleteExecution SignalExecution PublishEvent",
     "SagaCoordinationService/GetSaga",
+    "TaskService/PollTasks StreamTasks CompleteTasks HeartbeatTasks ListWorkers ListTaskQueues",
     "FileService/CreateFile AppendFile CompleteFile GetFile ReadFile ListFiles DeleteFile",
     "AccessService/ListAuditEntries ListApiKeys RevokeApiKey",
     "MonitoringService/GetServiceStatus GetExecutionStats",
@@ -106,6 +111,24 @@ describe("every rpc", () => {
       if (answer.status !== 200) expectListed(refusalOfJson(answer), `${name} with ${body}`);
     }
   });
+});
+
+test("a refused page token, order or filter is named by its field", async () => {
+  const wrong: readonly [field: string, text: string][] = [
+    ["page_token", "x"],
+    ["order_by", "nobody desc"],
+    ["filter", "state = RUNNING AND ("],
+  ];
+  const listings = methods.filter(({ method }) => method.name.startsWith("List") && method.methodKind === "unary");
+  for (const { name, method } of listings) {
+    for (const [field, text] of wrong) {
+      const asked = method.input.fields.find((known) => known.name === field);
+      // What is listed is looked up first, and there is none of it.
+      if (!asked || method.input.fields.some((known) => ["workflow", "template", "execution_id"].includes(known.name))) continue;
+      const outcome = await send(method, create(method.input, { [asked.localName]: text }));
+      expect([outcome?.code, outcome?.fields], `${name} with ${text} as ${field}`).toEqual(["INVALID_ARGUMENT", [field]]);
+    }
+  }
 });
 
 test("unknown methods and services, GET and odd paths are refused too, and the server still answers", async () => {

@@ -1,5 +1,5 @@
 /** `order_by` of listings: one field of a closed list, with ` desc` or ` asc` behind it. */
-import { AppError } from "../../base/errors.ts";
+import { violationsError } from "../../base/errors.ts";
 
 export interface Order<Field extends string> {
   readonly field: Field;
@@ -13,5 +13,6 @@ export function orderByOf<Field extends string>(text: string, fields: readonly F
   if (name === "") return otherwise;
   const field = fields.find((known) => known === name);
   if (field && words.length <= 2 && (direction === "asc" || direction === "desc")) return { field, descending: direction === "desc" };
-  throw new AppError("ORDER_BY_INVALID", `order_by takes one of ${fields.join(", ")}, with " desc" for descending order; not "${text.slice(0, 100)}"`);
+  const description = `takes one of ${fields.join(", ")}, with " desc" for descending order; not "${text.slice(0, 100)}"`;
+  throw violationsError([{ field: "order_by", reason: "ORDER_BY_INVALID", description }]);
 }

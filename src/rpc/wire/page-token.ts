@@ -6,13 +6,13 @@
  * with different first bytes, so that one can never be taken for the other.
  */
 import { createHmac, timingSafeEqual } from "node:crypto";
-import { AppError, invariant, violationsError } from "../../base/errors.ts";
+import { type AppError, invariant, violationsError } from "../../base/errors.ts";
 import { limits } from "../../base/limits.ts";
 
 /** The listing that a token belongs to. */
 export interface PageTokenScope {
   readonly tenantId: string;
-  /** `package.Service/Method`. */
+  /** Name of the rpc; no two listings share one. */
   readonly method: string;
   /** Everything else that decides which items the listing has and in which order; made by `listingHash`. */
   readonly filterHash: string;
@@ -50,10 +50,7 @@ export function decodePageToken(key: Uint8Array, token: string, scope: PageToken
   const position = bytes.subarray(positionOffset);
   if (!timingSafeEqual(mac, macOf(key, binding, position))) throw invalid();
   if (!timingSafeEqual(binding, bindingOf(key, scope))) {
-    throw new AppError(
-      "PAGE_TOKEN_MISMATCH",
-      "page_token belongs to another listing; repeat the call with the same filter and order_by, or begin again without it",
-    );
+    throw refused("PAGE_TOKEN_MISMATCH", "belongs to another listing; repeat the call with the same filter and order_by, or begin again without it");
   }
   return position.toString("utf8");
 }
@@ -79,5 +76,9 @@ function digest(key: Uint8Array, purpose: "b" | "m", ...parts: readonly Uint8Arr
 }
 
 function invalid(): AppError {
-  return new AppError("PAGE_TOKEN_INVALID", "page_token was not made by this service, or was changed; begin again without it");
+  return refused("PAGE_TOKEN_INVALID", "was not made by this service, or was changed; begin again without it");
+}
+
+function refused(reason: "PAGE_TOKEN_INVALID" | "PAGE_TOKEN_MISMATCH", description: string): AppError {
+  return violationsError([{ field: "page_token", reason, description }]);
 }

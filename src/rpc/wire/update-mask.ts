@@ -33,6 +33,9 @@ export function fieldsToUpdate<Desc extends DescMessage>(
   return new Set(paths.filter((path) => rules.writable.includes(path)));
 }
 
-function invalid(message: string, path: string): AppError {
-  return new AppError("FIELD_MASK_INVALID", `update_mask: ${message}`, { metadata: { path: path.slice(0, 100) } });
+function invalid(description: string, path: string): AppError {
+  return new AppError("FIELD_MASK_INVALID", `update_mask: ${description}`, {
+    metadata: { path: path.slice(0, 100) },
+    violations: [{ field: "update_mask", reason: "FIELD_MASK_INVALID", description }],
+  });
 }
