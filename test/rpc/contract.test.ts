@@ -235,6 +235,7 @@ describe("every rpc", () => {
         "POST /api/v1/workflows/{workflow}/execute StartExecution",
         "GET /api/v1/executions/{execution_id}/events ListExecutionEvents",
         "GET /api/v1/monitoring/status GetServiceStatus",
+        "GET /api/v1/monitoring/metrics GetMetrics",
         "GET /api/v1/monitoring/executions/stats GetExecutionStats",
       ]),
     );

@@ -53,7 +53,7 @@ const served = new Set(
     "TaskService/PollTasks StreamTasks CompleteTasks HeartbeatTasks ListWorkers ListTaskQueues",
     "FileService/CreateFile AppendFile CompleteFile GetFile ReadFile ListFiles DeleteFile",
     "AccessService/ListAuditEntries ListApiKeys RevokeApiKey",
-    "MonitoringService/GetServiceStatus GetExecutionStats",
+    "MonitoringService/GetServiceStatus GetMetrics GetExecutionStats",
     "SecretService/SetSecret RotateSecret ListSecrets DeleteSecret",
   ].flatMap(
     (line) =>

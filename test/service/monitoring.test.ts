@@ -54,6 +54,76 @@ describe("GetServiceStatus", () => {
     const without = await addTenant(service, "without", ["workflows:read"]);
     expect(await refusal(without.monitoring.getServiceStatus({}))).toMatchObject({ code: "PERMISSION_DENIED", reason: "SCOPE_MISSING" });
     expect(await refusal(without.monitoring.getExecutionStats({}))).toMatchObject({ code: "PERMISSION_DENIED", reason: "SCOPE_MISSING" });
+    expect(await refusal(without.monitoring.getMetrics({}))).toMatchObject({ code: "PERMISSION_DENIED", reason: "SCOPE_MISSING" });
+  });
+});
+
+describe("GetMetrics", () => {
+  test("rolls up what the tenant's executions and steps did, what waits, and what the process did", async () => {
+    const scopes = ["monitoring:read", "workflows:write", "workflows:read", "executions:start", "executions:read"];
+    const clients = await addTenant(service, "busy", scopes);
+    service.ledger.script("/metrics-flaky", [503, 200]);
+    service.ledger.script("/metrics-no", [402]);
+    await start(await createWorkflow(clients, [logStep("a"), httpStep("b", at("/metrics-flaky")), httpStep("c", at("/metrics-c"))]), clients);
+    await start(await createWorkflow(clients, [httpStep("no", at("/metrics-no"))]), clients);
+    await begin(clients, [workerStep("render", "metrics-queue")]);
+    const waiting = async () => {
+      const { queue, steps } = await clients.monitoring.getMetrics({});
+      return { queue, runs: steps?.types.find(({ type }) => type === "worker_task")?.runs };
+    };
+    await expect.poll(waiting).toMatchObject({ queue: { open: 1n, tasksWaiting: 1n, stuck: 0n }, runs: 1n });
+
+    const { executions, steps, queue, process } = await clients.monitoring.getMetrics({ window: seconds(600) });
+    expect(executions).toMatchObject({ started: 3n, finished: 2n, successRate: 0.5, window: { shortened: false } });
+    expect(ms(executions?.window?.endTime) - ms(executions?.window?.startTime)).toBe(600_000);
+    expect([executions?.startedPerSecond, executions?.finishedPerSecond]).toEqual([3 / 600, 2 / 600]);
+    expect(executions?.finishedStates).toMatchObject([
+      { state: ExecutionState.COMPLETED, count: 1n },
+      { state: ExecutionState.FAILED, count: 1n },
+    ]);
+    expect(executions?.durations?.count).toBe(1n);
+    expect(executions?.failures).toMatchObject([{ name: "HTTP.402", step: "", count: 1n }]);
+
+    const type = (name: string) => steps?.types.find((one) => one.type === name);
+    expect(type("http_request")).toMatchObject({ runs: 3n, retries: 1n, successRate: 2 / 3, durations: { count: 2n } });
+    expect(type("log")).toMatchObject({ runs: 1n, retries: 0n, successRate: 1 });
+    expect(type("log")?.durations).toBeUndefined();
+    expect(type("worker_task")).toMatchObject({ runs: 1n, successRate: 0 });
+    expect(steps).toMatchObject({ executions: 3n, window: { shortened: false } });
+    expect(steps?.failures.map(({ name, count }) => [name, count])).toEqual([
+      ["HTTP.402", 1n],
+      ["HTTP.503", 1n],
+    ]);
+    expect(ms(queue?.taskOldestAge)).toBeGreaterThanOrEqual(0);
+
+    const { replicas } = await clients.monitoring.getServiceStatus({});
+    expect(process).toMatchObject({ replicaId: replicas[0]?.id, pool: { max: 10, waiting: expect.any(Number) } });
+    for (const figure of [process?.journalCommit, process?.sagaCoordination]) expect(ms(figure?.p50)).toBeGreaterThan(0);
+    expect(process?.stepOverhead.map((one) => one.type)).toEqual(expect.arrayContaining(["http_request", "log"]));
+    const compiled = process?.caches.find(({ cache }) => cache === "compiled");
+    expect(compiled?.hitRate).toBe(Number(compiled?.hits) / Number((compiled?.hits ?? 0n) + (compiled?.misses ?? 0n)));
+    expect(process?.memoryHeapBytes).toBeGreaterThan(1_000_000n);
+    expect(process?.memoryResidentBytes).toBeGreaterThan(process?.memoryHeapBytes ?? 0n);
+    await expect.poll(async () => (await clients.monitoring.getMetrics({})).process?.eventLoopDelay?.count).toBeGreaterThan(0n);
+  });
+
+  test("shows a tenant nothing of another one's", async () => {
+    const other = await addTenant(service, "idle", ["monitoring:read"]);
+    await start(await createWorkflow(service.clients, [logStep("a")]));
+    const { executions, steps, queue } = await other.monitoring.getMetrics({});
+    expect(executions).toMatchObject({ started: 0n, finished: 0n, startedPerSecond: 0, successRate: 0, finishedStates: [], failures: [] });
+    expect(executions?.durations).toBeUndefined();
+    expect(steps).toMatchObject({ executions: 0n, types: [], failures: [] });
+    expect(queue).toMatchObject({ ready: 0n, open: 0n, stuck: 0n, tasksWaiting: 0n });
+    expect([queue?.oldestAge, queue?.taskOldestAge]).toEqual([undefined, undefined]);
+  });
+
+  test("refuses a window of more than a day, or of nothing", async () => {
+    for (const window of [seconds(86_401), seconds(0), seconds(0.5), seconds(-1)]) {
+      const refused = await refusal(monitoring().getMetrics({ window }));
+      expect(refused).toMatchObject({ code: "INVALID_ARGUMENT", reason: "VALIDATION_FAILED", fields: ["window"] });
+    }
+    expect((await monitoring().getMetrics({ window: seconds(86_400) })).executions?.window).toMatchObject({ shortened: false });
   });
 });
 
@@ -178,6 +248,9 @@ test("the plain routes answer the same, in proto names", async () => {
     return { status: response.status, body: (await response.json()) as Record<string, unknown> };
   };
   expect(await get("status")).toMatchObject({ status: 200, body: { version: expect.any(String), components: expect.any(Array) } });
+  expect(await get("metrics?window=60s")).toMatchObject({ status: 200, body: { executions: { window: {} }, process: { replica_id: expect.any(String) } } });
+  expect((await get("metrics?window=25h")).status).toBe(400);
+  expect((await get("metrics?window=90000s")).status).toBe(400);
   const workflow = await createWorkflow(service.clients, [logStep("a")]);
   await start(workflow);
   expect(await get(`executions/stats?workflow=${workflow}`)).toMatchObject({ status: 200, body: { total: { executions: "1", success_rate: 1 } } });

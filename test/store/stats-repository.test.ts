@@ -134,6 +134,50 @@ describe("what one answer counts", () => {
   });
 });
 
+describe("activity", () => {
+  const activity = (tenant: string, from: number, bounds?: StatsReadBounds) =>
+    createStatsRepository(store.database, bounds).readActivity(callerOf(tenant), { from, to: noon + 12 * hourMs });
+
+  it("counts what was created in the window, and what ended in it whenever it was created", async () => {
+    const tenant = "active";
+    await insert({ tenant, at: noon - 2 * hourMs, tookMs: hourMs + 1 });
+    await insert({ tenant, at: noon - 2 * hourMs, tookMs: 3 * hourMs, state: "failed", failure: "NETWORK" });
+    await insert({ tenant, at: noon, tookMs: 1_000 });
+    await insert({ tenant, at: noon + 1, state: "stuck" });
+    const { started, ended, window, backlog, stepExecutions } = await activity(tenant, noon);
+    expect([started, stepExecutions, window]).toEqual([2, 2, { from: noon, to: noon + 12 * hourMs, shortened: false }]);
+    expect([...ended].sort((a, b) => (a.state < b.state ? -1 : 1))).toEqual([
+      { state: "completed", bucket: 349, failure: null, count: 1, ended: true, step: null },
+      { state: "failed", bucket: null, failure: "NETWORK", count: 1, ended: true, step: null },
+    ]);
+    expect(backlog).toEqual({ ready: 0, oldestMs: null, open: 1, stuck: 1, tasksWaiting: 0, taskOldestMs: null });
+  });
+
+  it("begins behind the newest start or end of which there are too many", async () => {
+    const tenant = "crowded";
+    for (let hour = 0; hour < 5; hour++) await insert({ tenant, at: noon + hour * hourMs, tookMs: 30 * 60_000 });
+    const { started, ended, window, stepWindow } = await activity(tenant, noon, { executionsMax: 2, eventsMax: 100 });
+    expect(window).toEqual({ from: noon + 2.5 * hourMs + 1, to: noon + 12 * hourMs, shortened: true });
+    expect([started, countOf(ended)]).toEqual([2, 2]);
+    expect(stepWindow).toMatchObject({ from: noon + 3 * hourMs, shortened: true });
+  });
+
+  it("knows since when the oldest due execution and the oldest task wait", async () => {
+    const tenant = "waiting";
+    const ago = new Date(Date.now() - 3_600_000);
+    await insert({ tenant, at: noon, state: "waiting" });
+    await store.database.pool.query("update workflow_executions set wake_at = $2 where tenant_id = $1", [tenant, ago]);
+    await store.database.pool.query(
+      `insert into tasks (tenant_id, id, execution_id, step_path, operation, attempt, queue, task_type, sort_time, idempotency_key, input, close_ms, create_time)
+       values ($1, gen_random_uuid(), gen_random_uuid(), 'a', 'action', 1, 'q', 't', $2, 'k', '{}', 1000, $2)`,
+      [tenant, ago],
+    );
+    const { backlog } = await activity(tenant, noon);
+    expect(backlog).toMatchObject({ ready: 1, open: 1, stuck: 0, tasksWaiting: 1 });
+    for (const age of [backlog.oldestMs, backlog.taskOldestMs]) expect(age).toBeGreaterThanOrEqual(3_599_000);
+  });
+});
+
 it("every table of executions is read by an index, also while nothing is known of its rows", async () => {
   const asked: { text: string; values: unknown[] }[] = [];
   const listening = {
@@ -148,7 +192,8 @@ it("every table of executions is read by an index, also while nothing is known o
   } as unknown as Pool;
   const selection = { ...day, workflowId: formatId("workflow", workflowUuid) };
   for (const one of [day, selection, { ...selection, revision: 1 }]) await read("window", one, undefined, listening);
-  expect(asked).toHaveLength(6);
+  await createStatsRepository({ pool: listening }).readActivity(callerOf("window"), day);
+  expect(asked).toHaveLength(10);
   const client = await store.database.pool.connect();
   try {
     await client.query("begin; set local enable_seqscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off");
@@ -156,7 +201,7 @@ it("every table of executions is read by an index, also while nothing is known o
       const { rows } = await client.query<{ "QUERY PLAN": string }>({ text: `explain ${text}`, values });
       const plan = rows.map((row) => row["QUERY PLAN"]).join("\n");
       expect(plan).toMatch(/(Index|Bitmap).* workflow_executions/);
-      expect(plan).not.toMatch(/Seq Scan on (workflow_executions|execution_events)/);
+      expect(plan).not.toMatch(/Seq Scan on (workflow_executions|execution_events|tasks)/);
       if (plan.includes("execution_events")) expect(plan).toMatch(/execution_events_pkey/);
     }
   } finally {

@@ -54,3 +54,15 @@ export function stepTotals(groups: readonly StepGroup[], failures: readonly Step
 export function actionSuccessRate({ succeeded, failed }: Pick<StepTotals, "succeeded" | "failed">): number {
   return succeeded + failed === 0 ? 0 : succeeded / (succeeded + failed);
 }
+
+/** By type of step, most runs first. `typeOf` answers an empty text where the type is not known. */
+export function totalsByType(groups: readonly StepGroup[], typeOf: (group: StepGroup) => string): (StepTotals & { readonly type: string })[] {
+  return [...Map.groupBy(groups, typeOf)].map(([type, same]) => ({ type, ...stepTotals(same) })).sort((a, b) => b.runs - a.runs || (a.type < b.type ? -1 : 1));
+}
+
+/** The revisions with the most runs first. */
+export function revisionsByRuns(groups: readonly StepGroup[]): { readonly workflowId: string; readonly revision: number }[] {
+  return [...Map.groupBy(groups, ({ workflowId, revision }) => `${workflowId} ${revision}`).values()]
+    .map((same) => ({ workflowId: same[0]?.workflowId ?? "", revision: same[0]?.revision ?? 0, runs: stepTotals(same).runs }))
+    .sort((a, b) => b.runs - a.runs || (a.workflowId < b.workflowId ? -1 : a.workflowId > b.workflowId ? 1 : b.revision - a.revision));
+}

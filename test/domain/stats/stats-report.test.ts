@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { type ExecutionGroup, executionTotals } from "../../../src/domain/stats/execution-stats.ts";
 import { statsReport } from "../../../src/domain/stats/stats-report.ts";
-import { actionSuccessRate, type StepGroup, stepTotals } from "../../../src/domain/stats/step-stats.ts";
+import { actionSuccessRate, revisionsByRuns, type StepGroup, stepTotals, totalsByType } from "../../../src/domain/stats/step-stats.ts";
 
 const group = (change: Partial<ExecutionGroup>): ExecutionGroup => ({
   ...{ workflowId: "wfl_1", revision: 1, state: "completed", ended: true, bucket: 5, failure: null, step: null, count: 1 },
@@ -42,6 +42,28 @@ describe("totals", () => {
     expect(totals).toMatchObject({ runs: 4, succeeded: 3, failed: 1, retries: 2, durations: { 3: 3 } });
     expect(actionSuccessRate(totals)).toBe(0.75);
     expect(actionSuccessRate(stepTotals([step({ state: "running", action: null, bucket: null })]))).toBe(0);
+  });
+});
+
+describe("steps by type", () => {
+  it("are added up over revisions, most runs first, and revisions are ranked by their runs", () => {
+    const steps = [
+      step({ count: 2 }),
+      step({ name: "b", count: 5, retries: 1 }),
+      step({ revision: 2, count: 4 }),
+      step({ workflowId: "", name: "joined", bucket: null }),
+    ];
+    const byType = totalsByType(steps, ({ name }) => (name === "joined" ? "" : name === "b" ? "log" : "delay"));
+    expect(byType.map(({ type, runs, retries }) => [type, runs, retries])).toEqual([
+      ["delay", 6, 0],
+      ["log", 5, 1],
+      ["", 1, 0],
+    ]);
+    expect(revisionsByRuns(steps).map(({ workflowId, revision }) => [workflowId, revision])).toEqual([
+      ["wfl_1", 1],
+      ["wfl_1", 2],
+      ["", 1],
+    ]);
   });
 });
 

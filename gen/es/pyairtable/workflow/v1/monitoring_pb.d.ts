@@ -458,6 +458,426 @@ export declare type WorkflowStats = Message<"pyairtable.workflow.v1.WorkflowStat
 export declare const WorkflowStatsSchema: GenMessage<WorkflowStats>;
 
 /**
+ * What a tenant's executions did in a window.
+ *
+ * @generated from message pyairtable.workflow.v1.ExecutionActivity
+ */
+export declare type ExecutionActivity = Message<"pyairtable.workflow.v1.ExecutionActivity"> & {
+  /**
+   * What is counted.
+   *
+   * @generated from field: pyairtable.workflow.v1.StatsWindow window = 1;
+   */
+  window?: StatsWindow | undefined;
+
+  /**
+   * Executions that were created in it.
+   *
+   * @generated from field: int64 started = 2;
+   */
+  started: bigint;
+
+  /**
+   * The same a second.
+   *
+   * @generated from field: double started_per_second = 3;
+   */
+  startedPerSecond: number;
+
+  /**
+   * Executions that ended in it, whenever they were created.
+   *
+   * @generated from field: int64 finished = 4;
+   */
+  finished: bigint;
+
+  /**
+   * The same a second.
+   *
+   * @generated from field: double finished_per_second = 5;
+   */
+  finishedPerSecond: number;
+
+  /**
+   * Those that ended, by their state; states without any are left out.
+   *
+   * @generated from field: repeated pyairtable.workflow.v1.ExecutionStateCount finished_states = 6;
+   */
+  finishedStates: ExecutionStateCount[];
+
+  /**
+   * Completed / finished, 0 to 1; 0 when none ended.
+   *
+   * @generated from field: double success_rate = 7;
+   */
+  successRate: number;
+
+  /**
+   * From the start of a completed execution to its end, waits included. At most 1 % off; 1 ms stands for anything shorter.
+   *
+   * @generated from field: pyairtable.workflow.v1.DurationPercentiles durations = 8;
+   */
+  durations?: DurationPercentiles | undefined;
+
+  /**
+   * Error names that made executions end otherwise, most frequent first; at most 20.
+   *
+   * @generated from field: repeated pyairtable.workflow.v1.FailureCount failures = 9;
+   */
+  failures: FailureCount[];
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.ExecutionActivity.
+ * Use `create(ExecutionActivitySchema)` to create a new message.
+ */
+export declare const ExecutionActivitySchema: GenMessage<ExecutionActivity>;
+
+/**
+ * What the steps of one type did.
+ *
+ * @generated from message pyairtable.workflow.v1.StepTypeStats
+ */
+export declare type StepTypeStats = Message<"pyairtable.workflow.v1.StepTypeStats"> & {
+  /**
+   * Type (oneof field name); empty for steps that joined by EnlistStep, and for those of revisions beyond the 100 with most runs.
+   *
+   * @generated from field: string type = 1;
+   */
+  type: string;
+
+  /**
+   * How often one was begun or decided without an attempt (skipped, canceled). Loop items count one by one.
+   *
+   * @generated from field: int64 runs = 2;
+   */
+  runs: bigint;
+
+  /**
+   * By the state they are in; states without any are left out.
+   *
+   * @generated from field: repeated pyairtable.workflow.v1.StepStateCount states = 3;
+   */
+  states: StepStateCount[];
+
+  /**
+   * Succeeded / (succeeded + failed) of their actions, 0 to 1; 0 when neither happened.
+   *
+   * @generated from field: double success_rate = 4;
+   */
+  successRate: number;
+
+  /**
+   * From the first attempt to success, retries and waits included. Unset for steps that only compute: they begin and end at once.
+   *
+   * @generated from field: pyairtable.workflow.v1.DurationPercentiles durations = 5;
+   */
+  durations?: DurationPercentiles | undefined;
+
+  /**
+   * Attempts that failed and were tried again.
+   *
+   * @generated from field: int64 retries = 6;
+   */
+  retries: bigint;
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.StepTypeStats.
+ * Use `create(StepTypeStatsSchema)` to create a new message.
+ */
+export declare const StepTypeStatsSchema: GenMessage<StepTypeStats>;
+
+/**
+ * What steps did in a window.
+ *
+ * @generated from message pyairtable.workflow.v1.StepActivity
+ */
+export declare type StepActivity = Message<"pyairtable.workflow.v1.StepActivity"> & {
+  /**
+   * Steps of executions that were created in it are counted.
+   *
+   * @generated from field: pyairtable.workflow.v1.StatsWindow window = 1;
+   */
+  window?: StatsWindow | undefined;
+
+  /**
+   * How many executions' steps are counted.
+   *
+   * @generated from field: int64 executions = 2;
+   */
+  executions: bigint;
+
+  /**
+   * Most runs first.
+   *
+   * @generated from field: repeated pyairtable.workflow.v1.StepTypeStats types = 3;
+   */
+  types: StepTypeStats[];
+
+  /**
+   * Error names of attempts that failed, those that were tried again too, most frequent first; at most 20.
+   *
+   * @generated from field: repeated pyairtable.workflow.v1.FailureCount failures = 4;
+   */
+  failures: FailureCount[];
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.StepActivity.
+ * Use `create(StepActivitySchema)` to create a new message.
+ */
+export declare const StepActivitySchema: GenMessage<StepActivity>;
+
+/**
+ * What waits for somebody at this moment, of the caller's tenant. Each is counted up to 10,000.
+ *
+ * @generated from message pyairtable.workflow.v1.QueueMetrics
+ */
+export declare type QueueMetrics = Message<"pyairtable.workflow.v1.QueueMetrics"> & {
+  /**
+   * Executions that are due and that no replica drives yet.
+   *
+   * @generated from field: int64 ready = 1;
+   */
+  ready: bigint;
+
+  /**
+   * How long the oldest of them has been due; unset = there is none.
+   *
+   * @generated from field: google.protobuf.Duration oldest_age = 2;
+   */
+  oldestAge?: Duration | undefined;
+
+  /**
+   * Executions that have not ended.
+   *
+   * @generated from field: int64 open = 3;
+   */
+  open: bigint;
+
+  /**
+   * Those of them that are STUCK: they wait for a human.
+   *
+   * @generated from field: int64 stuck = 4;
+   */
+  stuck: bigint;
+
+  /**
+   * Tasks that wait for a worker.
+   *
+   * @generated from field: int64 tasks_waiting = 5;
+   */
+  tasksWaiting: bigint;
+
+  /**
+   * How long the oldest of them has been waiting; unset = there is none.
+   *
+   * @generated from field: google.protobuf.Duration task_oldest_age = 6;
+   */
+  taskOldestAge?: Duration | undefined;
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.QueueMetrics.
+ * Use `create(QueueMetricsSchema)` to create a new message.
+ */
+export declare const QueueMetricsSchema: GenMessage<QueueMetrics>;
+
+/**
+ * What the engine adds to the steps of one type.
+ *
+ * @generated from message pyairtable.workflow.v1.StepOverhead
+ */
+export declare type StepOverhead = Message<"pyairtable.workflow.v1.StepOverhead"> & {
+  /**
+   * Type of the steps.
+   *
+   * @generated from field: string type = 1;
+   */
+  type: string;
+
+  /**
+   * From the turn that started a step until its outcome is durable, less the time its handler ran.
+   *
+   * @generated from field: pyairtable.workflow.v1.DurationPercentiles durations = 2;
+   */
+  durations?: DurationPercentiles | undefined;
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.StepOverhead.
+ * Use `create(StepOverheadSchema)` to create a new message.
+ */
+export declare const StepOverheadSchema: GenMessage<StepOverhead>;
+
+/**
+ * Reads of one cache of what never changes.
+ *
+ * @generated from message pyairtable.workflow.v1.CacheMetrics
+ */
+export declare type CacheMetrics = Message<"pyairtable.workflow.v1.CacheMetrics"> & {
+  /**
+   * compiled (definitions), versions (revisions and templates) or redis.
+   *
+   * @generated from field: string cache = 1;
+   */
+  cache: string;
+
+  /**
+   * Reads that found it.
+   *
+   * @generated from field: int64 hits = 2;
+   */
+  hits: bigint;
+
+  /**
+   * Reads that did not.
+   *
+   * @generated from field: int64 misses = 3;
+   */
+  misses: bigint;
+
+  /**
+   * hits / (hits + misses), 0 to 1; 0 when there were none.
+   *
+   * @generated from field: double hit_rate = 4;
+   */
+  hitRate: number;
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.CacheMetrics.
+ * Use `create(CacheMetricsSchema)` to create a new message.
+ */
+export declare const CacheMetricsSchema: GenMessage<CacheMetrics>;
+
+/**
+ * Connections to PostgreSQL that calls and sweeps share; the journal and the lease have their own.
+ *
+ * @generated from message pyairtable.workflow.v1.PoolMetrics
+ */
+export declare type PoolMetrics = Message<"pyairtable.workflow.v1.PoolMetrics"> & {
+  /**
+   * Most that are opened.
+   *
+   * @generated from field: int32 max = 1;
+   */
+  max: number;
+
+  /**
+   * Open ones.
+   *
+   * @generated from field: int32 open = 2;
+   */
+  open: number;
+
+  /**
+   * Open ones that nobody uses.
+   *
+   * @generated from field: int32 idle = 3;
+   */
+  idle: number;
+
+  /**
+   * Callers that wait for one.
+   *
+   * @generated from field: int32 waiting = 4;
+   */
+  waiting: number;
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.PoolMetrics.
+ * Use `create(PoolMetricsSchema)` to create a new message.
+ */
+export declare const PoolMetricsSchema: GenMessage<PoolMetrics>;
+
+/**
+ * What the replica that answers did and is, for all tenants together. Percentiles are read from buckets, as Prometheus'
+ * histogram_quantile does it; beyond the last bucket's end, 10 s, they are 10 s.
+ *
+ * @generated from message pyairtable.workflow.v1.ProcessMetrics
+ */
+export declare type ProcessMetrics = Message<"pyairtable.workflow.v1.ProcessMetrics"> & {
+  /**
+   * UUID of the replica.
+   *
+   * @generated from field: string replica_id = 1;
+   */
+  replicaId: string;
+
+  /**
+   * What is counted: at most ten minutes more than was asked for, less when the process is younger.
+   *
+   * @generated from field: pyairtable.workflow.v1.StatsWindow window = 2;
+   */
+  window?: StatsWindow | undefined;
+
+  /**
+   * One statement of the journal, from sending it to knowing that it is durable.
+   *
+   * @generated from field: pyairtable.workflow.v1.DurationPercentiles journal_commit = 3;
+   */
+  journalCommit?: DurationPercentiles | undefined;
+
+  /**
+   * From the answer of one effect or participant to the sending of the next one that follows from it.
+   *
+   * @generated from field: pyairtable.workflow.v1.DurationPercentiles saga_coordination = 4;
+   */
+  sagaCoordination?: DurationPercentiles | undefined;
+
+  /**
+   * By type of step; types without any are left out.
+   *
+   * @generated from field: repeated pyairtable.workflow.v1.StepOverhead step_overhead = 5;
+   */
+  stepOverhead: StepOverhead[];
+
+  /**
+   * By cache; caches without a read since the process started are left out.
+   *
+   * @generated from field: repeated pyairtable.workflow.v1.CacheMetrics caches = 6;
+   */
+  caches: CacheMetrics[];
+
+  /**
+   * How much later than asked a timer fired.
+   *
+   * @generated from field: pyairtable.workflow.v1.DurationPercentiles event_loop_delay = 7;
+   */
+  eventLoopDelay?: DurationPercentiles | undefined;
+
+  /**
+   * At this moment.
+   *
+   * @generated from field: pyairtable.workflow.v1.PoolMetrics pool = 8;
+   */
+  pool?: PoolMetrics | undefined;
+
+  /**
+   * Memory of the process at this moment, in bytes.
+   *
+   * @generated from field: int64 memory_resident_bytes = 9;
+   */
+  memoryResidentBytes: bigint;
+
+  /**
+   * Its JavaScript objects, in bytes.
+   *
+   * @generated from field: int64 memory_heap_bytes = 10;
+   */
+  memoryHeapBytes: bigint;
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.ProcessMetrics.
+ * Use `create(ProcessMetricsSchema)` to create a new message.
+ */
+export declare const ProcessMetricsSchema: GenMessage<ProcessMetrics>;
+
+/**
  * How well something works.
  *
  * @generated from enum pyairtable.workflow.v1.HealthState

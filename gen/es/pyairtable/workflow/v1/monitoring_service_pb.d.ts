@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { ComponentStatus, ExecutionStats, HealthState, ReplicaStatus, StatsWindow, WorkflowStats } from "./monitoring_pb.js";
+import type { ComponentStatus, ExecutionActivity, ExecutionStats, HealthState, ProcessMetrics, QueueMetrics, ReplicaStatus, StatsWindow, StepActivity, WorkflowStats } from "./monitoring_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
@@ -80,6 +80,67 @@ export declare type GetServiceStatusResponse = Message<"pyairtable.workflow.v1.G
  * Use `create(GetServiceStatusResponseSchema)` to create a new message.
  */
 export declare const GetServiceStatusResponseSchema: GenMessage<GetServiceStatusResponse>;
+
+/**
+ * Request of GetMetrics.
+ *
+ * @generated from message pyairtable.workflow.v1.GetMetricsRequest
+ */
+export declare type GetMetricsRequest = Message<"pyairtable.workflow.v1.GetMetricsRequest"> & {
+  /**
+   * How far back, from now. [1 h; 24 h] At least 1 s.
+   *
+   * @generated from field: google.protobuf.Duration window = 1;
+   */
+  window?: Duration | undefined;
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.GetMetricsRequest.
+ * Use `create(GetMetricsRequestSchema)` to create a new message.
+ */
+export declare const GetMetricsRequestSchema: GenMessage<GetMetricsRequest>;
+
+/**
+ * Response of GetMetrics.
+ *
+ * @generated from message pyairtable.workflow.v1.GetMetricsResponse
+ */
+export declare type GetMetricsResponse = Message<"pyairtable.workflow.v1.GetMetricsResponse"> & {
+  /**
+   * Of the caller's tenant.
+   *
+   * @generated from field: pyairtable.workflow.v1.ExecutionActivity executions = 1;
+   */
+  executions?: ExecutionActivity | undefined;
+
+  /**
+   * Of the caller's tenant.
+   *
+   * @generated from field: pyairtable.workflow.v1.StepActivity steps = 2;
+   */
+  steps?: StepActivity | undefined;
+
+  /**
+   * Of the caller's tenant.
+   *
+   * @generated from field: pyairtable.workflow.v1.QueueMetrics queue = 3;
+   */
+  queue?: QueueMetrics | undefined;
+
+  /**
+   * Of the replica that answers.
+   *
+   * @generated from field: pyairtable.workflow.v1.ProcessMetrics process = 4;
+   */
+  process?: ProcessMetrics | undefined;
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.GetMetricsResponse.
+ * Use `create(GetMetricsResponseSchema)` to create a new message.
+ */
+export declare const GetMetricsResponseSchema: GenMessage<GetMetricsResponse>;
 
 /**
  * Request of GetExecutionStats.
@@ -195,6 +256,18 @@ export declare const MonitoringService: GenService<{
     methodKind: "unary";
     input: typeof GetServiceStatusRequestSchema;
     output: typeof GetServiceStatusResponseSchema;
+  },
+  /**
+   * Rolls up the time until now: what the tenant's executions and steps did, what waits, and what the answering process did.
+   * At most the 20,000 newest starts and ends are counted, and steps of the newest executions that together hold about 50,000
+   * events: the windows in the answer say from when on.
+   *
+   * @generated from rpc pyairtable.workflow.v1.MonitoringService.GetMetrics
+   */
+  getMetrics: {
+    methodKind: "unary";
+    input: typeof GetMetricsRequestSchema;
+    output: typeof GetMetricsResponseSchema;
   },
   /**
    * Counts the executions that were created in a window, and their steps, by workflow and revision. At most the 20,000 newest
