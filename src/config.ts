@@ -38,11 +38,11 @@ export interface Config {
   readonly readyJson: boolean;
   /** Serve although the database would lose acknowledged work in a crash. */
   readonly allowUnsafeDatabase: boolean;
-  /** Longest time that ended executions are kept, in days; undefined: what definitions say, or the defaults. */
   /** Where finished files are put; undefined: into PostgreSQL. */
   readonly s3: S3Config | undefined;
   /** Where e-mails go out; undefined: nowhere. */
   readonly smtp: SmtpConfig | undefined;
+  /** Longest time that ended executions are kept, in days; undefined: what definitions say, or the defaults. */
   readonly retentionDays: number | undefined;
   /** Streams of tasks that one tenant may hold open at this replica. */
   readonly taskStreamsMax: number;
@@ -140,6 +140,11 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     faults.push(`${name} must be a number from ${min} to ${max}, not "${value}"`);
     return otherwise;
   };
+  const wholeNumber = (name: string, otherwise: number, min: number, max: number): number => {
+    const value = number(name, otherwise, min, max);
+    if (!Number.isInteger(value)) faults.push(`${name} must be a whole number, not ${value}`);
+    return value;
+  };
   const choice = <Choice extends string>(name: string, choices: readonly Choice[], otherwise: Choice): Choice => {
     const value = text(name);
     if (value === undefined) return otherwise;
@@ -171,7 +176,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
   if (redisUrl !== undefined && !/^rediss?:\/\/[^/]/.test(redisUrl)) faults.push("REDIS_URL must begin with redis:// or rediss:// and name a host");
   const config: Config = {
     host: text("HOST") ?? (embedded ? "127.0.0.1" : "0.0.0.0"),
-    port: number("PORT", 8006, 0, 65_535),
+    port: wholeNumber("PORT", 8006, 0, 65_535),
     databaseUrl,
     redisUrl,
     dataDir: path.resolve(text("PAWF_DATA_DIR") ?? ".pawf"),
@@ -189,7 +194,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     allowUnsafeDatabase: choice("PAWF_ALLOW_UNSAFE_DATABASE", ["0", "1"], "0") === "1",
     s3: readS3(text, faults),
     smtp: readSmtp(text, choice, faults),
-    taskStreamsMax: number("PAWF_TASK_STREAMS_MAX", limits.taskStreamsPerTenantMax, 1, limits.taskStreamsMax),
+    taskStreamsMax: wholeNumber("PAWF_TASK_STREAMS_MAX", limits.taskStreamsPerTenantMax, 1, limits.taskStreamsMax),
     retentionDays: text("PAWF_RETENTION_DAYS") === undefined ? undefined : number("PAWF_RETENTION_DAYS", 30, 1, 3_660),
     telemetry: readTelemetry(text, choice, number),
   };

@@ -92,6 +92,9 @@ async function keptText(config: Config, name: string, make: () => string): Promi
   const [known] = await storedText(config, name);
   if (known !== undefined) return known;
   await mkdir(config.dataDir, { recursive: true, mode: 0o711 });
-  await writeFile(file, `${make()}\n`, { mode: 0o600, flag: "wx" }).catch(() => undefined);
+  await writeFile(file, `${make()}\n`, { mode: 0o600, flag: "wx" }).catch((error: NodeJS.ErrnoException) => {
+    // Another server that starts on the same folder was first.
+    if (error.code !== "EEXIST") throw error;
+  });
   return (await readFile(file, "utf8")).trim();
 }

@@ -163,7 +163,9 @@ export async function buildFront(site: Site, ground: Ground, room: EngineRoom) {
   });
   egress.forbidPort(server.port);
   onStop(async () => {
-    await Promise.race([server.drain(), clock.sleep(config.drainMs)]);
+    const drained = new AbortController();
+    await Promise.race([server.drain(), clock.sleep(config.drainMs, drained.signal).catch(() => undefined)]);
+    drained.abort("drained");
     await server.stop();
   });
   return { port: server.port, apiKey };

@@ -95,9 +95,7 @@ export class CommandDesk {
   /** Takes what lies in the inbox for executions driven here. May be called at any time; never throws. */
   look(): Promise<void> {
     this.#lookAgain = true;
-    this.#looking ??= this.#takeAll().finally(() => {
-      this.#looking = undefined;
-    });
+    this.#looking ??= this.#takeAll();
     return this.#looking;
   }
 
@@ -115,6 +113,8 @@ export class CommandDesk {
         log.warn({ error: messageOf(error) }, "the inbox of commands could not be read");
       }
     }
+    // Here and not when the promise settles: whoever asks in between would wait for a look that is over.
+    this.#looking = undefined;
   }
 
   async #carryOut({ executionId, command, ...posted }: TakenCommand): Promise<void> {

@@ -178,9 +178,7 @@ export class Progress {
   #readSoon(feed: Feed): void {
     if (feed.last === 0) return;
     this.#behind.add(feed);
-    this.#reading ??= this.#readBehind().finally(() => {
-      this.#reading = undefined;
-    });
+    this.#reading ??= this.#readBehind();
   }
 
   async #readBehind(): Promise<void> {
@@ -198,6 +196,8 @@ export class Progress {
         await this.#options.clock.sleep(tickMs);
       }
     }
+    // Here and not when the promise settles: a feed that falls behind in between would wait for the next tick.
+    this.#reading = undefined;
   }
 
   #deliver(feed: Feed, events: readonly ExecutionEvent[]): void {

@@ -66,7 +66,7 @@ export class Recoveries {
   parked(tenantId: string, executionId: string, destinations: ReadonlyMap<string, number>): void {
     if (this.#stopped || this.#notes.length >= notesMax) return;
     for (const [destination, until] of destinations) this.#notes.push({ tenantId, executionId, destination, until });
-    if (this.#notes.length > 0) this.#writing ??= this.#write().finally(() => (this.#writing = undefined));
+    if (this.#notes.length > 0) this.#writing ??= this.#write();
   }
 
   /** Ends what is under way. */
@@ -89,6 +89,8 @@ export class Recoveries {
       // It answered again between the failure and this note.
       for (const { tenantId, destination } of notes) if (this.#options.isWell(tenantId, destination)) this.#wakeParked(tenantId, destination);
     }
+    // Here and not when the promise settles: a note that comes in between would stay unwritten.
+    this.#writing = undefined;
   }
 
   #wakeParked(tenantId: string, destination: string): void {

@@ -52,9 +52,14 @@ export function fileRpcs(parts: Pick<RpcParts, "files" | "pageTokenKey" | "clock
       // The head is read first, so that NOT_FOUND comes before any message.
       const file = await files.get(tenantId, fileId);
       const bytes = files.read(tenantId, fileId, start, end)[Symbol.asyncIterator]();
-      const first = await bytes.next();
-      yield create(ReadFileResponseSchema, { item: { case: "file", value: fileToMessage(file) } });
-      for (let piece = first; !piece.done; piece = await bytes.next()) yield create(ReadFileResponseSchema, { item: { case: "data", value: piece.value } });
+      try {
+        const first = await bytes.next();
+        yield create(ReadFileResponseSchema, { item: { case: "file", value: fileToMessage(file) } });
+        for (let piece = first; !piece.done; piece = await bytes.next()) yield create(ReadFileResponseSchema, { item: { case: "data", value: piece.value } });
+      } finally {
+        // A reader who leaves early must not keep the storage's answer open.
+        await bytes.return?.();
+      }
     },
 
     async listFiles({ pageSize, pageToken, filter }, context) {

@@ -90,6 +90,7 @@ function refusePassing(results: readonly BatchStartResult[]): void {
     retryAfterMs: 1_000,
   });
 }
+
 /** RESOURCE_EXHAUSTED, ABORTED and UNAVAILABLE of google.rpc.Code. */
 const passingCodes: ReadonlySet<number> = new Set([8, 10, 14]);
 

@@ -39,11 +39,6 @@ export function isStoredAsFile(config: JsonObject): boolean {
   return config["response_type"] === "HTTP_RESPONSE_TYPE_BLOB";
 }
 
-/** A feature of the contract that this release does not have: refused by name, never silently left out. */
-export function reportLater(report: Report, path: string, feature: string): void {
-  report(path, "VALIDATION_FAILED", `${feature} is not available yet`);
-}
-
 /** Only form is judged here; where it may lead is decided when it is called, by the operator's rules of that day. */
 export function checkUrlLiteral(url: Json | undefined, path: string, report: Report): void {
   if (typeof url !== "string" || url === "") return report(path, "VALIDATION_FAILED", "give a URL with http or https");

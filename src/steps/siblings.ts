@@ -8,8 +8,6 @@ import { destinationOf } from "./egress/describe-target.ts";
 import { sendable } from "./http-headers.ts";
 import type { Siblings, StepCall } from "./step-handler.ts";
 
-export const noSiblings: Siblings = { headersFor: () => ({}), baggageFor: () => ({}) };
-
 /** `entries` are `host:port`; port `*` for all. Throws on one that cannot be read. */
 export function createSiblings(entries: readonly string[], tokenKey: Uint8Array): Siblings {
   const known = new Set(entries.map(siblingAddress));

@@ -75,6 +75,7 @@ export interface ExecutionRow {
   readonly openSteps?: number | null;
   readonly expireTime?: Date | null;
 }
+
 /**
  * The saga's row counts its open steps when it is written, which a step's end alone does not do (it would double that commit): the
  * ends since then are read from the ledger.

@@ -30,3 +30,9 @@ test("entries are kept as they are written", () => {
   const config = readConfig({ PAWF_EGRESS_ALLOW: "10.0.0.0/8:8080, [fd00::/8]:443,orders.internal:*", PAWF_SIBLINGS: "payments:443" }, false);
   expect([config.egressAllow, config.siblings]).toEqual([["10.0.0.0/8:8080", "[fd00::/8]:443", "orders.internal:*"], ["payments:443"]]);
 });
+
+test("what is counted is counted in whole numbers", () => {
+  expect(() => readConfig({ PORT: "8006.5" }, false)).toThrow(/PORT must be a whole number, not 8006\.5/);
+  expect(() => readConfig({ PAWF_TASK_STREAMS_MAX: "1.5" }, false)).toThrow(/PAWF_TASK_STREAMS_MAX must be a whole number/);
+  expect(readConfig({ PORT: "0", PAWF_DRAIN_SECONDS: "0.5" }, false)).toMatchObject({ port: 0, drainMs: 500 });
+});

@@ -102,7 +102,7 @@ async function sendEvents({ route }: JsonMatch, reply: UniversalServerResponse, 
       write.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store", "x-accel-buffering": "no" });
     }
     if ("message" in item) {
-      if (!write.write(eventText(item.message))) await Promise.race([once(response, "drain"), once(response, "close")]);
+      if (!write.write(eventText(item.message))) await drained(response);
     } else if (item.end.error) write.write(`event: error\ndata: ${JSON.stringify(item.end.error)}\n\n`);
   }
   write.end();
@@ -131,6 +131,14 @@ const statusByCode: Readonly<Record<string, number>> = {
   deadline_exceeded: 504,
 };
 
-function once(response: NodeResponse, event: "drain" | "close"): Promise<void> {
-  return new Promise((resolve) => (response as NodeJS.EventEmitter).once(event, () => resolve()));
+/** Resolves when the reader has caught up or is gone. Leaves no listener behind: a slow reader makes us wait thousands of times. */
+function drained(response: NodeResponse): Promise<void> {
+  const events = response as NodeJS.EventEmitter;
+  return new Promise((resolve) => {
+    const done = (): void => {
+      events.off("drain", done).off("close", done);
+      resolve();
+    };
+    events.on("drain", done).on("close", done);
+  });
 }

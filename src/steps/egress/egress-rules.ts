@@ -125,12 +125,12 @@ function isSame(one: Address, other: Address | undefined): boolean {
   return other !== undefined && one.family === other.family && one.value === other.value;
 }
 
-/** Throws on an entry that cannot be read: a rule that is silently ignored is worse than a server that does not start. */
 /** Throws when an entry of `allow` cannot be read, with how it is written. */
 export function checkTarget(entry: string): void {
   parseTarget(entry);
 }
 
+/** Throws on an entry that cannot be read: a rule that is silently ignored is worse than a server that does not start. */
 function parseTarget(entry: string): Target {
   const match = /^(\[[^\]]+\]|[^:[\]]+):(\*|\d{1,5})$/.exec(entry.trim());
   const host = match?.[1]?.replace(/^\[|\]$/g, "").toLowerCase();

@@ -29,7 +29,6 @@ interface StretchRow extends EventRow {
 }
 
 /** `isLast`: there was nothing behind them when they were read. */
-
 export async function listEvents(
   pool: Pool,
   tenantId: string,
