@@ -1,6 +1,7 @@
 /**
- * Every bound of the service: noun first, unit and qualifier last, each with the reason for its size.
- * The proto comments show the same figures; errors name the limit that was met.
+ * Every bound that code holds: noun first, unit and qualifier last, each with the reason for its size. What one field of a request
+ * may hold (labels, cases, chunks …) is a rule of the contract and stands there. The proto comments show the same figures;
+ * errors name the limit that was met.
  */
 export const limits = {
   /** One gRPC message after decompression. Above it a single frame could take the process down (306 KB of gzip became 600 MB). */
@@ -16,7 +17,6 @@ export const limits = {
   /** Blocks inside blocks. A reader loses the thread long before. */
   blockDepthMax: 8,
   branchesPerParallelMax: 100,
-  casesPerConditionalMax: 50,
   /** Shortest grace after the deadline of an action that was never heard of, before it is undone: 5 s. */
   undoGraceMsMin: 5_000,
   itemsPerForEachMax: 10_000,
@@ -29,18 +29,10 @@ export const limits = {
   fileBytesMax: 100 * 1024 * 1024,
   /** A file that a step makes of another one: as JSON or XML a table is two or three times as large. */
   convertedBytesMax: 256 * 1024 * 1024,
-  /** One chunk of an upload: a message holds it. */
-  fileChunkBytesMax: 3 * 1024 * 1024,
   /** Files of one tenant; their bytes are summed when a chunk arrives. */
   filesPerTenantMax: 10_000,
   fileBytesPerTenantMax: 10 * 1024 * 1024 * 1024,
   fileTtlMsDefault: 7 * 86_400_000,
-  labelsMax: 64,
-  labelKeyBytesMax: 63,
-  labelValueBytesMax: 255,
-  /** Longest duration a definition may name: 366 days. */
-  durationMsMax: 366 * 86_400_000,
-  retryAttemptsMax: 1_000,
   retryIntervalMsMin: 10,
   /** Cap of a delay that a server asks for (Retry-After): 1 hour. */
   serverDelayMsMax: 3_600_000,
@@ -60,8 +52,6 @@ export const limits = {
   batchRowsMax: 128,
   /** Payload bytes of one journal statement. */
   batchBytesMax: 4 * 1024 * 1024,
-  /** Appends that wait for the journal before callers have to wait for room. */
-  backlogRowsMax: 10_000,
   /** Appends that wait for the journal before new starts are refused. */
   backlogStartsMax: 5_000,
 
@@ -84,7 +74,6 @@ export const limits = {
   pageTokenBytesMax: 1_024,
   filterBytesMax: 4_096,
   requestIdCharactersMax: 36,
-  executionKeyCharactersMax: 128,
   /** Repeatable commands that an execution knows again; an operator's thousandth after a repeat's first is none of its repeats. */
   changeKeysPerExecutionMax: 1_000,
   correlationIdCharactersMax: 128,
@@ -102,7 +91,6 @@ export const limits = {
   watchAgeMsMax: 30 * 60_000,
   /** Events a slow watcher may lag behind in memory before it is served from the database again. */
   watchBacklogMax: 256,
-  batchStartsMax: 500,
   /** Streams of tasks that are open at one replica: of one tenant unless configured, and of all. */
   taskStreamsPerTenantMax: 1_000,
   taskStreamsMax: 10_000,

@@ -5,9 +5,9 @@
  */
 import { isJsonObject, type Json } from "./json.ts";
 
-export const maskedText = "***";
+const maskedText = "***";
 /** Shorter texts are not masked: they stand everywhere by accident. The contract takes no secret below it. */
-export const maskedCharactersMin = 4;
+const maskedCharactersMin = 4;
 /** Base64 pieces shorter than this (48 bits) would be found by accident in a large answer. */
 const base64CharactersMin = 8;
 

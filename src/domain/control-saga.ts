@@ -65,7 +65,7 @@ export function extendSaga(state: ExecutionState, now: number, request: { readon
 }
 
 /** Names of the steps that joined and have no final outcome. */
-export function openSteps(state: ExecutionState, definition: Definition): string[] {
+function openSteps(state: ExecutionState, definition: Definition): string[] {
   return joinedSteps(definition).flatMap(({ name }) => (isStepOver(state.steps.get(name)?.status) ? [] : [name]));
 }
 

@@ -56,7 +56,7 @@ export function decideRetry(policy: RetryPolicy, attempt: AttemptFailure): Retry
   return { kind: "retry", at };
 }
 
-export function isRetryable(policy: RetryPolicy, failure: Failure, always: boolean): boolean {
+function isRetryable(policy: RetryPolicy, failure: Failure, always: boolean): boolean {
   const meant = (pattern: string): boolean => matchesErrorName(pattern, failure.name);
   if (policy.nonRetryableErrors.some(meant)) return false;
   return always || policy.retryableErrors.some(meant) || retriedByDefault.some(meant);
@@ -66,7 +66,7 @@ export function isRetryable(policy: RetryPolicy, failure: Failure, always: boole
  * Exponential backoff with partial jitter: delay × (1 − jitter × random), where delay = initial × coefficient^(attempt − 1),
  * capped. A delay the server asked for is a lower bound, unless the policy ignores it.
  */
-export function retryDelayMs(policy: RetryPolicy, attempt: Pick<AttemptFailure, "attempt" | "retryAfterMs" | "random">): number {
+function retryDelayMs(policy: RetryPolicy, attempt: Pick<AttemptFailure, "attempt" | "retryAfterMs" | "random">): number {
   const uncapped = policy.initialIntervalMs * policy.backoffCoefficient ** Math.min(attempt.attempt - 1, 64);
   const own = Math.min(uncapped, policy.maximumIntervalMs) * (1 - policy.jitter * attempt.random);
   const asked = policy.ignoreServerDelay ? 0 : Math.min(attempt.retryAfterMs ?? 0, limits.serverDelayMsMax);

@@ -9,7 +9,7 @@ const endpointFields = ["action", "compensation", "confirmation"] as const;
 const queueDefault = "default";
 
 /** Addresses of one endpoint (`grpc`, `http` or `pull`); undefined where it is made by an expression. */
-export function addressOf(endpoint: Json | undefined): string | undefined {
+function addressOf(endpoint: Json | undefined): string | undefined {
   if (!isJsonObject(endpoint)) return undefined;
   const { grpc, http, pull } = endpoint;
   if (isJsonObject(grpc)) return literal(grpc["target"]);

@@ -16,7 +16,7 @@ export const executionStates = [
 ] as const;
 export type ExecutionStatus = (typeof executionStates)[number];
 
-export const terminalExecutionStates = ["completed", "compensated", "failed", "canceled", "timed_out", "terminated"] as const;
+const terminalExecutionStates = ["completed", "compensated", "failed", "canceled", "timed_out", "terminated"] as const;
 export type TerminalExecutionStatus = (typeof terminalExecutionStates)[number];
 
 export const sagaStates = ["initializing", "running", "completing", "completed", "compensating", "compensated", "stuck", "failed"] as const;
@@ -25,7 +25,7 @@ export type SagaStatus = (typeof sagaStates)[number];
 export const openSagaStates = ["initializing", "running", "completing", "compensating", "stuck"] as const satisfies readonly SagaStatus[];
 
 /** What is put on record because it ought not to happen. */
-export const anomalyKinds = ["late_success", "contradictory_report"] as const;
+const anomalyKinds = ["late_success", "contradictory_report"] as const;
 export type AnomalyKind = (typeof anomalyKinds)[number];
 
 export const endReasons = ["success", "step_failed", "canceled", "aborted", "timeout", "terminated", "parent", "checkback_no", "operator"] as const;

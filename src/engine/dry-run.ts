@@ -51,7 +51,7 @@ export interface DryRunResult {
   readonly unreachedSteps: readonly string[];
 }
 
-export const dryRunEventsMax = 10_000;
+const dryRunEventsMax = 10_000;
 const dryRunMsMax = 5_000;
 /** Computing at a stretch; then other work gets its turn: nobody's test may hold up the process, its lease least of all. */
 const sliceMs = 10;

@@ -40,7 +40,6 @@ export class Leases {
   #databaseOffsetMs = 0;
   #loop: Promise<unknown> | undefined;
   #peers = 0;
-  #losses = 0;
   readonly #listeners = new Set<() => void>();
 
   constructor(options: LeasesOptions) {
@@ -73,11 +72,6 @@ export class Leases {
     return this.#peers;
   }
 
-  /** How often the lease was lost while this process ran, for the metric. */
-  get losses(): number {
-    return this.#losses;
-  }
-
   /** Whether this replica may drive executions at this moment. */
   get held(): boolean {
     return this.#options.clock.monotonic() < this.#trustedUntil;
@@ -98,7 +92,6 @@ export class Leases {
   lost(): void {
     if (this.#trustedUntil === 0) return;
     this.#trustedUntil = 0;
-    this.#losses += 1;
     this.#options.log.warn({ epoch: this.#epoch }, "the lease was lost; everything driven here is forgotten and left to other replicas");
     this.#options.onLost();
     for (const listener of this.#listeners) listener();

@@ -54,8 +54,8 @@ export interface RetentionReport {
 
 const dayMs = 86_400_000;
 const rowsPerPurge = 500;
-export const completedMsDefault = 30 * dayMs;
-export const failedMsDefault = 90 * dayMs;
+const completedMsDefault = 30 * dayMs;
+const failedMsDefault = 90 * dayMs;
 /** The row answers repeats of its request_id, which are promised for a day. */
 export const retentionMsMin = dayMs;
 

@@ -28,7 +28,7 @@ export interface TenantFeedsOptions {
 }
 
 /** Longest time from the moment an event bears to its commit: it waits for the journal, and for a lease at most. */
-export const commitMsMax = 10_000;
+const commitMsMax = 10_000;
 /** Between two looks while messages are heard, and while not; a look that takes long comes seldom. */
 const lookEveryMs = 2_000;
 const lookEveryMsDeaf = 500;
@@ -62,7 +62,7 @@ export class TenantFeeds {
     this.options = options;
   }
 
-  /** Streams of whole tenants in this process, for the metric. */
+  /** Tenants that somebody follows in this process. */
   get watched(): number {
     return this.#feeds.size;
   }

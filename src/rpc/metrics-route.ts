@@ -15,7 +15,7 @@ export function metricsRoute(metrics: Metrics): HttpRoute {
 }
 
 /** A metric with labels and without a series yet is named all the same, so that dashboards know it. */
-export function metricsText(families: readonly MetricFamily[]): string {
+function metricsText(families: readonly MetricFamily[]): string {
   return families.map(familyText).join("");
 }
 

@@ -14,7 +14,7 @@ import { fitSteps } from "./wire/fit.ts";
 import { sagaFromState } from "./wire/saga.ts";
 import type { WireView } from "./wire/step.ts";
 
-export function sagaNotFound(reference: string): AppError {
+function sagaNotFound(reference: string): AppError {
   return new AppError("SAGA_NOT_FOUND", `saga ${reference} does not exist`, { metadata: { sagaId: reference } });
 }
 

@@ -50,6 +50,6 @@ export function secretRpcs(parts: Pick<RpcParts, "secrets" | "pageTokenKey">): S
   };
 }
 
-export function secretNotFound(name: string): AppError {
+function secretNotFound(name: string): AppError {
   return new AppError("SECRET_NOT_FOUND", `secret ${name} does not exist`, { metadata: { secret: name } });
 }

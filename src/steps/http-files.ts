@@ -55,7 +55,7 @@ export async function fileBody(
 }
 
 /** As the server calls it, else the end of the address, else "download"; never a path, at most 255 characters. */
-export function fileNameOf(headers: Readonly<Record<string, string>>, url: string): string {
+function fileNameOf(headers: Readonly<Record<string, string>>, url: string): string {
   const path = URL.canParse(url) ? new URL(url).pathname : "";
   return cleanName(dispositionName(headers["content-disposition"] ?? "")) ?? cleanName(unescapePercent(path.split("/").at(-1) ?? "")) ?? "download";
 }

@@ -11,7 +11,7 @@ import type { Report } from "./report.ts";
 export const methods = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
 export const responseBytesDefault = 1024 * 1024;
 export const bodyBytesMax = 5 * 1024 * 1024;
-export const redirectsMax = 5;
+const redirectsMax = 5;
 
 export function checkHttpRequest(config: JsonObject, report: Report): void {
   const method = textField(config, "method") ?? "GET";

@@ -40,7 +40,7 @@ function withMaskedSink(request: EgressRequest, mask: Mask): EgressRequest {
   return { ...request, sink: { ...sink, take: (head, bytes) => sink.take(masked(head, mask), bytes) } };
 }
 
-export function maskedLog(log: Log, mask: Mask): Log {
+function maskedLog(log: Log, mask: Mask): Log {
   const fieldsOf = (fields: object): object => mask.json(plainOf(fields));
   return {
     debug: (fields, message) => log.debug(fieldsOf(fields), mask.text(message)),

@@ -55,7 +55,7 @@ export function isUniqueViolation(error: unknown, constraint: string): boolean {
  * The error to pass on instead of `error`: an AppError stays as it is; STORAGE_UNAVAILABLE when the server cannot be used,
  * DEADLINE_EXCEEDED when a statement ran into its timeout; VALIDATION_FAILED when a value cannot be stored; otherwise an Error without any value of the statement.
  */
-export function databaseError(error: unknown): Error {
+function databaseError(error: unknown): Error {
   if (error instanceof AppError) return error;
   const code = databaseCode(error);
   if (code === "57014") return new AppError("DEADLINE_EXCEEDED", "the database did not answer in time; narrow the filter or ask for a smaller page");

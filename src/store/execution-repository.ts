@@ -16,7 +16,6 @@ import { deleteExpired } from "./sql/delete-expired.ts";
 import { findLedgerHead, type LedgerHead } from "./sql/find-ledger-head.ts";
 import { type ExecutionOwner, findOwner } from "./sql/find-owner.ts";
 import { type ExecutionReference, getExecution } from "./sql/get-execution.ts";
-import { hasOpenExecutions } from "./sql/has-open-executions.ts";
 import { type EventRow, listEvents } from "./sql/list-events.ts";
 import { type ExecutionOrder, type ExecutionPosition, listExecutions } from "./sql/list-executions.ts";
 import { isStorable } from "./storable.ts";
@@ -67,7 +66,6 @@ export interface ExecutionRepository {
    */
   listEvents(caller: Caller, executionId: string, afterSequence: number, limit: number): Promise<LedgerPage>;
   ledgerHead(caller: Caller, executionId: string): Promise<LedgerHead | undefined>;
-  hasOpenExecutions(caller: Caller, workflowId: string): Promise<boolean>;
 }
 
 /** Fields whose groups are ids. */
@@ -145,11 +143,6 @@ export function createExecutionRepository(database: Pick<Database, "pool">): Exe
     async ledgerHead(caller, executionId) {
       const uuid = parseId("execution", executionId);
       return uuid === undefined ? undefined : guarded(() => findLedgerHead(pool, caller.tenantId, uuid));
-    },
-
-    async hasOpenExecutions(caller, workflowId) {
-      const uuid = parseId("workflow", workflowId);
-      return uuid !== undefined && guarded(() => hasOpenExecutions(pool, caller.tenantId, uuid));
     },
   };
 }

@@ -75,7 +75,7 @@ export interface SecretRepository {
   purge(): Promise<number>;
 }
 
-export const secretsPerTenantMax = 1_000;
+const secretsPerTenantMax = 1_000;
 const purgedMax = 1_000;
 /** Uses within a minute of the last one are not written down. */
 const touchMs = 60_000;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { systemClock } from "../../src/base/clock.ts";
-import { describeDuration, formatDuration, parseDurationMs } from "../../src/base/duration.ts";
+import { parseDurationMs } from "../../src/base/duration.ts";
 import { AppError, errorReasons, invariant, messageOf, violationsError } from "../../src/base/errors.ts";
 import { formatId, idPrefixes, parseId, systemIds, uuidV7 } from "../../src/base/ids.ts";
 import { canonicalJson, findJsonFault, isJsonObject, type Json, jsonBytes } from "../../src/base/json.ts";
@@ -108,13 +108,8 @@ describe("durations", () => {
     expect(parseDurationMs(text)).toBe(durationMs);
   });
 
-  it("survive being written and read", () => {
-    fc.assert(fc.property(fc.integer({ min: -1e12, max: 1e12 }), (durationMs) => parseDurationMs(formatDuration(durationMs)) === durationMs));
-  });
-
-  it("are described for people", () => {
-    expect([412, 2_430, 59_999, 185_000].map(describeDuration)).toEqual(["412 ms", "2.4 s", "60.0 s", "3 min 5 s"]);
-    expect(describeDuration(119_800)).toBe("2 min 0 s");
+  it("are read to the millisecond, whatever their size", () => {
+    fc.assert(fc.property(fc.integer({ min: -1e12, max: 1e12 }), (durationMs) => parseDurationMs(`${durationMs / 1000}s`) === durationMs));
   });
 });
 

@@ -76,7 +76,7 @@ export function compileNode(node: Node, locals: Locals | undefined, findings: Fi
 }
 
 /** `steps.a["b c"].d` as text for messages, or undefined when the value does not come from a plain path. */
-export function pathOf(node: Node): string | undefined {
+function pathOf(node: Node): string | undefined {
   if (node.kind === "name") return node.name;
   if (node.kind === "select") {
     const path = pathOf(node.operand);

@@ -36,11 +36,6 @@ export function hasExpressions(template: Template): boolean {
   return template.kind !== "constant";
 }
 
-/** The value of a template without expressions, else undefined. */
-export function constantOf(template: Template): Json | undefined {
-  return template.kind === "constant" ? template.value : undefined;
-}
-
 function compile(value: Json, path: string, depthLeft: number, progress: Progress): Template {
   const constant = { kind: "constant", value } as const;
   if (progress.faults.length >= faultsMax || progress.expressions > expressionsPerTemplateMax) return constant;

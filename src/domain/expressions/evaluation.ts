@@ -35,7 +35,7 @@ export function textOf(value: Json): string {
 }
 
 /** One evaluation or rendering: its budget, and the expression that a failure is about. */
-export class Evaluation {
+class Evaluation {
   current: Expression | undefined;
   readonly #scope: Scope;
   readonly #context: EvaluationContext;

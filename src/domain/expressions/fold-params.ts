@@ -40,7 +40,7 @@ export function foldParams(value: Json, params: Json, place: FoldPlace = anythin
 }
 
 /** Text that, compiled as a template, gives `text` back. */
-export function escapeBraces(text: string): string {
+function escapeBraces(text: string): string {
   return text.replaceAll("{{", "{{'{{'}}");
 }
 

@@ -35,7 +35,7 @@ export interface ResolvedBase extends TemplateSource {
 }
 
 /** Templates above each other; each one more is harder to understand. */
-export const inheritanceDepthMax = 5;
+const inheritanceDepthMax = 5;
 
 /**
  * `content` is a template's own: proto JSON of its parameters_schema, definition, overrides, parameter_defaults. `self` is its

@@ -18,7 +18,7 @@ import { AppError, type ErrorCode, type ErrorReason } from "../../base/errors.ts
 import type { Log } from "../../base/log.ts";
 import { type Call, ensureCall } from "./call.ts";
 
-export const errorDomain = "workflow.pyairtable.dev";
+const errorDomain = "workflow.pyairtable.dev";
 
 /** Violations travel in response trailers, and clients allow 8 KiB of those: text beyond this is left out. */
 const violationCharactersMax = 2_500;

@@ -41,7 +41,7 @@ async function* checked(validator: Validator, desc: DescMessage, messages: Async
 }
 
 /** Throws AppError when `message` breaks a rule. */
-export function checkMessage(validator: Validator, desc: DescMessage, message: Message): void {
+function checkMessage(validator: Validator, desc: DescMessage, message: Message): void {
   const faults = findMessageFaults(desc, message);
   if (faults.length > 0) throw violationsError(faults);
   const violations = findRuleFaults(validator, desc, message);

@@ -5,7 +5,7 @@
  */
 
 /** `text` as UTF-8 with the bytes outside 0x20–0x7E and `%` as `%XX`; outer spaces too, since HTTP trims them. */
-export function encodeGrpcMessage(text: string): string {
+function encodeGrpcMessage(text: string): string {
   const bytes = Buffer.from(text);
   let encoded = "";
   for (let index = 0; index < bytes.length; index++) {

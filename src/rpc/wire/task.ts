@@ -14,7 +14,7 @@ import type { Operation as OperationWord } from "../../domain/task-token.ts";
 import { durationOf, timestampOf } from "./time.ts";
 import { jsonFromValue, valueFromJson } from "./value.ts";
 
-export const operationToMessage: Readonly<Record<OperationWord, Operation>> = {
+const operationToMessage: Readonly<Record<OperationWord, Operation>> = {
   action: Operation.ACTION,
   compensate: Operation.COMPENSATE,
   confirm: Operation.CONFIRM,

@@ -18,7 +18,7 @@ import type { WireView } from "./step.ts";
 import { timestampOf } from "./time.ts";
 
 /** How long a deleted workflow or template can be taken back: 30 days. */
-export const undeleteMs = 30 * 86_400_000;
+const undeleteMs = 30 * 86_400_000;
 
 /** `revision` is the active one (the latest where none is active); it brings definition (`full` only), lineage and bindings. */
 export function workflowToMessage(record: WorkflowRecord, view: WireView, revision?: RevisionRecord): Workflow {
@@ -90,7 +90,7 @@ export function lineageToMessage(lineage: Lineage | undefined, secretBindings: L
 }
 
 /** Overrides as they are stored: a list in proto JSON. */
-export function overridesFromJson(overrides: Json): StepOverride[] {
+function overridesFromJson(overrides: Json): StepOverride[] {
   if (!Array.isArray(overrides)) return [];
   return overrides.filter(isJsonObject).map((override) => fromJson(StepOverrideSchema, override, { ignoreUnknownFields: true }));
 }

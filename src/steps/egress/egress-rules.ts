@@ -110,7 +110,7 @@ export function hostnameOf(url: URL): string {
     .toLowerCase();
 }
 
-export function portOf(url: URL): number {
+function portOf(url: URL): number {
   if (url.port !== "") return Number(url.port);
   return url.protocol === "https:" ? 443 : 80;
 }

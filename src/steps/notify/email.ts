@@ -8,7 +8,7 @@ import type { MailMessage, StepCall, StepOutcome, StepServices } from "../step-h
 import { mailAddressProblem } from "./mail-address.ts";
 
 const recipientFields = ["to", "cc", "bcc"] as const;
-export const recipientsMax = 50;
+const recipientsMax = 50;
 const subjectCharactersMax = 255;
 const bodyBytesMax = 1024 * 1024;
 /** Most mail servers take 25 MB, a third of it lost to the encoding. */

@@ -8,8 +8,8 @@ import { fail, ok } from "../../base/result.ts";
 import { failure } from "../../domain/failure.ts";
 import type { NotificationQuota } from "../step-handler.ts";
 
-export const recipientNotificationsMax = 60;
-export const tenantNotificationsMax = 2_000;
+const recipientNotificationsMax = 60;
+const tenantNotificationsMax = 2_000;
 const hourMs = 3_600_000;
 const goneMs = 24 * hourMs;
 

@@ -11,7 +11,7 @@ export interface EmbeddedConnection {
   readonly database: string;
 }
 
-export const databaseName = "workflow";
+const databaseName = "workflow";
 const connectMsMax = 2_000;
 const cannotConnectNow = "57P03";
 const adminShutdown = "57P01";

@@ -34,7 +34,7 @@ const smallMachine = {
 };
 
 /** Nothing that was acknowledged may be lost, whatever postgresql.conf or a caller says. */
-export const durableSettings: Readonly<Record<string, string>> = { fsync: "on", synchronous_commit: "on", full_page_writes: "on" };
+const durableSettings: Readonly<Record<string, string>> = { fsync: "on", synchronous_commit: "on", full_page_writes: "on" };
 
 const testSettings = {
   fsync: "off",

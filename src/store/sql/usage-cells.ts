@@ -12,7 +12,7 @@ export interface UsageCursor {
   readonly workflowsTime: string;
 }
 
-export const zeroUuid = "00000000-0000-0000-0000-000000000000";
+const zeroUuid = "00000000-0000-0000-0000-000000000000";
 const firstMoment = "1970-01-01T00:00:00Z";
 
 /** Where a tenant's rollup begins: before everything. */
