@@ -77,7 +77,7 @@ function redisOf({ redis }: ServiceLook): ComponentHealth {
 
 function workersOf({ queues }: ServiceLook): ComponentHealth {
   const same = { name: "workers", latencyMs: undefined } as const;
-  if (!queues) return { ...same, state: "unavailable", message: "cannot be asked for while PostgreSQL is away" };
+  if (!queues) return { ...same, state: "unavailable", message: "cannot be asked for, because PostgreSQL does not answer" };
   const waiting = queues.reduce((total, queue) => total + queue.waiting, 0);
   const left = queues.filter((queue) => queue.waiting > 0 && queue.workers === 0);
   const polled = queues.filter(({ workers }) => workers > 0).length;

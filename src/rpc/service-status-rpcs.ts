@@ -9,7 +9,8 @@ import {
   ReplicaStatusSchema,
 } from "#gen/pyairtable/workflow/v1/monitoring_pb.js";
 import { GetServiceStatusResponseSchema, type MonitoringService } from "#gen/pyairtable/workflow/v1/monitoring_service_pb.js";
-import { type ComponentHealth, componentsOf, type HealthWord, overallHealth, type QueueLook } from "../domain/service-status.ts";
+import { AppError } from "../base/errors.ts";
+import { type ComponentHealth, componentsOf, type HealthWord, overallHealth } from "../domain/service-status.ts";
 import type { LiveReplica } from "../store/stats-repository.ts";
 import { callerOf } from "./interceptors/call.ts";
 import type { RpcParts } from "./parts.ts";
@@ -20,6 +21,9 @@ type StatusRpcs = Pick<ServiceImpl<typeof MonitoringService>, "getServiceStatus"
 /** Commits that the journal's latency is told of. */
 const commitWindowMs = 5 * 60_000;
 const queuesMax = 1_000;
+/** Whoever asks how the service is has not much time. */
+const answerMsMax = 3_000;
+const unusable: ReadonlySet<string> = new Set(["STORAGE_UNAVAILABLE", "DEADLINE_EXCEEDED"]);
 
 const states: Record<HealthWord, HealthState> = {
   ok: HealthState.OK,
@@ -29,28 +33,40 @@ const states: Record<HealthWord, HealthState> = {
 };
 
 export function serviceStatusRpcs({ stats, tasks, self, clock }: Pick<RpcParts, "stats" | "tasks" | "self" | "clock">): StatusRpcs {
-  /** Undefined when the database does not answer. */
-  async function askDatabase(tenantId: string): Promise<{ latencyMs: number; replicas: readonly LiveReplica[]; queues: readonly QueueLook[] } | undefined> {
+  /** Undefined when the database cannot be used, or does not answer in time: it may be frozen. */
+  async function fromDatabase<T>(ask: () => Promise<T>): Promise<T | undefined> {
+    const answered = new AbortController();
+    const late = clock.sleep(answerMsMax, answered.signal).then(
+      () => undefined,
+      () => undefined,
+    );
     try {
-      const askedAt = clock.monotonic();
-      const replicas = await stats.listReplicas();
-      const latencyMs = clock.monotonic() - askedAt;
-      return { latencyMs, replicas, queues: await tasks.queues(tenantId, "", queuesMax) };
-    } catch {
-      return undefined;
+      return await Promise.race([ask(), late]);
+    } catch (error) {
+      if (error instanceof AppError && unusable.has(error.reason)) return undefined;
+      throw error;
+    } finally {
+      answered.abort();
     }
+  }
+
+  /** With the time that the question took. */
+  async function askReplicas(): Promise<{ readonly replicas: readonly LiveReplica[]; readonly latencyMs: number }> {
+    const askedAt = clock.monotonic();
+    const replicas = await stats.listReplicas();
+    return { replicas, latencyMs: clock.monotonic() - askedAt };
   }
 
   return {
     async getServiceStatus(_request, context) {
       const { tenantId } = callerOf(context);
-      const [database, redis] = await Promise.all([askDatabase(tenantId), self.redis()]);
+      const [database, queues, redis] = await Promise.all([fromDatabase(askReplicas), fromDatabase(() => tasks.queues(tenantId, "", queuesMax)), self.redis()]);
       const components = componentsOf({
         postgres: database && { latencyMs: database.latencyMs, version: self.postgresVersion },
         leaseHeld: self.leaseHeld(),
         journal: { backlogRows: self.journalBacklogRows(), commitMs: self.figures(commitWindowMs).journalCommit.p50 },
         redis,
-        queues: database?.queues,
+        queues,
       });
       const replicas = database?.replicas.map((replica) => replicaOf(replica, self.replicaId));
       return create(GetServiceStatusResponseSchema, {

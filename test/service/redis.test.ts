@@ -2,6 +2,7 @@
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ExecutionState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
+import { HealthState } from "#gen/pyairtable/workflow/v1/monitoring_pb.js";
 import { createMigratedDatabase, type TestDatabase } from "../support/postgres.ts";
 import { findRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
 import { type Clients, connect } from "./support/connect-client.ts";
@@ -49,6 +50,15 @@ describe.skipIf(program === undefined)("two replicas with Redis", () => {
     expect(await startedAt(one, name)).toMatchObject({ revision: 2, state: ExecutionState.COMPLETED });
     await expect.poll(async () => (await startedAt(other, name))?.revision).toBe(2);
   }
+
+  it("each of them names both replicas and says that Redis answers", async () => {
+    for (const { monitoring } of [one, other]) {
+      const redisState = async () => (await monitoring.getServiceStatus({})).components.find(({ name }) => name === "redis")?.state;
+      await expect.poll(redisState).toBe(HealthState.OK);
+      const { replicas } = await monitoring.getServiceStatus({});
+      expect(replicas.map(({ answering }) => answering).sort()).toEqual([false, true]);
+    }
+  });
 
   it("a revision that one of them has read comes to the other one from Redis", async () => {
     await changesReachBoth();
