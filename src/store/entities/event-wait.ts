@@ -4,7 +4,7 @@ import { defineEntity, p } from "@mikro-orm/core";
 export const eventWaitSchema = defineEntity({
   name: "EventWait",
   tableName: "event_waits",
-  indexes: [{ name: "event_waits_event_idx", properties: ["tenantId", "eventType", "correlationKey"], where: "event_type is not null" }],
+  indexes: [{ name: "event_waits_event_idx", properties: ["tenantId", "eventType", "correlationKey"], where: "correlation_key is not null" }],
   properties: {
     tenantId: p.text().primary(),
     executionId: p.uuid().primary(),

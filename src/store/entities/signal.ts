@@ -15,7 +15,11 @@ export const signalSchema = defineEntity({
   ],
   indexes: [
     { name: "signals_execution_idx", properties: ["tenantId", "executionId", "createTime"], where: "execution_id is not null and not taken" },
-    { name: "signals_event_idx", properties: ["tenantId", "eventType", "correlationKey", "createTime"], where: "execution_id is null" },
+    {
+      name: "signals_event_idx",
+      properties: ["tenantId", "eventType", "correlationKey", "createTime"],
+      where: "execution_id is null and correlation_key is not null",
+    },
     { name: "signals_undelivered_idx", properties: ["attemptTime"], where: "not delivered" },
     { name: "signals_purge_idx", properties: ["tenantId", "purgeTime"], where: "purge_time is not null" },
   ],

@@ -24,12 +24,12 @@ const extend = `
 with held as materialized (
   select t.id, b.heartbeat_ms, t.progress_time is null or (b.news and t.progress_time < clock_timestamp() - $5 * interval '1 millisecond') as tell
   from tasks t, unnest($2::uuid[], $3::boolean[], $4::int[]) as b (id, news, heartbeat_ms)
-  where t.tenant_id = $1 and t.id = b.id and t.worker is not null and t.expire_time > clock_timestamp()
+  where t.tenant_id = $1 and t.id = any($2) and t.id = b.id and t.worker is not null and t.expire_time > clock_timestamp()
   order by t.id for update of t)
 update tasks t set heartbeat_ms = coalesce(h.heartbeat_ms, t.heartbeat_ms),
   expire_time = least(t.deadline_time, clock_timestamp() + coalesce(h.heartbeat_ms, t.heartbeat_ms, t.close_ms) * interval '1 millisecond'),
   progress_time = case when h.tell then clock_timestamp() else t.progress_time end
-from held h where t.tenant_id = $1 and t.id = h.id
+from held h where t.tenant_id = $1 and t.id = any($2) and t.id = h.id
 returning t.id, t.cancel_requested, h.tell, t.expire_time`;
 
 /** Extends the tasks that are still held; progress is told at most every `tellEveryMs` for each. */
@@ -48,7 +48,8 @@ export async function extendTasks(pool: Pool, tenantId: string, beats: readonly 
   return rows;
 }
 
-const takeBack = "delete from tasks where tenant_id = $1 and id = $2 and worker is null";
+// Not "worker is null": that would let a planner without statistics take the index of waiting tasks and read all of the tenant's for one.
+const takeBack = "delete from tasks where tenant_id = $1 and id = $2 and coalesce(worker, '') = ''";
 const askBack = "update tasks set cancel_requested = true where tenant_id = $1 and id = $2 and worker is not null returning id";
 
 /**

@@ -56,8 +56,9 @@ export async function insertSignal(pool: Pool, row: NewSignalRow): Promise<boole
 const twin = `
 select id, matched from signals where tenant_id = $1 and id = $4
 union all
-select id, matched from signals
-where tenant_id = $1 and dedup_id = $2 and ((execution_id = $3 and $3::uuid is not null) or (execution_id is null and $3::uuid is null))
+select id, matched from signals where tenant_id = $1 and execution_id = $3 and dedup_id = $2
+union all
+select id, matched from signals where tenant_id = $1 and execution_id is null and $3::uuid is null and dedup_id = $2
 limit 1`;
 
 /** The signal that is this one, or has its dedup id. */

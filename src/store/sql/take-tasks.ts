@@ -40,7 +40,8 @@ export interface TakenRow {
   readonly deadline_time: Date;
 }
 
-// `materialized`: the rows are picked and locked once, whatever the plan of the update is.
+// `materialized`: the rows are picked and locked once, whatever the plan of the update is. `any(array(…))`: they are found by their key; as a mere join, a
+// plan that was made while the table was empty reads all tasks of the tenant for them, and stays.
 const text = `
 with picked as materialized (
   select id from tasks
@@ -51,7 +52,7 @@ with picked as materialized (
 update tasks t set worker = $5, session = $6, take_time = now.at, deadline_time = now.at + t.close_ms * interval '1 millisecond',
   expire_time = now.at + least(t.close_ms, coalesce(t.heartbeat_ms, t.close_ms)) * interval '1 millisecond'
 from picked, (select clock_timestamp() as at) now
-where t.tenant_id = $1 and t.id = picked.id
+where t.tenant_id = $1 and t.id = any(array(select id from picked)) and t.id = picked.id
 returning t.id, t.execution_id, t.step_path, t.operation, t.generation, t.attempt, t.queue, t.task_type, t.idempotency_key, t.input, t.action_output,
   t.action_output is not null as has_output, t.may_not_have_run, t.correlation_id, t.traceparent, t.tracestate, t.baggage, t.close_ms, t.heartbeat_ms, t.create_time,
   t.take_time, t.deadline_time, t.sort_time`;

@@ -13,7 +13,8 @@ with taken as (
   select s.tenant_id, s.id from signals s where not s.delivered and ${stale("s")} order by s.attempt_time limit $3 for update skip locked
 )
 update signals s set attempted_by = $1, attempt_time = clock_timestamp() from taken t
-where s.tenant_id = t.tenant_id and s.id = t.id returning s.tenant_id as "tenantId", s.id`;
+where s.tenant_id = any(array(select tenant_id from taken)) and s.id = any(array(select id from taken)) and s.tenant_id = t.tenant_id and s.id = t.id
+returning s.tenant_id as "tenantId", s.id`;
 
 export async function takeUndelivered(pool: Pool, replicaId: string, staleMs: number, rowsMax: number): Promise<{ tenantId: string; id: string }[]> {
   return (await pool.query<{ tenantId: string; id: string }>({ name: "take_signals", text: signals, values: [replicaId, staleMs, rowsMax] })).rows;
@@ -33,7 +34,8 @@ with taken as (
   order by o.attempt_time limit $3 for update skip locked
 )
 update execution_outbox o set attempted_by = $1, attempt_time = clock_timestamp() from taken t
-where o.tenant_id = t.tenant_id and o.execution_id = t.execution_id and o.sender_id = t.sender_id and o.sequence = t.sequence
+where o.tenant_id = any(array(select tenant_id from taken)) and o.execution_id = any(array(select execution_id from taken))
+  and o.tenant_id = t.tenant_id and o.execution_id = t.execution_id and o.sender_id = t.sender_id and o.sequence = t.sequence
 returning o.tenant_id as "tenantId", o.execution_id as "executionUuid", o.sender_id as "senderUuid", o.sequence, o.command`;
 
 export async function takeOutbox(pool: Pool, replicaId: string, staleMs: number, rowsMax: number): Promise<OutboxRow[]> {
