@@ -12,6 +12,9 @@ const alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const digitOf = new Uint8Array(128).fill(255);
 for (let value = 0; value < alphabet.length; value++) digitOf[alphabet.charCodeAt(value)] = value;
 
+/** Sorts before every other uuid: where a reading begins. */
+export const nilUuid = "00000000-0000-0000-0000-000000000000";
+
 /** Where ids come from; a test hands in its own. */
 export interface IdSource {
   next(kind: IdKind): string;

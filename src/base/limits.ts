@@ -68,6 +68,8 @@ export const limits = {
   signalTtlMsMax: 30 * 86_400_000,
 
   pageSizeDefault: 50,
+  /** Of 1 to 9. */
+  priorityDefault: 5,
   pageSizeMax: 1_000,
   /** A response page is cut before it reaches this size, whatever page_size says. */
   pageBytesMax: 3 * 1024 * 1024,

@@ -138,7 +138,7 @@ export class Children implements ChildLink {
     const now = this.#options.now();
     const { info, executionId: parentExecutionId } = parent;
     const shared = { workflowId, workflowName, revision, input, correlationId: info?.correlationId ?? "" };
-    const priority = info?.priority ?? 5;
+    const priority = info?.priority ?? limits.priorityDefault;
     const traceparent = info?.traceparent;
     const payload: EventPayloads["execution_created"] = {
       ...shared,

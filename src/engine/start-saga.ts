@@ -43,7 +43,6 @@ export interface SagaStarterOptions {
 }
 
 /** Where no caller names one. */
-const priorityDefault = 5;
 
 export class SagaStarter {
   readonly #options: SagaStarterOptions;
@@ -110,7 +109,7 @@ export class SagaStarter {
         requestId: wish.requestId === undefined ? undefined : sagaRequestId(wish.requestId),
         requestHash: fingerprint(wish),
         labels: { ...wish.labels },
-        priority: priorityDefault,
+        priority: limits.priorityDefault,
         traceparent: caller.traceparent,
         createdAt: now,
       },
@@ -124,7 +123,7 @@ export class SagaStarter {
           workflowId: "",
           ...(wish.executionKey === undefined ? {} : { executionKey: wish.executionKey }),
           ...(Object.keys(wish.labels).length === 0 ? {} : { labels: wish.labels }),
-          priority: priorityDefault,
+          priority: limits.priorityDefault,
           triggerType: "saga",
           timeoutAt: now + (wish.ttlMs > 0 ? wish.ttlMs : executionTimeoutMsDefault),
           ...(caller.traceparent === undefined ? {} : { traceparent: caller.traceparent }),

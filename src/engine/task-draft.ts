@@ -1,12 +1,12 @@
 /** The task that carries an attempt to a worker: made with its intent, written in the same commit. */
+
 import { isJsonObject, type Json } from "../base/json.ts";
+import { limits } from "../base/limits.ts";
 import type { ExecutionState } from "../domain/execution-state.ts";
 import { type NewTask, queueDefault } from "../domain/task.ts";
 import { taskIdOf } from "../domain/task-token.ts";
 import type { Attempt } from "./run-step.ts";
 import { startingContext, traceparentOf } from "./telemetry.ts";
-
-const priorityDefault = 5;
 
 /** `at`: when it joins its queue. The configuration is that of a `worker_task`, templates rendered. */
 export function taskOf(state: ExecutionState, prior: Attempt, at: number): NewTask {
@@ -23,7 +23,7 @@ export function taskOf(state: ExecutionState, prior: Attempt, at: number): NewTa
     queue: textOr(config["task_queue"], queueDefault),
     taskType: textOr(config["task_type"], ""),
     requiredLabels: labelsOf(config["required_labels"]),
-    priority: state.info?.priority || priorityDefault,
+    priority: state.info?.priority || limits.priorityDefault,
     idempotencyKey: prior.idempotencyKey,
     input: isJsonObject(config["input"]) ? config["input"] : {},
     actionOutput: !isAction && isKnown ? (run.result ?? null) : undefined,

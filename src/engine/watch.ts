@@ -114,11 +114,20 @@ async function firstState(feed: Feed, { executionId, afterSequence }: WatchReque
   return state;
 }
 
-/** Resolves true when the execution has ended, false after `timeoutMs`. Throws EXECUTION_NOT_FOUND. */
-export async function waitForEnd(progress: Progress, caller: Caller, executionId: string, timeoutMs: number, signal: AbortSignal): Promise<boolean> {
+/** Resolves true when the execution has ended, false after `timeoutMs` or when one of `signals` aborts. Throws EXECUTION_NOT_FOUND. */
+export async function waitForEnd(
+  progress: Progress,
+  caller: Caller,
+  executionId: string,
+  timeoutMs: number,
+  signals: readonly AbortSignal[],
+): Promise<boolean> {
   const timer = new AbortController();
   const onAbort = (): void => timer.abort(calledOff);
-  signal.addEventListener("abort", onAbort, { once: true });
+  for (const signal of signals) {
+    if (signal.aborted) onAbort();
+    signal.addEventListener("abort", onAbort, { once: true });
+  }
   void progress.clock.sleep(timeoutMs, timer.signal).then(onAbort, () => undefined);
   try {
     const request = { executionId, afterSequence: undefined, eventTypes: onlyEnds, signal: timer.signal };
@@ -128,7 +137,7 @@ export async function waitForEnd(progress: Progress, caller: Caller, executionId
     }
     return false;
   } finally {
-    signal.removeEventListener("abort", onAbort);
+    for (const signal of signals) signal.removeEventListener("abort", onAbort);
     timer.abort(calledOff);
   }
 }

@@ -24,7 +24,7 @@ import { waitForEnd } from "../engine/watch.ts";
 import { positionText } from "../store/execution-repository.ts";
 import { executionOrders } from "../store/sql/list-executions.ts";
 import { inTurns, wholeItemsMax } from "./in-turns.ts";
-import { callerOf } from "./interceptors/call.ts";
+import { callerOf, drainSignalOf } from "./interceptors/call.ts";
 import { listPage } from "./page.ts";
 import type { RpcParts } from "./parts.ts";
 import { executionNotFound, readExecutionMessage, resolveExecutionId, wholeExecution } from "./read-execution-message.ts";
@@ -56,7 +56,7 @@ export function executionRpcs(parts: RpcParts): ExecutionRpcs {
       const caller = callerOf(context);
       const executionId = await resolveExecutionId(parts, caller, request.executionId);
       const timeoutMs = Math.min(request.timeout ? durationMs(request.timeout) : waitMsDefault, limits.waitMsMax);
-      const ended = await waitForEnd(parts.progress, caller, executionId, timeoutMs, context.signal);
+      const ended = await waitForEnd(parts.progress, caller, executionId, timeoutMs, [context.signal, drainSignalOf(context)]);
       return create(WaitExecutionResponseSchema, { execution: await readExecutionMessage(parts, caller, executionId, request.view !== View.BASIC), ended });
     },
 

@@ -13,7 +13,7 @@ const headBytes = 4_096;
 
 /** Tasks that do not fit into one message go back into their queue, as if they had not been taken. One always goes. */
 export async function handOver(parts: RpcParts, { tenantId, worker }: WorkerAsk, tasks: readonly TakenTask[]): Promise<Task[]> {
-  const fitting = countFitting(tasks);
+  const fitting = countWithinMessage(tasks);
   if (fitting < tasks.length) {
     await parts.tasks.giveBack(
       tenantId,
@@ -24,7 +24,7 @@ export async function handOver(parts: RpcParts, { tenantId, worker }: WorkerAsk,
   return tasks.slice(0, fitting).map((task) => taskToMessage(task, sealToken(parts.taskTokenKey, tenantId, task)));
 }
 
-function countFitting(tasks: readonly TakenTask[]): number {
+function countWithinMessage(tasks: readonly TakenTask[]): number {
   let bytes = 0;
   for (const [index, { input, actionOutput }] of tasks.entries()) {
     bytes += headBytes + jsonBytes(input) + (actionOutput === undefined ? 0 : jsonBytes(actionOutput));

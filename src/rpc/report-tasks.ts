@@ -30,7 +30,7 @@ const reportsMax = 64;
 export async function completeTasks(parts: RpcParts, caller: Caller, results: readonly TaskCompletion[]): Promise<TaskCompletionStatus[]> {
   const refs = await openTokens(parts, caller, results);
   const items = results.map((completion, index) => ({ completion, ref: refs[index] as OperationRef | AppError, index }));
-  return await inTurns(
+  return await inLanes(
     items,
     ({ ref }) => (ref instanceof AppError ? "" : ref.executionId),
     async ({ completion, ref, index }) => {
@@ -132,7 +132,7 @@ function notHeld(): AppError {
 }
 
 /** Works on items side by side, but on those with the same key one after the other, in their order. */
-async function inTurns<Item, Result>(
+async function inLanes<Item, Result>(
   items: readonly Item[],
   keyOf: (item: Item, index: number) => string,
   work: (item: Item, index: number) => Promise<Result>,

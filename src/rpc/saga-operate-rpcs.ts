@@ -53,7 +53,7 @@ export function sagaOperateRpcs(parts: RpcParts): SagaOperateRpcs {
       const { ids, counts } = await planned(caller, async () => {
         const ids = one === undefined ? await idsOf(parts, caller, { participant: from, open: true }) : [await resolveSagaId(parts, caller, one)];
         const stepsOf = async (id: string) => (await loadSaga(parts, caller, id)).state.enlisted.filter(({ step }) => addressesOf(step).includes(from)).length;
-        return { ids, counts: await inTurns(ids, stepsOf) };
+        return { ids, counts: await inPortions(ids, stepsOf) };
       });
       if (!validateOnly && request.target.case === "sagaId") await control(parts, caller, ids[0] as string, command);
       else if (!validateOnly) await commandAll(parts, caller, ids, command);
@@ -76,7 +76,7 @@ async function idsOf(parts: RpcParts, caller: Caller, filter: ExecutionFilter): 
 
 /** Those that took it; one that went on or ended meanwhile is left out. */
 async function commandAll(parts: RpcParts, caller: Caller, ids: readonly string[], command: ControlCommand): Promise<string[]> {
-  const taken = await inTurns(ids, async (id) => {
+  const taken = await inPortions(ids, async (id) => {
     try {
       await control(parts, caller, id, command);
       return id;
@@ -88,7 +88,7 @@ async function commandAll(parts: RpcParts, caller: Caller, ids: readonly string[
   return taken.filter((id) => id !== undefined);
 }
 
-async function inTurns<T>(ids: readonly string[], work: (id: string) => Promise<T>): Promise<T[]> {
+async function inPortions<T>(ids: readonly string[], work: (id: string) => Promise<T>): Promise<T[]> {
   const results: T[] = [];
   for (let from = 0; from < ids.length; from += atOnceMax) results.push(...(await Promise.all(ids.slice(from, from + atOnceMax).map(work))));
   return results;

@@ -16,7 +16,7 @@ import { violationsError } from "../base/errors.ts";
 import type { JsonObject } from "../base/json.ts";
 import type { Started } from "../engine/start-execution.ts";
 import type { SagaStart } from "../engine/start-saga.ts";
-import { callerOf } from "./interceptors/call.ts";
+import { callerOf, safeId } from "./interceptors/call.ts";
 import { idInHeader } from "./interceptors/changes.ts";
 import type { RpcParts } from "./parts.ts";
 import { commandSaga, loadSaga, sagaOf } from "./saga-parts.ts";
@@ -78,7 +78,7 @@ function sagaStartOf(request: StartSagaRequest, headers: Headers): SagaStart {
     prepared: request.mode === SagaMode.PREPARED,
     autoComplete: request.autoComplete,
     ttlMs: request.ttl ? durationMs(request.ttl) : 0,
-    correlationId: correlationPattern.test(request.correlationId) ? request.correlationId : undefined,
+    correlationId: safeId(request.correlationId),
     executionKey: request.executionKey || undefined,
     compensationPolicy: request.compensationPolicy && (toJson(CompensationPolicySchema, request.compensationPolicy, { useProtoFieldName: true }) as JsonObject),
     labels: request.labels,
@@ -86,9 +86,6 @@ function sagaStartOf(request: StartSagaRequest, headers: Headers): SagaStart {
     requestId: request.requestId || idInHeader(headers),
   };
 }
-
-/** Others are replaced by the call's own: they would have to be escaped wherever they travel. */
-const correlationPattern = /^[A-Za-z0-9._:-]{1,128}$/;
 
 /** As it is stored and as `domain/saga-steps.ts` reads it. */
 export function sagaStepToJson(step: StartSagaRequest["steps"][number]): JsonObject {

@@ -15,13 +15,14 @@ import {
   type WorkflowService,
 } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
 import type { Caller } from "../base/caller.ts";
-import { AppError, missingField, violationsError } from "../base/errors.ts";
+import { AppError, missingField } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { isTerminal } from "../domain/states.ts";
 import type { Started, StartRequest } from "../engine/start-execution.ts";
 import { waitForEnd } from "../engine/watch.ts";
 import { statusOf } from "./error-status.ts";
-import { callerOf } from "./interceptors/call.ts";
+import { callerOf, drainSignalOf, safeId } from "./interceptors/call.ts";
+import { idInHeader } from "./interceptors/changes.ts";
 import type { RpcParts } from "./parts.ts";
 import { readExecutionMessage } from "./read-execution-message.ts";
 import { watchItems } from "./watch-rpcs.ts";
@@ -33,22 +34,19 @@ export function startRpcs(parts: RpcParts): StartRpcs {
   return {
     async startExecution(request, context) {
       const caller = callerOf(context);
-      const wish = startRequestOf(request, context.requestHeader.get("idempotency-key"));
+      const wish = startRequestOf(request, context.requestHeader);
       if (request.validateOnly) return create(StartExecutionResponseSchema, { execution: await preview(parts, caller, wish) });
       const started = await parts.starter.start(caller, wish);
       if (started.replayed) context.responseHeader.set("idempotent-replayed", "true");
       const waitMs = request.wait ? Math.min(durationMs(request.wait), limits.waitMsMax) : 0;
-      if (waitMs > 0) await waitForEnd(parts.progress, caller, started.executionId, waitMs, context.signal);
+      if (waitMs > 0) await waitForEnd(parts.progress, caller, started.executionId, waitMs, [context.signal, drainSignalOf(context)]);
       return create(StartExecutionResponseSchema, { execution: await readStarted(parts, caller, started, waitMs > 0), existing: started.existing });
     },
 
     async *startExecutionAndWatch(request, context) {
       const caller = callerOf(context);
       if (!request.start) throw missingField("start");
-      const { executionId, existing, replayed } = await parts.starter.start(
-        caller,
-        startRequestOf(request.start, context.requestHeader.get("idempotency-key")),
-      );
+      const { executionId, existing, replayed } = await parts.starter.start(caller, startRequestOf(request.start, context.requestHeader));
       if (replayed) context.responseHeader.set("idempotent-replayed", "true");
       // From the first event: nothing that happened before the stream was open is missed.
       const watch = { executionId, afterSequence: 0, eventTypes: request.eventTypes };
@@ -58,7 +56,7 @@ export function startRpcs(parts: RpcParts): StartRpcs {
     async batchStartExecutions(request, context) {
       const caller = callerOf(context);
       const { validateOnly } = request;
-      const batchId = request.requestId || requestIdOf(context.requestHeader.get("idempotency-key"));
+      const batchId = request.requestId || idInHeader(context.requestHeader);
       const results = await Promise.all(request.requests.map((start, index) => startOne(parts, caller, withOwnId(start, batchId, index), validateOnly)));
       if (batchId !== undefined) refusePassing(results);
       return create(BatchStartExecutionsResponseSchema, { results });
@@ -98,9 +96,9 @@ const passingCodes: ReadonlySet<number> = new Set([8, 10, 14]);
 async function startOne(parts: RpcParts, caller: Caller, request: StartExecutionRequest, validateOnly: boolean): Promise<BatchStartResult> {
   try {
     if (validateOnly || request.validateOnly) {
-      return create(BatchStartResultSchema, { result: { case: "execution", value: await preview(parts, caller, startRequestOf(request, null)) } });
+      return create(BatchStartResultSchema, { result: { case: "execution", value: await preview(parts, caller, startRequestOf(request)) } });
     }
-    const started = await parts.starter.start(caller, startRequestOf(request, null));
+    const started = await parts.starter.start(caller, startRequestOf(request));
     const execution = await readStarted(parts, caller, started);
     return create(BatchStartResultSchema, { result: { case: "execution", value: execution }, existing: started.existing });
   } catch (error) {
@@ -116,36 +114,22 @@ async function readStarted(parts: RpcParts, caller: Caller, started: Started, wa
   return state ? executionFromState(state) : await readExecutionMessage(parts, caller, started.executionId, true);
 }
 
-/** `idempotencyKey` is the header, used where the message names no request id. */
-function startRequestOf(request: StartExecutionRequest, idempotencyKey: string | null): StartRequest {
+/** The headers may name the request id where the message names none. */
+function startRequestOf(request: StartExecutionRequest, headers?: Headers): StartRequest {
   return {
     workflow: request.workflow,
     revision: request.revision,
     input: request.input ?? {},
     executionKey: request.executionKey || undefined,
     conflictPolicy: conflictPolicies[request.conflictPolicy],
-    correlationId: correlationPattern.test(request.correlationId) ? request.correlationId : undefined,
+    correlationId: safeId(request.correlationId),
     labels: request.labels,
-    priority: request.priority === 0 ? priorityDefault : request.priority,
+    priority: request.priority === 0 ? limits.priorityDefault : request.priority,
     startDelayMs: request.startDelay ? durationMs(request.startDelay) : 0,
-    requestId: request.requestId || requestIdOf(idempotencyKey),
+    requestId: request.requestId || (headers && idInHeader(headers)),
   };
 }
 
-/** Others are replaced by the call's own: they would have to be escaped wherever they travel. */
-const correlationPattern = /^[A-Za-z0-9._:-]{1,128}$/;
-
-/** A bare or a quoted key (RFC draft), of the form a request id has. */
-function requestIdOf(header: string | null): string | undefined {
-  const key = header?.trim().replace(/^"(.*)"$/, "$1") ?? "";
-  if (key === "") return undefined;
-  if (/^[A-Za-z0-9._:-]{1,36}$/.test(key)) return key;
-  throw violationsError([
-    { field: "request_id", reason: "VALIDATION_FAILED", description: "the idempotency-key header must have 1 to 36 of A-Z a-z 0-9 . _ : -" },
-  ]);
-}
-
-const priorityDefault = 5;
 const conflictPolicies = {
   [ConflictPolicy.UNSPECIFIED]: "fail",
   [ConflictPolicy.FAIL]: "fail",

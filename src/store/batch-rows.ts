@@ -1,6 +1,8 @@
 /** Turns appends into the rows of the batch statement. */
+
 import { invariant } from "../base/errors.ts";
 import { parseId } from "../base/ids.ts";
+import { limits } from "../base/limits.ts";
 import type { ExecutionRow } from "../domain/projection.ts";
 import type { NewTask } from "../domain/task.ts";
 import type { AppendRequest } from "./journal.ts";
@@ -64,7 +66,7 @@ function taskValues(tenantId: string, executionUuid: string, task: NewTask): Par
     task.queue,
     task.taskType,
     JSON.stringify(task.requiredLabels),
-    timeText(task.createdAt - (task.priority - priorityDefault) * priorityStepMs),
+    timeText(task.createdAt - (task.priority - limits.priorityDefault) * priorityStepMs),
     task.idempotencyKey,
     JSON.stringify(task.input),
     task.actionOutput === undefined ? null : JSON.stringify(task.actionOutput),
@@ -82,7 +84,6 @@ function taskValues(tenantId: string, executionUuid: string, task: NewTask): Par
 
 /** Each step of priority is worth a minute of waiting: urgent tasks overtake, and none waits forever. */
 const priorityStepMs = 60_000;
-const priorityDefault = 5;
 
 function addStart(batch: BatchRows, { tenantId, start, row, release }: BatchAppend, id: string): void {
   invariant(start && row, "a start carries its row");

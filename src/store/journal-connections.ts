@@ -2,21 +2,17 @@
  * The connections of a journal: they are kept for it alone, so that its plan guard touches nobody else, and what an error on
  * one of them means for what was being written.
  */
+
 import { Client, type ClientConfig } from "pg";
 import type { Clock } from "../base/clock.ts";
 import { AppError, messageOf } from "../base/errors.ts";
 import { parseId } from "../base/ids.ts";
 import type { AppendOutcome, AppendRequest } from "./journal.ts";
+import { planGuard } from "./plan-guard.ts";
 
 /** How often a write or a question is tried on a new connection before its caller is told STORAGE_UNAVAILABLE. */
 export const reconnectAttemptsMax = 100;
 const reconnectPauseMs = 100;
-
-/**
- * The planner, left to itself, scans the big tables while their statistics are young (measured: 43,000 → 2,000 steps/s),
- * and plans anew on every call. On the writer's connections only.
- */
-const planGuard = "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c plan_cache_mode=force_generic_plan";
 
 export class JournalConnections {
   readonly #connection: ClientConfig;

@@ -1,5 +1,5 @@
 /** Reads for watches: what is new in many executions at once. */
-import { parseId } from "../base/ids.ts";
+import { nilUuid, parseId } from "../base/ids.ts";
 import type { ExecutionEvent } from "../domain/events.ts";
 import type { Database } from "./database.ts";
 import { guarded } from "./database-error.ts";
@@ -25,7 +25,7 @@ const bytesMax = 1024 * 1024;
 export function createNewsRepository({ pool }: Pick<Database, "pool">): NewsRepository {
   return {
     async readNews(positions) {
-      const wanted = positions.map(({ executionId, ...rest }) => ({ ...rest, executionUuid: parseId("execution", executionId) ?? nil }));
+      const wanted = positions.map(({ executionId, ...rest }) => ({ ...rest, executionUuid: parseId("execution", executionId) ?? nilUuid }));
       const found: ExecutionEvent[][] = positions.map(() => []);
       for (const { index, ...row } of await guarded(() => readNews(pool, wanted, rowsMax, bytesMax))) {
         found[index]?.push({ ...row, at: row.at.getTime() } as unknown as ExecutionEvent);
@@ -34,5 +34,3 @@ export function createNewsRepository({ pool }: Pick<Database, "pool">): NewsRepo
     },
   };
 }
-
-const nil = "00000000-0000-0000-0000-000000000000";

@@ -3,8 +3,10 @@
  * and is freed by PostgreSQL when this process dies. Its planner may not scan whole tables: a batch names its rows, and a scan
  * of the ledger, chosen once by young statistics, would take minutes.
  */
+
 import { Client, type ClientConfig } from "pg";
 import type { JsonObject } from "../base/json.ts";
+import { planGuard } from "./plan-guard.ts";
 import { purgeAuditLines } from "./sql/audit-log.ts";
 import { type Deleted, deleteExpired } from "./sql/delete-expired.ts";
 import { type ExpiredExecution, type FindExpired, findExpired } from "./sql/find-expired.ts";
@@ -45,7 +47,6 @@ export interface RevisionPolicy {
 const auditKeptMs = 400 * 86_400_000;
 /** Any constant that no other program takes in this database ("PAWF" as bytes, then 2). */
 const lockKey = "344737564674";
-const planGuard = "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c plan_cache_mode=force_generic_plan";
 
 const policiesText = `select workflow_id as "workflowUuid", revision, definition->'retention' as retention from workflow_revisions
   where tenant_id = $1 and json_typeof(definition->'retention') = 'object'`;

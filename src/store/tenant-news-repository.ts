@@ -1,5 +1,5 @@
 /** Reads for watches of a whole tenant; ids in text form, moments in milliseconds. */
-import { formatId, parseId } from "../base/ids.ts";
+import { formatId, nilUuid, parseId } from "../base/ids.ts";
 import type { Database } from "./database.ts";
 import { guarded } from "./database-error.ts";
 import { conditionsOf, type ExecutionFilter } from "./execution-repository.ts";
@@ -52,17 +52,15 @@ export function createTenantNewsRepository(database: Pick<Database, "pool">): Te
     async open(tenantId, filter, after, rowsMax) {
       const conditions = conditionsOf(filter);
       if (!conditions) return [];
-      const afterUuid = (after && parseId("execution", after.id)) ?? nil;
+      const afterUuid = (after && parseId("execution", after.id)) ?? nilUuid;
       return (await guarded(() => openExecutions(pool, tenantId, conditions, afterUuid, rowsMax))).map(toExecution);
     },
 
     async ended(tenantId, filter, since, after, rowsMax) {
       const conditions = conditionsOf(filter);
       if (!conditions) return [];
-      const position = { endTime: new Date(after?.endedAt ?? since), uuid: (after && parseId("execution", after.id)) ?? nil };
+      const position = { endTime: new Date(after?.endedAt ?? since), uuid: (after && parseId("execution", after.id)) ?? nilUuid };
       return (await guarded(() => endedExecutions(pool, tenantId, conditions, position, rowsMax))).map(toExecution);
     },
   };
 }
-
-const nil = "00000000-0000-0000-0000-000000000000";

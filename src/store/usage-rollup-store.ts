@@ -3,11 +3,13 @@
  * is freed by PostgreSQL when this process dies. One transaction reads a page of executions, adds it to the cells and totals and
  * moves the tenant's cursor: a crash neither loses a page nor counts it twice.
  */
+
 import { Client, type ClientConfig } from "pg";
 import { uuidV7 } from "../base/ids.ts";
 import type { JsonObject } from "../base/json.ts";
 import { cellKey, cellsOf, replaceUsage, totalsOf, type UsageCell } from "../domain/templates/usage-cells.ts";
 import { addUsage, noUsage } from "../domain/templates/usage-counts.ts";
+import { planGuard } from "./plan-guard.ts";
 import { countMadeWorkflows, templatesWithChangedWorkflows } from "./sql/count-made-workflows.ts";
 import {
   deleteCellsFrom,
@@ -50,7 +52,6 @@ export interface UsageRollupPass {
 
 /** Any constant that no other program takes in this database ("PAWF" as bytes, then 3). */
 const lockKey = "344737564675";
-const planGuard = "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c plan_cache_mode=force_generic_plan";
 /** Executions of one transaction: some tens of milliseconds. */
 const pageRows = 5_000;
 const hourMs = 3_600_000;

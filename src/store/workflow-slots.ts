@@ -2,9 +2,11 @@
  * Slots of workflows with a concurrency limit. A slot is taken before its execution is written and freed after it ended, both
  * under a lock of the workflow's row, so at no moment do more run than the limit says, whatever replicas do or die.
  */
+
 import type { Pool, PoolClient } from "pg";
 import { formatId, parseId } from "../base/ids.ts";
 import { guarded } from "./database-error.ts";
+import { inTransaction } from "./transaction.ts";
 
 export interface SlotWish {
   readonly tenantId: string;
@@ -69,22 +71,7 @@ where r.running and exists (select from workflow_slots q where q.tenant_id = r.t
   and q.group_key = r.group_key and not q.running and q.cancel_running) limit ${toldMax}`;
 
 export function createSlotStore({ pool }: { readonly pool: Pool }): SlotStore {
-  const inTransaction = <Answer>(work: (client: PoolClient) => Promise<Answer>): Promise<Answer> =>
-    guarded(async () => {
-      const client = await pool.connect();
-      let broken: Error | undefined;
-      try {
-        await client.query("begin");
-        const answer = await work(client);
-        await client.query("commit");
-        return answer;
-      } catch (error) {
-        await client.query("rollback").catch((failure: Error) => (broken = failure));
-        throw error;
-      } finally {
-        client.release(broken);
-      }
-    });
+  const locked = <Answer>(work: (client: PoolClient) => Promise<Answer>): Promise<Answer> => guarded(() => inTransaction(pool, work));
   const holders = async (text: string): Promise<SlotHolder[]> => {
     const { rows } = await guarded(() => pool.query<{ tenantId: string; executionUuid: string }>(text));
     return rows.map(({ tenantId, executionUuid }) => ({ tenantId, executionId: formatId("execution", executionUuid) }));
@@ -94,7 +81,7 @@ export function createSlotStore({ pool }: { readonly pool: Pool }): SlotStore {
 
   return {
     take: (wish) =>
-      inTransaction(async (client) => {
+      locked(async (client) => {
         const workflowUuid = parseId("workflow", wish.workflowId);
         await client.query(lockText, [wish.tenantId, workflowUuid]);
         const { rows } = await client.query<{ running: boolean }>(takeText, [
@@ -122,7 +109,7 @@ export function createSlotStore({ pool }: { readonly pool: Pool }): SlotStore {
       await guarded(() => pool.query(freeText, [orphanMs]));
       const { rows } = await guarded(() => pool.query<{ tenant_id: string; workflow_id: string; group_key: string }>(waitingText));
       for (const { tenant_id, workflow_id, group_key } of rows) {
-        await inTransaction(async (client) => {
+        await locked(async (client) => {
           const head = await client.query<{ state: string }>(lockText, [tenant_id, workflow_id]);
           // A paused workflow lets nobody begin; what waits under it goes on when it is resumed.
           if (head.rows[0]?.state !== "paused") await client.query(promoteText, [tenant_id, workflow_id, group_key]);

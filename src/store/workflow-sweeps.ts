@@ -5,7 +5,7 @@
  * only waits for its second pass holds nobody up, and makes none once there is a newer one.
  */
 import type { Pool } from "pg";
-import { formatId, parseId } from "../base/ids.ts";
+import { formatId, nilUuid, parseId } from "../base/ids.ts";
 import type { Database } from "./database.ts";
 import { guarded } from "./database-error.ts";
 
@@ -56,8 +56,6 @@ select id from workflow_executions where tenant_id = $1 and workflow_id = $2 and
   and case $4 when 'pause' then not paused and state <> 'pending' when 'resume' then paused or state = 'pending' when 'release' then state = 'pending' else true end
 order by id limit $5`;
 
-const firstUuid = "00000000-0000-0000-0000-000000000000";
-
 export function createSweepStore({ pool }: { readonly pool: Pool } | Pick<Database, "pool">): SweepStore {
   const run = async <Row extends object>(text: string, values: unknown[]): Promise<Row[]> => (await guarded(() => pool.query<Row>({ text, values }))).rows;
   return {
@@ -67,7 +65,7 @@ export function createSweepStore({ pool }: { readonly pool: Pool } | Pick<Databa
       return row && { ...row, afterUuid: row.afterUuid ?? undefined };
     },
     async next({ tenantId, workflowUuid, afterUuid, command }, rowsMax) {
-      const rows = await run<{ id: string }>(nextText, [tenantId, workflowUuid, afterUuid ?? firstUuid, command, rowsMax]);
+      const rows = await run<{ id: string }>(nextText, [tenantId, workflowUuid, afterUuid ?? nilUuid, command, rowsMax]);
       return rows.map(({ id }) => formatId("execution", id));
     },
     async advance(sweep, afterExecutionId, doneCount, claimMs) {

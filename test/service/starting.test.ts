@@ -70,6 +70,16 @@ describe("request_id", () => {
     expect(second.execution?.id).toBe(first.execution?.id);
   });
 
+  test("has the same form in the header as in the message", async () => {
+    const { clients, server } = service;
+    const workflow = await createWorkflow(clients, [logStep("a")]);
+    const requestId = `order/${Math.random()}#1`;
+    const inHeader = await connect(server, { "idempotency-key": `"${requestId}"` }).workflows.startExecution({ workflow });
+    expect((await clients.workflows.startExecution({ workflow, requestId })).execution?.id).toBe(inHeader.execution?.id);
+    const tooLong = connect(server, { "idempotency-key": "x".repeat(37) }).workflows;
+    expect(await refusal(tooLong.startExecution({ workflow }))).toMatchObject({ code: "INVALID_ARGUMENT", fields: ["idempotency-key"] });
+  });
+
   test("of a refused start is free for a corrected one", async () => {
     const { workflows } = service.clients;
     const requestId = crypto.randomUUID();

@@ -1,6 +1,7 @@
 /** Watches that break: the network, a reader that leaves, a server that stops or dies. A resume loses and repeats nothing. */
 import { type AddressInfo, createServer, connect as dial, type Socket } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { ExecutionState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import { type WatchExecutionResponse, WorkflowService } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
 import { createMigratedDatabase, type TestDatabase } from "../support/postgres.ts";
 import { type Clients, connect } from "./support/connect-client.ts";
@@ -142,6 +143,23 @@ test("SIGTERM ends a watch with UNAVAILABLE and RetryInfo, and the next server g
   await second.stop();
   await own.drop();
   expect(ledger.callsTo("/z")).toHaveLength(1);
+});
+
+test("SIGTERM answers those who wait for an end at once: it has not ended yet", async () => {
+  const own = await createMigratedDatabase();
+  const stopping = await startServer({ databaseUrl: own.databaseUrl, egressAllow: [ledger.address] });
+  const { workflows } = connect(stopping);
+  const { id } = await begin(connect(stopping), [delayStep("long", "3600s")]);
+  const { execution } = await workflows.getExecution({ executionId: id });
+  const wait = { seconds: 60n, nanos: 0 };
+  const waits = [workflows.waitExecution({ executionId: id, timeout: wait }), workflows.startExecution({ workflow: execution?.workflowId ?? "", wait })];
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  const stopped = performance.now();
+  const [stop, ...answers] = await Promise.all([stopping.stop(), ...waits]);
+  expect(performance.now() - stopped).toBeLessThan(5_000);
+  expect(stop).toEqual({ code: 0, signal: null });
+  for (const { execution } of answers) expect(execution).toMatchObject({ state: ExecutionState.WAITING });
+  await own.drop();
 });
 
 test("a watch on one replica sees what another one does", async () => {

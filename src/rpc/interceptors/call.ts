@@ -111,7 +111,8 @@ export function echoHeaders(call: Call): Record<string, string> {
 
 const idPattern = new RegExp(`^[A-Za-z0-9._:-]{1,${limits.correlationIdCharactersMax}}$`);
 
-function safeId(text: string | null | undefined): string | undefined {
+/** The id, if it may travel as it is; others are replaced, since they would have to be escaped everywhere. */
+export function safeId(text: string | null | undefined): string | undefined {
   return text && idPattern.test(text) ? text : undefined;
 }
 

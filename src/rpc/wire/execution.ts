@@ -1,6 +1,8 @@
 /** Executions, from a stored row (get, list) or from a folded state (watch). */
+
 import { create } from "@bufbuild/protobuf";
 import { type Execution, ExecutionSchema, type ExecutionSnapshot, ExecutionSnapshotSchema } from "#gen/pyairtable/workflow/v1/execution_pb.js";
+import { limits } from "../../base/limits.ts";
 import type { Definition } from "../../domain/definition.ts";
 import type { ExecutionState } from "../../domain/execution-state.ts";
 import type { Failure } from "../../domain/failure.ts";
@@ -18,7 +20,6 @@ export const standingEffectsMax = 1_000;
 /** Steps of one snapshot; ListExecutionSteps has all. */
 export const snapshotStepsMax = 1_000;
 /** Where the caller named no priority. */
-const priorityDefault = 5;
 
 /** `basic` has no input, output and variables. */
 export function executionToMessage(record: ExecutionRecord, view: WireView): Execution {
@@ -72,7 +73,7 @@ export function executionFromState(state: ExecutionState, view: WireView = "full
     parentExecutionId: info?.parentExecutionId ?? "",
     rerunOf: info?.rerunOf ?? "",
     labels: { ...info?.labels },
-    priority: info?.priority ?? priorityDefault,
+    priority: info?.priority ?? limits.priorityDefault,
     createTime: info && timestampOf(state.createdAt),
     startTime: timestampOf(state.startedAt),
     endTime: timestampOf(state.endedAt),

@@ -6,7 +6,9 @@
  * What the usage of templates has not counted yet stays. A child stays while its parent, or the execution at the top of its tree,
  * is open: that one may still have to undo it.
  */
+
 import type { ClientBase } from "pg";
+import { nilUuid } from "../../base/ids.ts";
 
 /** Moments before which an execution must have ended to be deleted, milliseconds since the epoch. */
 export interface Cutoffs {
@@ -63,7 +65,7 @@ export async function findExpired(client: ClientBase, { tenantId, defaults, revi
       revisions.map(({ failedBefore }) => timeText(failedBefore)),
       timeText(latest),
       after?.endTime ?? "-infinity",
-      after?.uuid ?? "00000000-0000-0000-0000-000000000000",
+      after?.uuid ?? nilUuid,
       timeText(defaults.completedBefore),
       timeText(defaults.failedBefore),
       rowsMax,

@@ -1,5 +1,7 @@
 /** Stored signals that open waits of an execution may take, oldest first, behind a cursor. */
+
 import type { Pool } from "pg";
+import { nilUuid } from "../../base/ids.ts";
 import type { Json } from "../../base/json.ts";
 
 export interface SignalRow {
@@ -51,7 +53,7 @@ export async function findSignals(pool: Pool, wish: FindSignals): Promise<{ read
   const { tenantId, executionUuid, eventTypes, keyedTypes, keys, without, after, rowsMax, since } = wish;
   const values = [
     ...[tenantId, executionUuid, eventTypes, keyedTypes, keys, without],
-    ...[after?.createTime ?? "-infinity", after?.id ?? "00000000-0000-0000-0000-000000000000", rowsMax, since],
+    ...[after?.createTime ?? "-infinity", after?.id ?? nilUuid, rowsMax, since],
   ];
   const { rows } = await pool.query<SignalRow & { readonly readAt: Date }>({ name: "find_signals", text, values });
   const [first] = rows;

@@ -1,5 +1,7 @@
 /** Reading and writing usage: cells, totals and the cursor of a tenant. All of it runs in the rollup's transaction. */
+
 import type { ClientBase } from "pg";
+import { nilUuid } from "../../base/ids.ts";
 import type { UsageCell } from "../../domain/templates/usage-cells.ts";
 import type { UsageCounts } from "../../domain/templates/usage-counts.ts";
 import { toUsage, type UsageRow, usageColumns } from "../usage-row.ts";
@@ -11,12 +13,10 @@ export interface UsageCursor {
   /** Text of the database. */
   readonly workflowsTime: string;
 }
-
-const zeroUuid = "00000000-0000-0000-0000-000000000000";
 const firstMoment = "1970-01-01T00:00:00Z";
 
 /** Where a tenant's rollup begins: before everything. */
-export const firstCursor: UsageCursor = { startedId: zeroUuid, ended: { endTime: firstMoment, endId: zeroUuid }, workflowsTime: firstMoment };
+export const firstCursor: UsageCursor = { startedId: nilUuid, ended: { endTime: firstMoment, endId: nilUuid }, workflowsTime: firstMoment };
 
 interface CursorRow {
   readonly startedId: string;
