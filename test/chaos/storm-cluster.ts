@@ -78,10 +78,15 @@ export class StormCluster {
     return Number(line?.split(" ")[1] ?? Number.NaN);
   }
 
-  /** Executions that have not ended. */
-  async open(): Promise<number> {
-    const { rows } = await this.#database.query("select count(*)::int as open from workflow_executions where end_time is null");
-    return rows[0].open;
+  /** Executions that have not ended: each with its state, whether it is owned or due, and its last event. */
+  async open(): Promise<string[]> {
+    const { rows } = await this.#database.query<{ about: string }>(
+      `select concat_ws(' ', e.id, e.state, case when e.owner is null then 'parked' else 'owned' end, 'wake in', round(extract(epoch from e.wake_at - now())), 's:', last.type, last.step_path) as about
+       from workflow_executions e
+       left join execution_events last on last.tenant_id = e.tenant_id and last.execution_id = e.id and last.sequence = e.last_sequence
+       where e.end_time is null`,
+    );
+    return rows.map(({ about }) => about);
   }
 
   /** Rows that are left of what was to be told, awaited or done. */

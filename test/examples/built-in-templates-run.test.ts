@@ -11,11 +11,14 @@ import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ExecutionState, StepState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import { type Clients, connect } from "../../examples/demo/client.ts";
-import { type Server, startServer } from "../../examples/demo/server.ts";
 import { type Siblings, startSiblings } from "../../examples/demo/siblings.ts";
+import { startHostedServer } from "../service/support/hosted-server.ts";
+import type { RunningServer } from "../service/support/server.ts";
+import { createMigratedDatabase, type TestDatabase } from "../support/postgres.ts";
 
 let siblings: Siblings;
-let server: Server;
+let database: TestDatabase;
+let server: RunningServer;
 let clients: Clients;
 let other: HttpServer;
 /** What `other` answers, by `METHOD /path`; a function is asked at each call. */
@@ -40,15 +43,17 @@ beforeAll(async () => {
     throw new Error(`${name} ended`);
   };
   siblings = await startSiblings(0, fail);
-  server = await startServer([...siblings.hosts, otherUrl("").replace("http://", "")], fail);
+  database = await createMigratedDatabase();
+  server = await startHostedServer({ databaseUrl: database.databaseUrl, egressAllow: [...siblings.hosts, otherUrl("").replace("http://", "")] });
   clients = connect(server.url, server.apiKey);
 });
 
 afterAll(async () => {
-  await server?.remove();
+  await server?.stop();
   await siblings?.stop();
   other?.closeAllConnections();
   other?.close();
+  await database?.drop();
 });
 
 function otherUrl(path: string): string {

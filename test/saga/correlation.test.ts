@@ -9,8 +9,9 @@ import { type Task, TaskResultSchema } from "#gen/pyairtable/workflow/v1/task_pb
 import { connect } from "../service/support/connect-client.ts";
 import { createWorkflow, httpStep as workflowStep } from "../service/support/definitions.ts";
 import { ended, seconds } from "../service/support/fixture.ts";
-import { restart, type Server } from "../service/support/server.ts";
-import { atEnd, balanceOf, callsOf, useHouseOfProcesses } from "./support/house.ts";
+import { startAnother } from "../service/support/hosted-server.ts";
+import type { RunningServer, Server } from "../service/support/server.ts";
+import { atEnd, balanceOf, callsOf, type House, useHouseOfProcesses } from "./support/house.ts";
 import { sagaOf } from "./support/steps.ts";
 
 const house = useHouseOfProcesses(2, { PAWF_LOG_LEVEL: "debug" });
@@ -26,7 +27,7 @@ const headers = {
 const bagOf = (sagaId: string, step: string): string => `saga.id=${sagaId},saga.step=${step},correlation.id=trip-7,order.id=A-7`;
 
 describe("a saga that is retried, loses its replica and is undone", () => {
-  const logged: Server[] = [];
+  const logged: RunningServer[] = [];
   let sagaId = "";
 
   it("carries trace, state, baggage and correlation id to every participant", async () => {
@@ -52,9 +53,9 @@ describe("a saga that is retried, loses its replica and is undone", () => {
     // Nobody is left who knows the saga: the one that comes goes on by the ledger.
     await servers[1]?.kill();
     await servers[0]?.kill();
-    const later = await restart(servers[0] as Server);
+    const later = await startAnother(servers[0] as Server);
     logged.push(later);
-    servers[0] = later;
+    (house as House).servers[0] = later;
     house.clients[0] = connect(later);
     expect(task).toMatchObject({ correlationId: "trip-7", tracestate: headers.tracestate, baggage: bagOf(sagaId, "pack") });
     expect(task?.traceparent).toContain(traceId);
@@ -85,7 +86,7 @@ describe("a saga that is retried, loses its replica and is undone", () => {
   });
 
   it("has it on every log line that names the saga, of the replicas that died and of the one that went on", () => {
-    const linesOf = (server: Server) => server.logLines.flatMap((line) => (line.includes(sagaId) ? [JSON.parse(line) as Record<string, unknown>] : []));
+    const linesOf = (server: RunningServer) => server.logLines.flatMap((line) => (line.includes(sagaId) ? [JSON.parse(line) as Record<string, unknown>] : []));
     const [first, second, later] = logged.map(linesOf);
     for (const lines of [second, later]) expect(lines?.map(({ msg }) => msg)).toEqual(expect.arrayContaining([expect.stringMatching(/sent out/)]));
     for (const line of [first, second, later].flat()) expect(line, JSON.stringify(line)).toMatchObject({ execution_id: sagaId, correlation_id: "trip-7" });

@@ -7,9 +7,9 @@ import { describe, expect, it } from "vitest";
 import { SagaState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import { Operation } from "#gen/pyairtable/workflow/v1/task_pb.js";
 import { type Clients, connect } from "../service/support/connect-client.ts";
-import { ended, seconds, useServerProcess } from "../service/support/fixture.ts";
+import { ended, type Fixture, seconds, useServerProcess } from "../service/support/fixture.ts";
+import { startAnother } from "../service/support/hosted-server.ts";
 import { refusal } from "../service/support/refusal.ts";
-import { restart } from "../service/support/server.ts";
 import { complete, failed, Outcome, type ResultInit, StepDecision, success, take } from "../service/support/tasks.ts";
 import { addTenant } from "../service/support/tenants.ts";
 import { httpStep, sagaOf, sagaStep } from "./support/steps.ts";
@@ -195,7 +195,7 @@ describe("CompleteTasks of an attempt that is not the newest", () => {
 it("tokens from before a restart of the coordinator, under an epoch that is gone, are as good as ever: attempts count, not epochs", async () => {
   const held = await Promise.all(Object.entries(ways).map(async ([name, { begin, say }]) => ({ say, at: await begin(`z${name.slice(0, 1).toLowerCase()}`) })));
   await fixture.server.kill();
-  fixture.server = await restart(fixture.server);
+  (fixture as Fixture).server = await startAnother(fixture.server);
   fixture.clients = connect(fixture.server);
   for (const { say, at } of held) expect([await say(at, success()), await say(at, success())]).toEqual(["CONTINUE", "ALREADY"]);
   await fixture.clients.workflows.waitExecution({ executionId: held[1]?.at.sagaId ?? "", timeout: seconds(10) });

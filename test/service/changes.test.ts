@@ -17,9 +17,9 @@ import { httpStep, sagaOf } from "../saga/support/steps.ts";
 import { added, type ChangeCase, census, changeCases, clientOf } from "./support/change-cases.ts";
 import { connect } from "./support/connect-client.ts";
 import { createWorkflow, logStep } from "./support/definitions.ts";
-import { seconds, useServerProcess } from "./support/fixture.ts";
+import { type Fixture, seconds, useServerProcess } from "./support/fixture.ts";
+import { startAnother } from "./support/hosted-server.ts";
 import { refusal } from "./support/refusal.ts";
-import { restart } from "./support/server.ts";
 
 const service = useServerProcess();
 let sql: Client;
@@ -176,7 +176,7 @@ it("a process that is killed between a change and its answer leaves both or noth
   await Promise.all(lost);
   await sql.query("delete from test_faults");
   await sql.query("commit");
-  service.server = await restart(service.server);
+  (service as Fixture).server = await startAnother(service.server);
   service.clients = connect(service.server);
   const again = await Promise.all(calls.map(({ name, request }) => caller(name)(request)));
   const repeated = await Promise.all(calls.map(({ name, request }) => caller(name)(request)));

@@ -12,11 +12,13 @@ import type { StepFiles } from "../../src/steps/step-handler.ts";
 import { attemptOf, failureIn, resultIn, servicesOf } from "./step-call.ts";
 
 const mebibyte = 1024 * 1024;
-const rowCount = 400_000;
+/** Time goes by the row, what is tested by the byte. */
+const rowCount = 100_000;
 const header = "id,name,note\n";
-const rowOf = (id: number): string => `${String(id).padStart(6, "0")},Ännchen von Tharau,"a, b"\n`;
+const note = `a, b ${"lorem ipsum ".repeat(8)}`;
+const rowOf = (id: number): string => `${String(id).padStart(6, "0")},Ännchen von Tharau,"${note}"\n`;
 const sizeBytes = Buffer.byteLength(header) + rowCount * Buffer.byteLength(rowOf(0));
-const jsonOf = (id: number): string => `{"id":"${String(id).padStart(6, "0")}","name":"Ännchen von Tharau","note":"a, b"}\n`;
+const jsonOf = (id: number): string => `{"id":"${String(id).padStart(6, "0")}","name":"Ännchen von Tharau","note":"${note}"}\n`;
 
 /** Made while it is read, so that nobody holds it. */
 function* pieces(lineOf: (id: number) => string, first: string): Iterable<Buffer> {

@@ -46,8 +46,10 @@ const script = fileURLToPath(new URL("participant-process.ts", import.meta.url))
 
 export async function startParticipant(): Promise<Participant> {
   const child: ChildProcess = spawn(process.execPath, [script], { stdio: ["ignore", "pipe", "inherit"] });
-  process.once("exit", () => child.kill("SIGKILL"));
+  const kill = (): void => void child.kill("SIGKILL");
+  process.once("exit", kill);
   const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  void exited.then(() => process.off("exit", kill));
   if (!child.stdout) throw new Error("no output");
   const lines = createInterface({ input: child.stdout });
   const ports = await new Promise<{ http: number; grpc: number }>((resolve, reject) => {
@@ -76,7 +78,7 @@ export async function startParticipant(): Promise<Participant> {
       ...more,
     }),
     async kill() {
-      child.kill("SIGKILL");
+      kill();
       await exited;
     },
   };

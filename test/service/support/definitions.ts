@@ -42,9 +42,9 @@ export function delayStep(name: string, duration: string): JsonObject {
 
 let count = 0;
 
-/** A name no other test of this file has. */
+/** A name no other test has. Files share this count, in any order: of one width, so that names sort as they were made. */
 export function newName(prefix = "wf"): string {
-  return `${prefix}-${++count}`;
+  return `${prefix}-${String(++count).padStart(5, "0")}`;
 }
 
 /** Stores a workflow and returns its name. */
