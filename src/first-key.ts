@@ -31,6 +31,8 @@ export interface ServerSecrets {
   readonly cacheKey: Uint8Array;
   /** Of request fingerprints that cover a secret value. */
   readonly fingerprintKey: Uint8Array;
+  /** Seals answers that hold a secret while they are kept for repeats; 32 bytes. */
+  readonly answerKey: Uint8Array;
 }
 
 /** What the server needs for itself, from the root key that the database keeps: the same whatever the master key is now. */
@@ -42,6 +44,7 @@ export function deriveSecrets(root: string): ServerSecrets {
     taskTokenKey: derive("task token"),
     cacheKey: derive("shared cache"),
     fingerprintKey: derive("request fingerprint"),
+    answerKey: derive("kept answer"),
   };
 }
 
@@ -72,11 +75,19 @@ export async function ensureFirstKey(
   return text;
 }
 
+/** The operator's, who stands above the tenants: no key can pass it on. */
+const operatorScope = "tenants:admin";
+
 /** Every scope that any rpc asks for, and those of the plain HTTP routes. */
 function allScopes(policies: PolicyTable): readonly string[] {
-  const scopes = new Set(["monitoring:read", "tenants:admin"]);
+  const scopes = new Set(["monitoring:read", operatorScope]);
   for (const rule of policies.values()) for (const scope of rule.scopes) scopes.add(scope);
   return [...scopes].sort();
+}
+
+/** Those that a key may hold which a tenant makes. */
+export function grantableScopes(policies: PolicyTable): readonly string[] {
+  return allScopes(policies).filter((scope) => scope !== operatorScope);
 }
 
 const masterKeyFile = "master.key";

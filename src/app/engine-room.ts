@@ -210,7 +210,7 @@ export async function buildEngine({ config, log, version, clock, metrics, instru
     onTasks: (tenantId, queue, count) => taskBoard.heardOf(tenantId, queue, count),
     onTaskEnd: (taskId) => taskBoard.ended(taskId),
     onWorkflowsChanged: (tenantId) => startCache.forget(tenantId),
-    onKeyRevoked: ground.keyEnded,
+    onKeyRevoked: ground.keyChanged,
     onDestination: (tenantId, destination, answer) => {
       destinations.heard(tenantId, destination, answer);
       if (answer === "good") recoveries.heardRecovered(tenantId, destination);

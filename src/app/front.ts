@@ -14,7 +14,7 @@ import { systemIds } from "../base/ids.ts";
 import { limits } from "../base/limits.ts";
 import { Signals } from "../engine/signals.ts";
 import { TenantFeeds } from "../engine/tenant-feed.ts";
-import { ensureFirstKey } from "../first-key.ts";
+import { ensureFirstKey, grantableScopes } from "../first-key.ts";
 import { accessRpcs } from "../rpc/access-service.ts";
 import { createAuthenticate } from "../rpc/api-keys.ts";
 import { controlRpcs } from "../rpc/control-rpcs.ts";
@@ -61,7 +61,7 @@ const unitsMax = 3;
 
 export async function buildFront(site: Site, ground: Ground, room: EngineRoom) {
   const { config, log, version, clock, metrics, instruments, tracer, onStop } = site;
-  const { embedded, database, own, files, secrets, keys, trustedKeys, openKeys, keyEnded, workflows, templates, executions, egress, stepTypesOf } = ground;
+  const { embedded, database, own, files, secrets, keys, trustedKeys, openKeys, keyChanged, workflows, templates, executions, egress, stepTypesOf } = ground;
   const { news, progress, definitions, leases, tasks, taskBoard, signals, deliveries, engine, taskClock, startCache, starter, sweeps, sagas } = room;
   const services = [TemplateService, WorkflowService, SagaCoordinationService, TaskService, SecretService, FileService, AccessService, MonitoringService];
   const shown = [...services, Health, ...(config.reflection === "off" ? [] : reflectionServices)];
@@ -83,8 +83,10 @@ export async function buildFront(site: Site, ground: Ground, room: EngineRoom) {
     secrets,
     audit,
     keys,
-    keyRevoked: (keyId) => {
-      keyEnded(keyId);
+    keyPepper: own.pepper,
+    grantableScopes: grantableScopes(policies),
+    keyChanged: (keyId) => {
+      keyChanged(keyId);
       news.tellKeyRevoked(keyId);
     },
     holdKey: openKeys.hold,
@@ -129,6 +131,7 @@ export async function buildFront(site: Site, ground: Ground, room: EngineRoom) {
         units: createUnits(database.pool, unitsMax),
         audit,
         fingerprintKey: own.fingerprintKey,
+        answerKey: own.answerKey,
         clock,
         log,
       }),

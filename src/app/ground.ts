@@ -106,8 +106,8 @@ export async function buildGround({ config, log, clock, instruments, onStop }: S
     keys,
     trustedKeys,
     openKeys,
-    /** Heard of a key that it ended: nothing that was found before is trusted, and its open calls end. */
-    keyEnded: (keyId: string): void => {
+    /** A key was revoked or rotated: nothing that was found before is trusted, and open calls end that it opens no more. */
+    keyChanged: (keyId: string): void => {
       trustedKeys.forget(keyId);
       // Where it fails the regular look follows.
       openKeys.look(keyId).catch((error: unknown) => log.warn({ error: messageOf(error) }, "the look at a key is put off"));

@@ -13,7 +13,7 @@ import type { Ground } from "./ground.ts";
 import { engineCaller, type Site } from "./site.ts";
 
 export function startWork({ log, clock, instruments, history, onStop }: Site, ground: Ground, room: EngineRoom): void {
-  const { database, masterKeys, files, secrets, openKeys } = ground;
+  const { database, masterKeys, files, secrets, keys, openKeys } = ground;
   const { leases, deliveries, handlers, stepServices, engine, taskClock, retention, usageRollup, gate, sweeps } = room;
   engine.start();
   gate.start();
@@ -53,6 +53,9 @@ export function startWork({ log, clock, instruments, history, onStop }: Site, gr
   const keyLook = new Periodic({ name: "the look at the keys of open calls", work: () => openKeys.look().then(() => 0), intervalMs: keyLookMs, clock, log });
   keyLook.start();
   onStop(() => keyLook.stop());
+  const keyPurge = new Periodic({ name: "the purge of keys", work: keys.purge, intervalMs: 3_600_000, clock, log });
+  keyPurge.start();
+  onStop(() => keyPurge.stop());
   const filePurge = new Periodic({ name: "the purge of files", work: files.purge, intervalMs: 60_000, clock, log });
   filePurge.start();
   onStop(() => filePurge.stop());

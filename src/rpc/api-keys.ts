@@ -45,7 +45,7 @@ const trustedMax = 10_000;
  */
 export class TrustedKeys {
   readonly #clock: Clock;
-  readonly #known = new Map<string, { readonly until: number; readonly expiresAt: number | undefined; readonly identity: Identity }>();
+  readonly #known = new Map<string, { readonly until: number; readonly identity: Identity }>();
   /** Keys are looked up one by one; what was found before a revocation must not be trusted after it. */
   #forgotten = 0;
 
@@ -55,7 +55,7 @@ export class TrustedKeys {
 
   find(digest: string): Identity | undefined {
     const known = this.#known.get(digest);
-    return known && known.until > this.#clock.monotonic() && !isOver(known.expiresAt, this.#clock) ? known.identity : undefined;
+    return known && known.until > this.#clock.monotonic() && !isOver(known.identity.expiresAt, this.#clock) ? known.identity : undefined;
   }
 
   /** To be asked before the key is looked up. */
@@ -63,13 +63,13 @@ export class TrustedKeys {
     return this.#forgotten;
   }
 
-  trust(digest: string, identity: Identity, expiresAt: number | undefined, epoch: number): void {
+  trust(digest: string, identity: Identity, epoch: number): void {
     if (epoch !== this.#forgotten) return;
     if (this.#known.size >= trustedMax) this.#known.clear();
-    this.#known.set(digest, { until: this.#clock.monotonic() + trustedMs, expiresAt, identity });
+    this.#known.set(digest, { until: this.#clock.monotonic() + trustedMs, identity });
   }
 
-  /** The key was revoked: the next call with it looks it up. */
+  /** The key was revoked, or has another secret: the next call with it looks it up. */
   forget(keyId: string): void {
     this.#forgotten++;
     for (const [digest, { identity }] of this.#known) if (identity.actor === keyId) this.#known.delete(digest);
@@ -93,20 +93,29 @@ export function createAuthenticate(
     if (!key) throw unknownKey();
     const found = await keys.findKey(key.keyId);
     const identity = identityOf({ keyId: key.keyId, secretHash: hashSecret(key.secret, pepper) }, found, clock);
-    trusted.trust(digest, identity, found?.expiresAt, epoch);
+    trusted.trust(digest, identity, epoch);
     return identity;
   };
 }
 
 /** Who a key stands for, as it is stored now. @throws AppError KEY_INVALID, KEY_EXPIRED, KEY_REVOKED or TENANT_SUSPENDED */
 export function identityOf(use: KeyUse, found: FoundKey | undefined, clock: Clock): Identity {
-  // A missing key costs the same comparison, so that time does not tell which ids exist.
-  const matches = timingSafeEqual(found?.secretHash ?? Buffer.alloc(use.secretHash.length), use.secretHash);
-  if (!found || !matches) throw unknownKey();
+  // A missing key costs the same comparisons, so that time does not tell which ids exist.
+  const nobodys = Buffer.alloc(use.secretHash.length);
+  const isNewest = timingSafeEqual(found?.secretHash ?? nobodys, use.secretHash);
+  const isPrevious = timingSafeEqual(found?.previousSecretHash ?? nobodys, use.secretHash);
+  if (!found || !(isNewest || isPrevious)) throw unknownKey();
   if (found.revokedAt !== undefined) throw new AppError("KEY_REVOKED", "this API key was revoked; use another one");
   if (isOver(found.expiresAt, clock)) throw new AppError("KEY_EXPIRED", "this API key has expired; use another one");
   if (found.tenantSuspended) throw new AppError("TENANT_SUSPENDED", "this tenant is suspended; ask the operator");
-  return { tenantId: found.tenantId, actor: use.keyId, scopes: new Set(found.scopes), use };
+  const previousExpiresAt = isNewest ? undefined : found.previousExpiresAt;
+  if (isOver(previousExpiresAt, clock)) throw new AppError("KEY_EXPIRED", "this API key was rotated, and its old secret has expired; use the new one");
+  const expiresAt = earlier(found.expiresAt, previousExpiresAt);
+  return { tenantId: found.tenantId, actor: use.keyId, scopes: new Set(found.scopes), use, expiresAt };
+}
+
+function earlier(one: number | undefined, other: number | undefined): number | undefined {
+  return one === undefined || other === undefined ? (one ?? other) : Math.min(one, other);
 }
 
 function unknownKey(): AppError {

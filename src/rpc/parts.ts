@@ -36,9 +36,13 @@ export interface RpcParts {
   readonly executions: ExecutionRepository;
   readonly secrets: SecretRepository;
   readonly audit: AuditRepository;
-  readonly keys: Pick<KeyRepository, "listKeys" | "revokeKey">;
-  /** To be called behind the commit of a revocation: the key opens nothing any more, here and on every other replica. */
-  readonly keyRevoked: (keyId: string) => void;
+  readonly keys: Pick<KeyRepository, "issueKey" | "listKeys" | "revokeKey" | "rotateKey">;
+  /** To be called behind the commit of a revocation or rotation: what the key opened before is judged anew, here and on every other replica. */
+  readonly keyChanged: (keyId: string) => void;
+  /** Of the HMACs of keys' secrets. */
+  readonly keyPepper: Uint8Array;
+  /** What keys may hold that a tenant makes. */
+  readonly grantableScopes: readonly string[];
   /** Ends long polls with the key that they came in by. */
   readonly holdKey: HoldKey;
   readonly files: FileRepository;

@@ -12,7 +12,10 @@ const useOf = (keyId: string, hash = secretHash) => ({ keyId, secretHash: hash }
 function world() {
   let now = 0;
   const clock = { now: () => now, monotonic: () => now } as Clock;
-  const good: FoundKey = { tenantId: "acme", name: "k", scopes: [], secretHash, expiresAt: undefined, revokedAt: undefined, tenantSuspended: false };
+  const good: FoundKey = {
+    ...{ tenantId: "acme", name: "k", scopes: [], secretHash, tenantSuspended: false },
+    ...{ expiresAt: undefined, revokedAt: undefined, previousSecretHash: undefined, previousExpiresAt: undefined },
+  };
   const rows = new Map<string, FoundKey>([
     ["key_a", good],
     ["key_b", good],

@@ -40,6 +40,8 @@ it("stores the hash alone and finds a key by its id before the tenant is known",
     scopes: ["executions:start", "a,b", "{}"],
     expiresAt,
     revokedAt: undefined,
+    previousSecretHash: undefined,
+    previousExpiresAt: undefined,
     tenantSuspended: false,
   });
   await store.database.pool.query("update tenants set suspended = true where id = 'acme'");
@@ -66,8 +68,9 @@ it("lists and revokes keys of the caller's tenant only, and keeps the first mome
   const rival = callerOf("rival");
   const mine = await keys.createKey({ tenantId: "acme", name: "mine", scopes: ["x"], secretHash });
   const theirs = await keys.createKey({ tenantId: "rival", name: "theirs", scopes: [], secretHash });
-  expect((await keys.listKeys(acme))[0]).toEqual(mine);
-  expect(await keys.listKeys(rival)).toEqual([theirs]);
+  const page = { pageSize: 10 };
+  expect((await keys.listKeys(acme, page)).items[0]).toEqual(mine);
+  expect(await keys.listKeys(rival, page)).toEqual({ items: [theirs], nextAfterId: undefined });
   expect(await keys.revokeKey(rival, mine.id)).toBeUndefined();
   expect(await keys.revokeKey(acme, "key_nonsense")).toBeUndefined();
   expect(await keys.findKey(mine.id)).toMatchObject({ revokedAt: undefined });

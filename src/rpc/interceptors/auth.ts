@@ -19,6 +19,8 @@ export interface Identity {
   readonly scopes: Iterable<string>;
   /** Where the credential can end while a call is open. */
   readonly use?: KeyUse;
+  /** When it ends by itself; milliseconds since the epoch. */
+  readonly expiresAt?: number | undefined;
 }
 
 /** Looks a credential up; throws AppError KEY_INVALID, KEY_EXPIRED, KEY_REVOKED or TENANT_SUSPENDED. */

@@ -11,7 +11,7 @@
  * The rpcs that start executions keep their ids themselves, in a unique index of the execution's own row.
  */
 import { createHash, createHmac } from "node:crypto";
-import { type DescMethod, fromBinary, type Message, type MessageShape, toBinary, toJson } from "@bufbuild/protobuf";
+import { type DescMethod, type Message, toJson } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import type { Interceptor, UnaryRequest, UnaryResponse } from "@connectrpc/connect";
 import type { Caller } from "../../base/caller.ts";
@@ -25,6 +25,7 @@ import type { IdempotencyRepository, Taken, TakenKey } from "../../store/idempot
 import type { Units } from "../../store/unit-of-work.ts";
 import { auditedCall } from "./audited-call.ts";
 import { callerKey, replyKey } from "./call.ts";
+import { type AnswerOf, keptAnswer, readAnswer } from "./kept-answer.ts";
 import { methodName } from "./policy.ts";
 
 export interface ChangeOptions {
@@ -33,6 +34,8 @@ export interface ChangeOptions {
   readonly audit: Pick<AuditRepository, "write">;
   /** Of the fingerprints of requests that carry a secret: a plain hash could be found again by trying values. */
   readonly fingerprintKey: Uint8Array;
+  /** Seals answers that hold one while they are kept. */
+  readonly answerKey: Uint8Array;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -56,11 +59,15 @@ export function createChanges(options: ChangeOptions): Interceptor {
     const taken = await take(options, caller, request, requestId, fingerprint);
     switch (taken.kind) {
       case "answered":
-        return replay(request, fromBinary(request.method.output, taken.response));
+        return replay(request, readAnswer(options.answerKey, answerOf(caller, request, requestId), taken.response));
       case "reused":
         throw new AppError("REQUEST_ID_REUSED", "this request_id was used for another request; use a new one for a new request", { metadata: { requestId } });
       case "mine": {
-        const own = { taken: taken.key, name: changeName(request.method, requestId, fingerprint) };
+        const own = {
+          taken: taken.key,
+          name: changeName(request.method, requestId, fingerprint),
+          keep: (answer: Message) => keptAnswer(options.answerKey, answerOf(caller, request, requestId), answer),
+        };
         return await work(options, caller, request, own, () => next(request));
       }
       default:
@@ -100,6 +107,11 @@ async function take(
 interface OwnKey {
   readonly taken: TakenKey;
   readonly name: string;
+  readonly keep: (answer: Message) => Uint8Array;
+}
+
+function answerOf({ tenantId }: Caller, { method }: UnaryRequest, requestId: string): AnswerOf {
+  return { method, tenantId, requestId };
 }
 
 async function work(
@@ -122,7 +134,7 @@ async function work(
   const renewing = own && renew(own.taken, clock, (error) => complain(log, request.method, error));
   try {
     const response = await run();
-    const bytes = own && toBinary(request.method.output, response.message as MessageShape<typeof request.method.output>);
+    const bytes = own?.keep(response.message as Message);
     if (unit.isOpen) {
       await unit.run(async (client) => {
         await audit.write(client, caller, auditedCall(request, response.message as Message));

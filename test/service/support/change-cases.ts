@@ -13,7 +13,6 @@ import { httpStep as sagaHttpStep, sagaOf, sagaStep } from "../../saga/support/s
 import type { Clients } from "./connect-client.ts";
 import { createWorkflow, definition, delayStep, logStep, newName } from "./definitions.ts";
 import { begin, type Fixture, seconds } from "./fixture.ts";
-import { addTenant } from "./tenants.ts";
 
 export interface ChangeCase {
   /** Makes what the call needs; answers the request without its id. */
@@ -85,6 +84,10 @@ async function file({ clients }: Fixture, bytes = 0): Promise<string> {
   const fileId = file?.id ?? "";
   if (bytes > 0) await clients.files.appendFile({ fileId, data: new Uint8Array(bytes) });
   return fileId;
+}
+
+async function key({ clients }: Fixture): Promise<string> {
+  return (await clients.access.createApiKey({ name: newName("ci"), scopes: ["workflows:read"] })).apiKey?.id ?? "";
 }
 
 async function secret({ clients }: Fixture): Promise<string> {
@@ -363,14 +366,13 @@ export const changeCases: Readonly<Record<string, ChangeCase>> = {
     other: { etag: "another" },
     adds: { secrets: -1, secret_versions: -1 },
   },
-  "AccessService/RevokeApiKey": {
-    request: async (fixture) => {
-      await addTenant(fixture, "default", ["workflows:read"]);
-      const { apiKeys } = await fixture.clients.access.listApiKeys({});
-      return { keyId: apiKeys.find(({ scopes }) => scopes.join() === "workflows:read")?.id ?? "", ...reason };
-    },
-    other: { reason: "another" },
+  "AccessService/CreateApiKey": {
+    request: async () => ({ name: newName("ci"), scopes: ["workflows:read"] }),
+    other: { scopes: ["workflows:write"] },
+    adds: { api_keys: 1 },
   },
+  "AccessService/RotateApiKey": { request: async (fixture) => ({ keyId: await key(fixture), ...reason }), other: { reason: "another" } },
+  "AccessService/RevokeApiKey": { request: async (fixture) => ({ keyId: await key(fixture), ...reason }), other: { reason: "another" } },
   "FileService/CreateFile": { request: async () => ({ name: "new.txt" }), other: { name: "another.txt" }, adds: { files: 1 } },
   "FileService/AppendFile": {
     request: async (fixture) => ({ fileId: await file(fixture), data: new Uint8Array(10) }),
@@ -388,7 +390,7 @@ export const changeCases: Readonly<Record<string, ChangeCase>> = {
 export async function census(client: Client): Promise<Record<string, number>> {
   const counted = [
     ...["workflows", "workflow_revisions", "workflow_templates", "workflow_template_versions", "workflow_executions"],
-    ...["secrets", "secret_versions", "files", "file_chunks", "signals"],
+    ...["secrets", "secret_versions", "files", "file_chunks", "signals", "api_keys"],
   ];
   const tables = counted.map((table) => `select '${table}' as name, count(*)::int as count from ${table}`);
   const types = ["execution_paused", "execution_resumed", "execution_cancel_requested", "execution_ended", "execution_reopened"];

@@ -141,6 +141,27 @@ export declare type ApiKey = Message<"pyairtable.workflow.v1.ApiKey"> & {
    * @generated from field: google.protobuf.Timestamp revoke_time = 6;
    */
   revokeTime?: Timestamp | undefined;
+
+  /**
+   * When its secret was changed last; unset = never.
+   *
+   * @generated from field: google.protobuf.Timestamp rotate_time = 7;
+   */
+  rotateTime?: Timestamp | undefined;
+
+  /**
+   * Until when the secret before the newest is valid beside it; unset = there was none.
+   *
+   * @generated from field: google.protobuf.Timestamp previous_expire_time = 8;
+   */
+  previousExpireTime?: Timestamp | undefined;
+
+  /**
+   * Key (`key_…`) that made it; empty = the server itself, at its first start.
+   *
+   * @generated from field: string creator = 9;
+   */
+  creator: string;
 };
 
 /**

@@ -4,12 +4,172 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { ApiKey, AuditEntry } from "./access_pb.js";
 
 /**
  * Describes the file pyairtable/workflow/v1/access_service.proto.
  */
 export declare const file_pyairtable_workflow_v1_access_service: GenFile;
+
+/**
+ * Request of CreateApiKey.
+ *
+ * @generated from message pyairtable.workflow.v1.CreateApiKeyRequest
+ */
+export declare type CreateApiKeyRequest = Message<"pyairtable.workflow.v1.CreateApiKeyRequest"> & {
+  /**
+   * For people: who or what it is for. 1 to 256 bytes.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * What it may do; the rpcs name the scopes that they need. At least 1, at most 64, each of them held by the key that asks.
+   *
+   * @generated from field: repeated string scopes = 2;
+   */
+  scopes: string[];
+
+  /**
+   * When it ends by itself; in the future, and not later than the key that asks. Unset = with the key that asks, which may be never.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 3;
+   */
+  expireTime?: Timestamp | undefined;
+
+  /**
+   * Check everything, change nothing; the response is what would have happened, without a secret.
+   *
+   * @generated from field: bool validate_only = 92;
+   */
+  validateOnly: boolean;
+
+  /**
+   * Names this call, so that repeating it is safe: the first answer comes again, with the secret. UUID, kept at least 24 h;
+   * another payload under the same value answers REQUEST_ID_REUSED. Empty = not repeatable (SDKs fill it).
+   *
+   * @generated from field: string request_id = 93;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.CreateApiKeyRequest.
+ * Use `create(CreateApiKeyRequestSchema)` to create a new message.
+ */
+export declare const CreateApiKeyRequestSchema: GenMessage<CreateApiKeyRequest>;
+
+/**
+ * Response of CreateApiKey.
+ *
+ * @generated from message pyairtable.workflow.v1.CreateApiKeyResponse
+ */
+export declare type CreateApiKeyResponse = Message<"pyairtable.workflow.v1.CreateApiKeyResponse"> & {
+  /**
+   * As stored.
+   *
+   * @generated from field: pyairtable.workflow.v1.ApiKey api_key = 1;
+   */
+  apiKey?: ApiKey | undefined;
+
+  /**
+   * The whole key as it is sent (`authorization: Bearer <secret>`): `pawf_<id>_<random>`. Nobody can show it again.
+   *
+   * @generated from field: string secret = 2;
+   */
+  secret: string;
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.CreateApiKeyResponse.
+ * Use `create(CreateApiKeyResponseSchema)` to create a new message.
+ */
+export declare const CreateApiKeyResponseSchema: GenMessage<CreateApiKeyResponse>;
+
+/**
+ * Request of RotateApiKey.
+ *
+ * @generated from message pyairtable.workflow.v1.RotateApiKeyRequest
+ */
+export declare type RotateApiKeyRequest = Message<"pyairtable.workflow.v1.RotateApiKeyRequest"> & {
+  /**
+   * Id (`key_…`). It may be the key of this very call.
+   *
+   * @generated from field: string key_id = 1;
+   */
+  keyId: string;
+
+  /**
+   * How long the secret before stays valid. 0 = it ends at once. [24 h; at most 30 d]
+   *
+   * @generated from field: google.protobuf.Duration keep_previous = 2;
+   */
+  keepPrevious?: Duration | undefined;
+
+  /**
+   * When the key ends by itself; in the future, and not later than the key that asks. Unset = as before.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 3;
+   */
+  expireTime?: Timestamp | undefined;
+
+  /**
+   * Why, for the audit log. At most 1,024 characters.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+
+  /**
+   * Check everything, change nothing; the response is what would have happened, without a secret.
+   *
+   * @generated from field: bool validate_only = 92;
+   */
+  validateOnly: boolean;
+
+  /**
+   * Names this call, so that repeating it is safe: the first answer comes again, with the secret. UUID, kept at least 24 h;
+   * another payload under the same value answers REQUEST_ID_REUSED. Empty = not repeatable (SDKs fill it).
+   *
+   * @generated from field: string request_id = 93;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.RotateApiKeyRequest.
+ * Use `create(RotateApiKeyRequestSchema)` to create a new message.
+ */
+export declare const RotateApiKeyRequestSchema: GenMessage<RotateApiKeyRequest>;
+
+/**
+ * Response of RotateApiKey.
+ *
+ * @generated from message pyairtable.workflow.v1.RotateApiKeyResponse
+ */
+export declare type RotateApiKeyResponse = Message<"pyairtable.workflow.v1.RotateApiKeyResponse"> & {
+  /**
+   * As it is now.
+   *
+   * @generated from field: pyairtable.workflow.v1.ApiKey api_key = 1;
+   */
+  apiKey?: ApiKey | undefined;
+
+  /**
+   * The whole key as it is sent from now on (`authorization: Bearer <secret>`). Nobody can show it again.
+   *
+   * @generated from field: string secret = 2;
+   */
+  secret: string;
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.RotateApiKeyResponse.
+ * Use `create(RotateApiKeyResponseSchema)` to create a new message.
+ */
+export declare const RotateApiKeyResponseSchema: GenMessage<RotateApiKeyResponse>;
 
 /**
  * Request of ListApiKeys.
@@ -196,7 +356,19 @@ export declare const ListAuditEntriesResponseSchema: GenMessage<ListAuditEntries
  */
 export declare const AccessService: GenService<{
   /**
-   * Lists the tenant's API keys, newest first, revoked and expired ones too, without their secrets.
+   * Makes an API key of the tenant and shows its secret, this once. A key gives nothing away that it does not hold itself: its
+   * scopes are among those of the key that asks, and it does not live longer than that one. Reasons: SCOPE_MISSING,
+   * QUOTA_EXCEEDED (1,000 valid keys).
+   *
+   * @generated from rpc pyairtable.workflow.v1.AccessService.CreateApiKey
+   */
+  createApiKey: {
+    methodKind: "unary";
+    input: typeof CreateApiKeyRequestSchema;
+    output: typeof CreateApiKeyResponseSchema;
+  },
+  /**
+   * Lists the tenant's API keys, newest first, without their secrets. Revoked and expired ones are among them for 90 days.
    *
    * @generated from rpc pyairtable.workflow.v1.AccessService.ListApiKeys
    */
@@ -206,7 +378,21 @@ export declare const AccessService: GenService<{
     output: typeof ListApiKeysResponseSchema;
   },
   /**
-   * Revokes an API key for good: the next call with it is refused on every replica, and streams that it opened end within
+   * Gives an API key another secret and shows it, this once; id, name and scopes stay. The secret before goes on beside it for a
+   * while, so that whoever uses the key can change over in their own time; what still uses it then is refused, and its streams
+   * end, with KEY_EXPIRED. Only these two are ever valid: with another rotation the oldest ends at once. Who asks gets what the
+   * key may do, so the key that asks has to hold all its scopes and to live as long. Reasons: KEY_NOT_FOUND (also of a key that
+   * was revoked or has expired), SCOPE_MISSING.
+   *
+   * @generated from rpc pyairtable.workflow.v1.AccessService.RotateApiKey
+   */
+  rotateApiKey: {
+    methodKind: "unary";
+    input: typeof RotateApiKeyRequestSchema;
+    output: typeof RotateApiKeyResponseSchema;
+  },
+  /**
+   * Revokes an API key for good, whichever of its secrets is used: the next call with it is refused on every replica, and streams that it opened end within
    * 10 s, both with KEY_REVOKED. Revoking it again changes nothing. Reasons: KEY_NOT_FOUND.
    *
    * @generated from rpc pyairtable.workflow.v1.AccessService.RevokeApiKey

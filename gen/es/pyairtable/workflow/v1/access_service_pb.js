@@ -4,6 +4,7 @@
 
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_pyairtable_api_v1_options } from "../../api/v1/options_pb.js";
 import { file_pyairtable_workflow_v1_access } from "./access_pb.js";
 
@@ -11,49 +12,77 @@ import { file_pyairtable_workflow_v1_access } from "./access_pb.js";
  * Describes the file pyairtable/workflow/v1/access_service.proto.
  */
 export const file_pyairtable_workflow_v1_access_service = /*@__PURE__*/
-  fileDesc("CitweWFpcnRhYmxlL3dvcmtmbG93L3YxL2FjY2Vzc19zZXJ2aWNlLnByb3RvEhZweWFpcnRhYmxlLndvcmtmbG93LnYxIk4KEkxpc3RBcGlLZXlzUmVxdWVzdBIaCglwYWdlX3NpemUYASABKAVCB7pIBBoCKAASHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMogAgiYAoTTGlzdEFwaUtleXNSZXNwb25zZRIwCghhcGlfa2V5cxgBIAMoCzIeLnB5YWlydGFibGUud29ya2Zsb3cudjEuQXBpS2V5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKIAQoTUmV2b2tlQXBpS2V5UmVxdWVzdBIZCgZrZXlfaWQYASABKAlCCbpIBnIEEAEYQBIYCgZyZWFzb24YAiABKAlCCLpIBXIDGIAIEhUKDXZhbGlkYXRlX29ubHkYXCABKAgSJQoKcmVxdWVzdF9pZBhdIAEoCUIRukgOcgwYJDIIXlshLX5dKiQiRwoUUmV2b2tlQXBpS2V5UmVzcG9uc2USLwoHYXBpX2tleRgBIAEoCzIeLnB5YWlydGFibGUud29ya2Zsb3cudjEuQXBpS2V5Im0KF0xpc3RBdWRpdEVudHJpZXNSZXF1ZXN0EhoKCXBhZ2Vfc2l6ZRgBIAEoBUIHukgEGgIoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAyiACBIYCgZmaWx0ZXIYAyABKAlCCLpIBXIDGIAgImgKGExpc3RBdWRpdEVudHJpZXNSZXNwb25zZRIzCgdlbnRyaWVzGAEgAygLMiIucHlhaXJ0YWJsZS53b3JrZmxvdy52MS5BdWRpdEVudHJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTK2AwoNQWNjZXNzU2VydmljZRKFAQoLTGlzdEFwaUtleXMSKi5weWFpcnRhYmxlLndvcmtmbG93LnYxLkxpc3RBcGlLZXlzUmVxdWVzdBorLnB5YWlydGFibGUud29ya2Zsb3cudjEuTGlzdEFwaUtleXNSZXNwb25zZSIdkAIBwvgYFgoMYWNjZXNzOmFkbWluEAYYASICCAoShQEKDFJldm9rZUFwaUtleRIrLnB5YWlydGFibGUud29ya2Zsb3cudjEuUmV2b2tlQXBpS2V5UmVxdWVzdBosLnB5YWlydGFibGUud29ya2Zsb3cudjEuUmV2b2tlQXBpS2V5UmVzcG9uc2UiGsL4GBYKDGFjY2VzczphZG1pbhAGGAMiAggeEpQBChBMaXN0QXVkaXRFbnRyaWVzEi8ucHlhaXJ0YWJsZS53b3JrZmxvdy52MS5MaXN0QXVkaXRFbnRyaWVzUmVxdWVzdBowLnB5YWlydGFibGUud29ya2Zsb3cudjEuTGlzdEF1ZGl0RW50cmllc1Jlc3BvbnNlIh2QAgHC+BgWCgxhY2Nlc3M6YWRtaW4QARgBIgIICmIGcHJvdG8z", [file_buf_validate_validate, file_pyairtable_api_v1_options, file_pyairtable_workflow_v1_access]);
+  fileDesc("CitweWFpcnRhYmxlL3dvcmtmbG93L3YxL2FjY2Vzc19zZXJ2aWNlLnByb3RvEhZweWFpcnRhYmxlLndvcmtmbG93LnYxIuwBChNDcmVhdGVBcGlLZXlSZXF1ZXN0EkAKBG5hbWUYASABKAlCMrpIL3ItEAEogAIyJl5bXlx4MDAtXHgxRlx4N0YtXHg5RuKAqi3igK7igaYt4oGpXSokEiQKBnNjb3BlcxgCIAMoCUIUukgRkgEOCAEQQBgBIgZyBBABGEASLwoLZXhwaXJlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDXZhbGlkYXRlX29ubHkYXCABKAgSJQoKcmVxdWVzdF9pZBhdIAEoCUIRukgOcgwYJDIIXlshLX5dKiQiXAoUQ3JlYXRlQXBpS2V5UmVzcG9uc2USLwoHYXBpX2tleRgBIAEoCzIeLnB5YWlydGFibGUud29ya2Zsb3cudjEuQXBpS2V5EhMKBnNlY3JldBgCIAEoCUIDgAEBIvwBChNSb3RhdGVBcGlLZXlSZXF1ZXN0EhkKBmtleV9pZBgBIAEoCUIJukgGcgQQARhAEkEKDWtlZXBfcHJldmlvdXMYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CD7pIDKoBCSIFCICangEyABIvCgtleHBpcmVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoGcmVhc29uGAQgASgJQgi6SAVyAxiACBIVCg12YWxpZGF0ZV9vbmx5GFwgASgIEiUKCnJlcXVlc3RfaWQYXSABKAlCEbpIDnIMGCQyCF5bIS1+XSokIlwKFFJvdGF0ZUFwaUtleVJlc3BvbnNlEi8KB2FwaV9rZXkYASABKAsyHi5weWFpcnRhYmxlLndvcmtmbG93LnYxLkFwaUtleRITCgZzZWNyZXQYAiABKAlCA4ABASJOChJMaXN0QXBpS2V5c1JlcXVlc3QSGgoJcGFnZV9zaXplGAEgASgFQge6SAQaAigAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDKIAIImAKE0xpc3RBcGlLZXlzUmVzcG9uc2USMAoIYXBpX2tleXMYASADKAsyHi5weWFpcnRhYmxlLndvcmtmbG93LnYxLkFwaUtleRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiiAEKE1Jldm9rZUFwaUtleVJlcXVlc3QSGQoGa2V5X2lkGAEgASgJQgm6SAZyBBABGEASGAoGcmVhc29uGAIgASgJQgi6SAVyAxiACBIVCg12YWxpZGF0ZV9vbmx5GFwgASgIEiUKCnJlcXVlc3RfaWQYXSABKAlCEbpIDnIMGCQyCF5bIS1+XSokIkcKFFJldm9rZUFwaUtleVJlc3BvbnNlEi8KB2FwaV9rZXkYASABKAsyHi5weWFpcnRhYmxlLndvcmtmbG93LnYxLkFwaUtleSJtChdMaXN0QXVkaXRFbnRyaWVzUmVxdWVzdBIaCglwYWdlX3NpemUYASABKAVCB7pIBBoCKAASHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMogAgSGAoGZmlsdGVyGAMgASgJQgi6SAVyAxiAICJoChhMaXN0QXVkaXRFbnRyaWVzUmVzcG9uc2USMwoHZW50cmllcxgBIAMoCzIiLnB5YWlydGFibGUud29ya2Zsb3cudjEuQXVkaXRFbnRyeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkyxgUKDUFjY2Vzc1NlcnZpY2UShQEKDENyZWF0ZUFwaUtleRIrLnB5YWlydGFibGUud29ya2Zsb3cudjEuQ3JlYXRlQXBpS2V5UmVxdWVzdBosLnB5YWlydGFibGUud29ya2Zsb3cudjEuQ3JlYXRlQXBpS2V5UmVzcG9uc2UiGsL4GBYKDGFjY2VzczphZG1pbhAGGAMiAggeEoUBCgtMaXN0QXBpS2V5cxIqLnB5YWlydGFibGUud29ya2Zsb3cudjEuTGlzdEFwaUtleXNSZXF1ZXN0GisucHlhaXJ0YWJsZS53b3JrZmxvdy52MS5MaXN0QXBpS2V5c1Jlc3BvbnNlIh2QAgHC+BgWCgxhY2Nlc3M6YWRtaW4QBhgBIgIIChKFAQoMUm90YXRlQXBpS2V5EisucHlhaXJ0YWJsZS53b3JrZmxvdy52MS5Sb3RhdGVBcGlLZXlSZXF1ZXN0GiwucHlhaXJ0YWJsZS53b3JrZmxvdy52MS5Sb3RhdGVBcGlLZXlSZXNwb25zZSIawvgYFgoMYWNjZXNzOmFkbWluEAYYAyICCB4ShQEKDFJldm9rZUFwaUtleRIrLnB5YWlydGFibGUud29ya2Zsb3cudjEuUmV2b2tlQXBpS2V5UmVxdWVzdBosLnB5YWlydGFibGUud29ya2Zsb3cudjEuUmV2b2tlQXBpS2V5UmVzcG9uc2UiGsL4GBYKDGFjY2VzczphZG1pbhAGGAMiAggeEpQBChBMaXN0QXVkaXRFbnRyaWVzEi8ucHlhaXJ0YWJsZS53b3JrZmxvdy52MS5MaXN0QXVkaXRFbnRyaWVzUmVxdWVzdBowLnB5YWlydGFibGUud29ya2Zsb3cudjEuTGlzdEF1ZGl0RW50cmllc1Jlc3BvbnNlIh2QAgHC+BgWCgxhY2Nlc3M6YWRtaW4QARgBIgIICmIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp, file_pyairtable_api_v1_options, file_pyairtable_workflow_v1_access]);
+
+/**
+ * Describes the message pyairtable.workflow.v1.CreateApiKeyRequest.
+ * Use `create(CreateApiKeyRequestSchema)` to create a new message.
+ */
+export const CreateApiKeyRequestSchema = /*@__PURE__*/
+  messageDesc(file_pyairtable_workflow_v1_access_service, 0);
+
+/**
+ * Describes the message pyairtable.workflow.v1.CreateApiKeyResponse.
+ * Use `create(CreateApiKeyResponseSchema)` to create a new message.
+ */
+export const CreateApiKeyResponseSchema = /*@__PURE__*/
+  messageDesc(file_pyairtable_workflow_v1_access_service, 1);
+
+/**
+ * Describes the message pyairtable.workflow.v1.RotateApiKeyRequest.
+ * Use `create(RotateApiKeyRequestSchema)` to create a new message.
+ */
+export const RotateApiKeyRequestSchema = /*@__PURE__*/
+  messageDesc(file_pyairtable_workflow_v1_access_service, 2);
+
+/**
+ * Describes the message pyairtable.workflow.v1.RotateApiKeyResponse.
+ * Use `create(RotateApiKeyResponseSchema)` to create a new message.
+ */
+export const RotateApiKeyResponseSchema = /*@__PURE__*/
+  messageDesc(file_pyairtable_workflow_v1_access_service, 3);
 
 /**
  * Describes the message pyairtable.workflow.v1.ListApiKeysRequest.
  * Use `create(ListApiKeysRequestSchema)` to create a new message.
  */
 export const ListApiKeysRequestSchema = /*@__PURE__*/
-  messageDesc(file_pyairtable_workflow_v1_access_service, 0);
+  messageDesc(file_pyairtable_workflow_v1_access_service, 4);
 
 /**
  * Describes the message pyairtable.workflow.v1.ListApiKeysResponse.
  * Use `create(ListApiKeysResponseSchema)` to create a new message.
  */
 export const ListApiKeysResponseSchema = /*@__PURE__*/
-  messageDesc(file_pyairtable_workflow_v1_access_service, 1);
+  messageDesc(file_pyairtable_workflow_v1_access_service, 5);
 
 /**
  * Describes the message pyairtable.workflow.v1.RevokeApiKeyRequest.
  * Use `create(RevokeApiKeyRequestSchema)` to create a new message.
  */
 export const RevokeApiKeyRequestSchema = /*@__PURE__*/
-  messageDesc(file_pyairtable_workflow_v1_access_service, 2);
+  messageDesc(file_pyairtable_workflow_v1_access_service, 6);
 
 /**
  * Describes the message pyairtable.workflow.v1.RevokeApiKeyResponse.
  * Use `create(RevokeApiKeyResponseSchema)` to create a new message.
  */
 export const RevokeApiKeyResponseSchema = /*@__PURE__*/
-  messageDesc(file_pyairtable_workflow_v1_access_service, 3);
+  messageDesc(file_pyairtable_workflow_v1_access_service, 7);
 
 /**
  * Describes the message pyairtable.workflow.v1.ListAuditEntriesRequest.
  * Use `create(ListAuditEntriesRequestSchema)` to create a new message.
  */
 export const ListAuditEntriesRequestSchema = /*@__PURE__*/
-  messageDesc(file_pyairtable_workflow_v1_access_service, 4);
+  messageDesc(file_pyairtable_workflow_v1_access_service, 8);
 
 /**
  * Describes the message pyairtable.workflow.v1.ListAuditEntriesResponse.
  * Use `create(ListAuditEntriesResponseSchema)` to create a new message.
  */
 export const ListAuditEntriesResponseSchema = /*@__PURE__*/
-  messageDesc(file_pyairtable_workflow_v1_access_service, 5);
+  messageDesc(file_pyairtable_workflow_v1_access_service, 9);
 
 /**
  * Who may do what, and who did what. Reasons that every rpc may answer are described at ErrorReason and not repeated.
