@@ -60,7 +60,7 @@ function journalOf({ leaseHeld, journal: { backlogRows, commitMs } }: ServiceLoo
 }
 
 function engineOf({ leaseHeld }: ServiceLook): ComponentHealth {
-  const message = leaseHeld ? "" : "the replica's lease cannot be renewed; it drives nothing, other replicas do";
+  const message = leaseHeld ? "" : "the replica's lease cannot be renewed; it drives nothing until it can";
   return { name: "engine", state: leaseHeld ? "ok" : "unavailable", latencyMs: undefined, message };
 }
 
