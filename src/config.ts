@@ -44,6 +44,8 @@ export interface Config {
   readonly smtp: SmtpConfig | undefined;
   /** Longest time that ended executions are kept, in days; undefined: what definitions say, or the defaults. */
   readonly retentionDays: number | undefined;
+  /** How long deleted workflows and templates are kept, in days; 0: for ever. */
+  readonly deletedDays: number;
   /** Streams of tasks that one tenant may hold open at this replica. */
   readonly taskStreamsMax: number;
   /** What is exported over OpenTelemetry; undefined: nothing, and its SDK is not loaded. */
@@ -116,6 +118,10 @@ export const settings: Readonly<Record<string, Setting>> = {
   PAWF_TASK_STREAMS_MAX: { describe: "streams of tasks that one tenant may hold open at this replica [1000; 1–10000]" },
   PAWF_RETENTION_DAYS: {
     describe: "longest time that ended executions are kept [what the definition says, else 30 after COMPLETED and 90 after other ends; 1–3660]",
+  },
+  PAWF_DELETED_DAYS: {
+    describe:
+      "how long deleted workflows and templates can be taken back; then they are removed unless something refers to them [30; 0 = for ever, else 30–3660]",
   },
   OTEL_EXPORTER_OTLP_ENDPOINT: { describe: "collector that spans and metrics are sent to as http/protobuf [none: nothing is sent]" },
   OTEL_TRACES_EXPORTER: { describe: "otlp, console or none [otlp with an endpoint, else none]" },
@@ -196,13 +202,17 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     smtp: readSmtp(text, choice, faults),
     taskStreamsMax: wholeNumber("PAWF_TASK_STREAMS_MAX", limits.taskStreamsPerTenantMax, 1, limits.taskStreamsMax),
     retentionDays: text("PAWF_RETENTION_DAYS") === undefined ? undefined : number("PAWF_RETENTION_DAYS", 30, 1, 3_660),
+    deletedDays: wholeNumber("PAWF_DELETED_DAYS", deletedDaysMin, 0, 3_660),
     telemetry: readTelemetry(text, choice, number),
   };
+  if (config.deletedDays > 0 && config.deletedDays < deletedDaysMin)
+    faults.push(`PAWF_DELETED_DAYS must be 0 or at least ${deletedDaysMin}: so long the contract promises that a deletion can be taken back`);
   if (faults.length > 0) throw new Error(`The configuration is not usable:\n  ${faults.join("\n  ")}`);
   return Object.freeze(config);
 }
 
 const masterKeyCharactersMin = 16;
+const deletedDaysMin = 30;
 
 /** The whole text is tried too: a key is any text and may hold a comma. */
 function ringOf(text: string | undefined): readonly string[] | undefined {

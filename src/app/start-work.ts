@@ -3,6 +3,7 @@ import { Periodic } from "../engine/periodic.ts";
 import { sendNotices } from "../engine/saga-notices.ts";
 import { createSecretUpkeep } from "../engine/secret-upkeep.ts";
 import { keyLookMs } from "../rpc/open-keys.ts";
+import { createDeletedPurge } from "../store/deleted-definitions.ts";
 import { createDestinationWaitStore } from "../store/destination-wait-store.ts";
 import { createEngineStore } from "../store/engine-store.ts";
 import { createSagaNoticeStore } from "../store/saga-notice-store.ts";
@@ -12,7 +13,7 @@ import type { EngineRoom } from "./engine-room.ts";
 import type { Ground } from "./ground.ts";
 import { engineCaller, type Site } from "./site.ts";
 
-export function startWork({ log, clock, instruments, history, onStop }: Site, ground: Ground, room: EngineRoom): void {
+export function startWork({ config, log, clock, instruments, history, onStop }: Site, ground: Ground, room: EngineRoom): void {
   const { database, masterKeys, files, secrets, keys, openKeys } = ground;
   const { leases, deliveries, handlers, stepServices, engine, taskClock, retention, usageRollup, gate, sweeps } = room;
   engine.start();
@@ -56,6 +57,14 @@ export function startWork({ log, clock, instruments, history, onStop }: Site, gr
   const keyPurge = new Periodic({ name: "the purge of keys", work: keys.purge, intervalMs: 3_600_000, clock, log });
   keyPurge.start();
   onStop(() => keyPurge.stop());
+  // Workflows first: a template goes when the last workflow that was made of it has gone.
+  for (const kind of config.deletedDays === 0 ? [] : (["workflow", "template"] as const)) {
+    const onRemoved = (count: number): void => log.info({ kind, count }, "what was deleted long ago is removed");
+    const { portion } = createDeletedPurge(database.pool, kind, config.deletedDays * 86_400_000, onRemoved);
+    const purge = new Periodic({ name: `the purge of deleted ${kind}s`, work: portion, intervalMs: 6 * 3_600_000, clock, log });
+    purge.start();
+    onStop(() => purge.stop());
+  }
   const filePurge = new Periodic({ name: "the purge of files", work: files.purge, intervalMs: 60_000, clock, log });
   filePurge.start();
   onStop(() => filePurge.stop());

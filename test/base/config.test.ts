@@ -31,6 +31,12 @@ test("entries are kept as they are written", () => {
   expect([config.egressAllow, config.siblings]).toEqual([["10.0.0.0/8:8080", "[fd00::/8]:443", "orders.internal:*"], ["payments:443"]]);
 });
 
+test("what was deleted is kept for as long as the contract promises, or for ever", () => {
+  expect(readConfig({}, false).deletedDays).toBe(30);
+  expect(readConfig({ PAWF_DELETED_DAYS: "0" }, false).deletedDays).toBe(0);
+  expect(() => readConfig({ PAWF_DELETED_DAYS: "7" }, false)).toThrow(/PAWF_DELETED_DAYS must be 0 or at least 30/);
+});
+
 test("what is counted is counted in whole numbers", () => {
   expect(() => readConfig({ PORT: "8006.5" }, false)).toThrow(/PORT must be a whole number, not 8006\.5/);
   expect(() => readConfig({ PAWF_TASK_STREAMS_MAX: "1.5" }, false)).toThrow(/PAWF_TASK_STREAMS_MAX must be a whole number/);

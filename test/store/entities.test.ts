@@ -54,7 +54,10 @@ it("a column, a type, a default, a check and a partial index that differ are not
       name: "Workflow",
       tableName: "workflows",
       uniques: [{ name: "workflows_name_key", properties: ["tenantId", "name"] as never, where }],
-      indexes: [{ name: "workflows_update_idx", properties: ["tenantId", "updateTime", "id"] as never }],
+      indexes: [
+        { name: "workflows_update_idx", properties: ["tenantId", "updateTime", "id"] as never },
+        { name: "workflows_delete_idx", properties: ["deleteTime", "tenantId", "id"] as never, where: "delete_time is not null" },
+      ],
       properties: { ...rebuilt(properties), ...changes } as never,
     });
   expect(await differences([...without(Workflow), workflow({}, "delete_time is null")])).toBe("");

@@ -18,6 +18,7 @@ export const workflowTemplateSchema = defineEntity({
   indexes: [
     { name: "workflow_templates_bases_idx", properties: ["bases"], type: "gin" },
     { name: "workflow_templates_update_idx", properties: ["tenantId", "updateTime", "id"] },
+    { name: "workflow_templates_delete_idx", properties: ["deleteTime", "tenantId", "id"], where: "delete_time is not null" },
     { name: "workflow_templates_category_idx", properties: ["tenantId", "category", "id"] },
   ],
   properties: {

@@ -8,7 +8,10 @@ export const workflowSchema = defineEntity({
   name: "Workflow",
   tableName: "workflows",
   uniques: [{ name: "workflows_name_key", properties: ["tenantId", "name"], where: "delete_time is null" }],
-  indexes: [{ name: "workflows_update_idx", properties: ["tenantId", "updateTime", "id"] }],
+  indexes: [
+    { name: "workflows_update_idx", properties: ["tenantId", "updateTime", "id"] },
+    { name: "workflows_delete_idx", properties: ["deleteTime", "tenantId", "id"], where: "delete_time is not null" },
+  ],
   properties: {
     tenantId: p.text().primary(),
     id: p.uuid().primary(),
