@@ -1,9 +1,6 @@
 /** Every template that ships is made into a workflow and run by the real service against real HTTP servers. */
 import { createHash } from "node:crypto";
-import { once } from "node:events";
 import { readdir, readFile } from "node:fs/promises";
-import { createServer, type Server as HttpServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { gzipSync } from "node:zlib";
 import { fromJson, type JsonObject, toJson } from "@bufbuild/protobuf";
 import { ValueSchema } from "@bufbuild/protobuf/wkt";
@@ -15,50 +12,31 @@ import { type Siblings, startSiblings } from "../../examples/demo/siblings.ts";
 import { startHostedServer } from "../service/support/hosted-server.ts";
 import type { RunningServer } from "../service/support/server.ts";
 import { createMigratedDatabase, type TestDatabase } from "../support/postgres.ts";
+import { type ScriptedHost, startScriptedHost } from "./scripted-host.ts";
 
 let siblings: Siblings;
 let database: TestDatabase;
 let server: RunningServer;
 let clients: Clients;
-let other: HttpServer;
-/** What `other` answers, by `METHOD /path`; a function is asked at each call. */
-const routes = new Map<string, unknown>();
-const received: { readonly route: string; readonly body: string }[] = [];
+let other: ScriptedHost;
 
 beforeAll(async () => {
-  other = createServer((request, response) => {
-    const route = `${request.method} ${request.url}`;
-    let body = "";
-    request.setEncoding("utf8").on("data", (chunk: string) => (body += chunk));
-    request.on("end", () => {
-      received.push({ route, body });
-      const answer = routes.get(route);
-      const value: unknown = typeof answer === "function" ? (answer as (body: string) => unknown)(body) : answer;
-      response.writeHead(value === undefined ? 500 : 200, { "content-type": Buffer.isBuffer(value) ? "text/csv" : "application/json" });
-      response.end(Buffer.isBuffer(value) ? value : JSON.stringify(value ?? { error: "DOWN" }));
-    });
-  }).listen(0, "127.0.0.1");
-  await once(other, "listening");
+  other = await startScriptedHost();
   const fail = (name: string): never => {
     throw new Error(`${name} ended`);
   };
   siblings = await startSiblings(0, fail);
   database = await createMigratedDatabase();
-  server = await startHostedServer({ databaseUrl: database.databaseUrl, egressAllow: [...siblings.hosts, otherUrl("").replace("http://", "")] });
+  server = await startHostedServer({ databaseUrl: database.databaseUrl, egressAllow: [...siblings.hosts, other.url("").replace("http://", "")] });
   clients = connect(server.url, server.apiKey);
 });
 
 afterAll(async () => {
   await server?.stop();
   await siblings?.stop();
-  other?.closeAllConnections();
   other?.close();
   await database?.drop();
 });
-
-function otherUrl(path: string): string {
-  return `http://127.0.0.1:${(other.address() as AddressInfo).port}${path}`;
-}
 
 interface Ended {
   readonly id: string;
@@ -115,8 +93,8 @@ describe("http-request", () => {
   });
 
   it("posts the template's body, or the run's own", async () => {
-    routes.set("POST /things", (body: string) => ({ echo: JSON.parse(body) as unknown }));
-    const workflow = await make("http-request", { url: otherUrl("/things"), method: "POST", body: { from: "template" } });
+    other.routes.set("POST /things", (body: string) => ({ echo: JSON.parse(body) as unknown }));
+    const workflow = await make("http-request", { url: other.url("/things"), method: "POST", body: { from: "template" } });
     expect((await start(workflow)).output).toEqual({ status: 200, body: { echo: { from: "template" } } });
     expect((await start(workflow, { body: [1, "{{execution_id}}"] })).output).toEqual({ status: 200, body: { echo: [1, "{{execution_id}}"] } });
   });
@@ -135,23 +113,23 @@ describe("http-request", () => {
 describe("http-poll-until", () => {
   it("asks until the job is done", async () => {
     const states = ["queued", "running", "succeeded"];
-    routes.set("GET /jobs/j1", () => ({ status: states.shift(), result: 42 }));
-    const run = await start(await make("http-poll-until", { url: otherUrl("/jobs") }), { job_id: "j1" });
+    other.routes.set("GET /jobs/j1", () => ({ status: states.shift(), result: 42 }));
+    const run = await start(await make("http-poll-until", { url: other.url("/jobs") }), { job_id: "j1" });
     expect(run).toMatchObject({ state: "COMPLETED", output: { status: "succeeded", questions: 3, answer: { status: "succeeded", result: 42 } } });
   });
 
   it("fails when the job failed, with the job's answer", async () => {
-    routes.set("GET /jobs/j2", { state: "broken" });
-    const run = await start(await make("http-poll-until", { url: otherUrl("/jobs"), status_field: "state", failed_values: ["broken"] }), { job_id: "j2" });
+    other.routes.set("GET /jobs/j2", { state: "broken" });
+    const run = await start(await make("http-poll-until", { url: other.url("/jobs"), status_field: "state", failed_values: ["broken"] }), { job_id: "j2" });
     expect(run).toMatchObject({ state: "FAILED", failure: "USER.JOB_FAILED", failureMessage: "job j2 ended as broken" });
   });
 
   it("gives up after as many questions as its parameter says", async () => {
-    routes.set("GET /jobs/j3", { status: "running" });
-    const before = received.length;
-    const run = await start(await make("http-poll-until", { url: otherUrl("/jobs"), maximum_questions: 2 }), { job_id: "j3" });
+    other.routes.set("GET /jobs/j3", { status: "running" });
+    const before = other.received.length;
+    const run = await start(await make("http-poll-until", { url: other.url("/jobs"), maximum_questions: 2 }), { job_id: "j3" });
     expect(run).toMatchObject({ state: "FAILED", failure: "HTTP.REJECTED" });
-    expect(received.slice(before).map(({ route }) => route)).toEqual(["GET /jobs/j3", "GET /jobs/j3"]);
+    expect(other.received.slice(before).map(({ route }) => route)).toEqual(["GET /jobs/j3", "GET /jobs/j3"]);
   });
 });
 
@@ -179,14 +157,14 @@ describe("file-validate-extract", () => {
   });
 
   it("reads JSON too and leaves out rows without any value", async () => {
-    routes.set("GET /rows.json", [{ a: 1 }, { a: null, b: "" }, { b: "x" }]);
-    const run = await start(await make("file-validate-extract", {}), { url: otherUrl("/rows.json") });
+    other.routes.set("GET /rows.json", [{ a: 1 }, { a: null, b: "" }, { b: "x" }]);
+    const run = await start(await make("file-validate-extract", {}), { url: other.url("/rows.json") });
     expect(run).toMatchObject({ state: "COMPLETED", output: { columns: ["a", "b"], rows: [{ a: 1 }, { b: "x" }] } });
   });
 
   it("reads a workbook's first sheet", async () => {
-    routes.set("GET /book", await readFile(new URL("../fixtures/files/workbook.xlsx", import.meta.url)));
-    const run = await start(await make("file-validate-extract", { required_columns: ["sku", "sold"] }), { url: otherUrl("/book") });
+    other.routes.set("GET /book", await readFile(new URL("../fixtures/files/workbook.xlsx", import.meta.url)));
+    const run = await start(await make("file-validate-extract", { required_columns: ["sku", "sold"] }), { url: other.url("/book") });
     expect(run).toMatchObject({ state: "COMPLETED", output: { row_count: 2, rows: [{ sku: "007", price: 12.5 }, { sku: "=SUM(A1)" }] } });
   });
 
@@ -195,8 +173,8 @@ describe("file-validate-extract", () => {
     const columns = await start(await make("file-validate-extract", { required_columns: ["sku", "weight", "colour"] }), lines);
     expect(columns).toMatchObject({ state: "FAILED", failure: "USER.COLUMNS_MISSING", failureMessage: "the file lacks weight, colour" });
     expect(await start(await make("file-validate-extract", { maximum_rows: 2 }), lines)).toMatchObject({ failure: "USER.TOO_MANY_ROWS" });
-    routes.set("GET /picture", Buffer.from("89504e470d0a1a0a0000000d", "hex"));
-    expect(await start(await make("file-validate-extract", {}), { url: otherUrl("/picture") })).toMatchObject({ state: "FAILED", failure: "SCHEMA" });
+    other.routes.set("GET /picture", Buffer.from("89504e470d0a1a0a0000000d", "hex"));
+    expect(await start(await make("file-validate-extract", {}), { url: other.url("/picture") })).toMatchObject({ state: "FAILED", failure: "SCHEMA" });
   });
 });
 
@@ -205,11 +183,11 @@ describe("file-convert-optimize", () => {
 
   it("makes JSON of a CSV, and packs it if that is wanted", async () => {
     const rows = Array.from({ length: 50 }, (_, index) => ({ sku: `CHAIR-${index}`, name: "Chair, oak" }));
-    routes.set("GET /lines.csv", Buffer.from(`sku,name\n${rows.map(({ sku, name }) => `${sku},"${name}"\n`).join("")}`));
+    other.routes.set("GET /lines.csv", Buffer.from(`sku,name\n${rows.map(({ sku, name }) => `${sku},"${name}"\n`).join("")}`));
     const json = `${JSON.stringify(rows)}\n`;
-    const plain = await start(await make("file-convert-optimize", { to_media_type: "application/json" }), { url: otherUrl("/lines.csv") });
+    const plain = await start(await make("file-convert-optimize", { to_media_type: "application/json" }), { url: other.url("/lines.csv") });
     expect(plain).toMatchObject({ state: "COMPLETED", output: { media_type: "application/json", size_bytes: json.length, sha256: sha256(json) } });
-    const packed = await start(await make("file-convert-optimize", { to_media_type: "application/json", compress: true }), { url: otherUrl("/lines.csv") });
+    const packed = await start(await make("file-convert-optimize", { to_media_type: "application/json", compress: true }), { url: other.url("/lines.csv") });
     expect(packed).toMatchObject({ state: "COMPLETED", output: { media_type: "application/gzip", sha256: sha256(gzipSync(json, { level: 9 })) } });
   });
 
@@ -217,15 +195,15 @@ describe("file-convert-optimize", () => {
     const picture = await sharp({ create: { width: 3000, height: 1000, channels: 3, background: "teal" } })
       .png()
       .toBuffer();
-    routes.set("GET /wide", picture);
-    const run = await start(await make("file-convert-optimize", { to_media_type: "image/webp" }), { url: otherUrl("/wide") });
+    other.routes.set("GET /wide", picture);
+    const run = await start(await make("file-convert-optimize", { to_media_type: "image/webp" }), { url: other.url("/wide") });
     expect(run).toMatchObject({ state: "COMPLETED", output: { media_type: "image/webp", blob: { name: "file.webp" } } });
     expect(run.steps).toContain("shrink");
   });
 
   it("refuses what cannot become that", async () => {
-    routes.set("GET /wide-not", { a: 1 });
-    const run = await start(await make("file-convert-optimize", { to_media_type: "image/webp" }), { url: otherUrl("/wide-not") });
+    other.routes.set("GET /wide-not", { a: 1 });
+    const run = await start(await make("file-convert-optimize", { to_media_type: "image/webp" }), { url: other.url("/wide-not") });
     expect(run).toMatchObject({ state: "FAILED", failure: "SCHEMA", failureMessage: "application/json cannot become image/webp" });
   });
 });
@@ -243,21 +221,21 @@ describe("data-sync", () => {
       { id: 2, name: "grace" },
       { id: 9, name: "stays" },
     ];
-    routes.set("GET /source", { items: source });
-    routes.set("GET /target", () => target);
-    routes.set("POST /target/batch", (body: string) => {
+    other.routes.set("GET /source", { items: source });
+    other.routes.set("GET /target", () => target);
+    other.routes.set("POST /target/batch", (body: string) => {
       const { records } = JSON.parse(body) as { records: JsonObject[] };
       target = [...target.filter((known) => !records.some((record) => record["id"] === known["id"])), ...records];
       return { stored: records.length };
     });
     const workflow = await make("data-sync", {
-      source_url: otherUrl("/source"),
+      source_url: other.url("/source"),
       source_field: "items",
-      target_url: otherUrl("/target"),
-      upsert_url: otherUrl("/target/batch"),
+      target_url: other.url("/target"),
+      upsert_url: other.url("/target/batch"),
     });
     expect(await start(workflow)).toMatchObject({ state: "COMPLETED", output: { changed: 2 } });
-    expect(received.filter(({ route }) => route === "POST /target/batch").map(({ body }) => JSON.parse(body) as unknown)).toEqual([
+    expect(other.received.filter(({ route }) => route === "POST /target/batch").map(({ body }) => JSON.parse(body) as unknown)).toEqual([
       {
         records: [
           { id: 2, name: "Grace" },
@@ -266,16 +244,16 @@ describe("data-sync", () => {
       },
     ]);
     expect(await start(workflow)).toMatchObject({ state: "COMPLETED", output: { changed: 0 } });
-    expect(received.filter(({ route }) => route === "POST /target/batch")).toHaveLength(1);
+    expect(other.received.filter(({ route }) => route === "POST /target/batch")).toHaveLength(1);
   });
 
   it("compares only the fields it is told to", async () => {
-    routes.set("GET /left", [{ key: "a", name: "A", seen: 1 }]);
-    routes.set("GET /right", [{ key: "a", name: "A", seen: 2 }]);
+    other.routes.set("GET /left", [{ key: "a", name: "A", seen: 1 }]);
+    other.routes.set("GET /right", [{ key: "a", name: "A", seen: 2 }]);
     const workflow = await make("data-sync", {
-      source_url: otherUrl("/left"),
-      target_url: otherUrl("/right"),
-      upsert_url: otherUrl("/none"),
+      source_url: other.url("/left"),
+      target_url: other.url("/right"),
+      upsert_url: other.url("/none"),
       key: "key",
       fields: ["name"],
     });
@@ -286,15 +264,15 @@ describe("data-sync", () => {
 describe("paged-data-sync", () => {
   it("reads every page, sends each record once in batches, and tells of a batch that was not taken", async () => {
     const pages = [[{ id: 1 }, { id: 2 }], [{ id: 2 }, { id: 3 }, { id: 4 }], [{ id: 5 }], []];
-    for (const [index, items] of pages.entries()) routes.set(`GET /paged?status=open&page=${index + 1}`, { items });
+    for (const [index, items] of pages.entries()) other.routes.set(`GET /paged?status=open&page=${index + 1}`, { items });
     const stored: number[] = [];
-    routes.set("POST /paged/batch", (body: string) => {
+    other.routes.set("POST /paged/batch", (body: string) => {
       const records = (JSON.parse(body) as { records: { id: number }[] }).records;
       if (records.some(({ id }) => id === 5)) return undefined;
       stored.push(...records.map(({ id }) => id));
       return { stored: records.length };
     });
-    const parameters = { source_url: otherUrl("/paged?status=open"), items_field: "items", upsert_url: otherUrl("/paged/batch"), batch_size: 2 };
+    const parameters = { source_url: other.url("/paged?status=open"), items_field: "items", upsert_url: other.url("/paged/batch"), batch_size: 2 };
     const run = await start(await make("paged-data-sync", parameters));
     expect(run).toMatchObject({ state: "COMPLETED", output: { pages: 4, records: 5, sent: 4, failed_batches: 1 } });
     expect(stored).toEqual([1, 2, 3, 4]);
@@ -302,10 +280,10 @@ describe("paged-data-sync", () => {
 });
 
 describe("wait-for-event", () => {
-  const parameters = (): JsonObject => ({ request_url: `${siblings.url("webhook-sink")}/approvals`, decision_url: otherUrl("/decisions") });
+  const parameters = (): JsonObject => ({ request_url: `${siblings.url("webhook-sink")}/approvals`, decision_url: other.url("/decisions") });
 
   it.each(["granted", "denied"])("asks, waits, and tells that it was %s", async (decision) => {
-    routes.set("POST /decisions", (body: string) => ({ echo: JSON.parse(body) as unknown }));
+    other.routes.set("POST /decisions", (body: string) => ({ echo: JSON.parse(body) as unknown }));
     const workflow = await make("wait-for-event", { ...parameters(), subject: "purchase" });
     const requestId = `po-${decision}`;
     const { execution } = await clients.workflows.startExecution({ workflow, input: { request_id: requestId, data: { amount: 7 } } });
@@ -314,19 +292,19 @@ describe("wait-for-event", () => {
     expect(ended?.output && toJson(ValueSchema, ended.output)).toEqual({ decision, data: { by: "Ada" } });
     const messages = (await (await fetch(`${siblings.url("webhook-sink")}/messages`)).json()) as JsonObject[];
     expect(messages).toContainEqual(expect.objectContaining({ type: "approval.requested", subject: "purchase", request_id: requestId, data: { amount: 7 } }));
-    const told = received.filter(({ route }) => route === "POST /decisions").map(({ body }) => JSON.parse(body) as unknown);
+    const told = other.received.filter(({ route }) => route === "POST /decisions").map(({ body }) => JSON.parse(body) as unknown);
     expect(told).toContainEqual({ request_id: requestId, decision, data: { by: "Ada" } });
   });
 });
 
 describe("notify-multi-channel", () => {
-  const urls = (): string[] => [`${siblings.url("webhook-sink")}/one`, otherUrl("/told"), otherUrl("/refuses")];
+  const urls = (): string[] => [`${siblings.url("webhook-sink")}/one`, other.url("/told"), other.url("/refuses")];
 
   it("tells everybody it can and says who was missed", async () => {
-    routes.set("POST /told", { ok: true });
+    other.routes.set("POST /told", { ok: true });
     const run = await start(await make("notify-multi-channel", { webhook_urls: urls().slice(0, 2) }), { title: "deployed", severity: "warning" });
     expect(run).toMatchObject({ state: "COMPLETED", output: { delivered: 2, missed: 0 } });
-    const told = received.filter(({ route }) => route === "POST /told").map(({ body }) => JSON.parse(body) as JsonObject);
+    const told = other.received.filter(({ route }) => route === "POST /told").map(({ body }) => JSON.parse(body) as JsonObject);
     expect(told.at(-1)).toMatchObject({ type: "notification", source: "pyairtable", title: "deployed", text: "", severity: "warning" });
   });
 
@@ -346,15 +324,15 @@ describe("notify-multi-channel", () => {
 
 describe("failure-alert", () => {
   it("says nothing about a healthy service", async () => {
-    routes.set("GET /healthy", { ok: true });
-    const run = await start(await make("failure-alert", { url: otherUrl("/healthy"), alert_url: `${siblings.url("webhook-sink")}/alerts` }));
+    other.routes.set("GET /healthy", { ok: true });
+    const run = await start(await make("failure-alert", { url: other.url("/healthy"), alert_url: `${siblings.url("webhook-sink")}/alerts` }));
     expect(run).toMatchObject({ state: "COMPLETED", output: { healthy: true, attempts: 1 } });
     expect(await effectsOf(run.id)).toEqual([]);
   });
 
   it("raises an alert when the service stays down", async () => {
     const run = await start(
-      await make("failure-alert", { url: otherUrl("/down"), alert_url: `${siblings.url("webhook-sink")}/alerts`, service: "billing", severity: "warning" }),
+      await make("failure-alert", { url: other.url("/down"), alert_url: `${siblings.url("webhook-sink")}/alerts`, service: "billing", severity: "warning" }),
     );
     expect(run).toMatchObject({ state: "COMPLETED", output: { healthy: false, attempts: 3 } });
     const messages = (await (await fetch(`${siblings.url("webhook-sink")}/messages`)).json()) as JsonObject[];
@@ -401,7 +379,7 @@ describe("multi-step-integration", () => {
   });
 
   it("keeps a fulfilled order when the webhook is gone", async () => {
-    const workflow = await make("multi-step-integration", { ...parameters(), notify_url: otherUrl("/gone") });
+    const workflow = await make("multi-step-integration", { ...parameters(), notify_url: other.url("/gone") });
     const run = await start(workflow, { order_id: "A-1001", payment_token: "tok_visa" });
     expect(run).toMatchObject({ state: "COMPLETED", output: { notified: false } });
   });

@@ -4,11 +4,8 @@ import { type ClientHttp2Session, connect as connectHttp2, constants } from "nod
 import { connect, type Socket } from "node:net";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { systemClock } from "../../src/base/clock.ts";
 import { AppError } from "../../src/base/errors.ts";
-import { createAuth } from "../../src/rpc/interceptors/auth.ts";
 import type { HttpRoute } from "../../src/rpc/server/http-routes.ts";
-import { startServer } from "../../src/rpc/server/start-server.ts";
 import { goodKey, startTestServer, type TestServer } from "./server-fixture.ts";
 
 /** Impatient, for peers that stop half-way. */
@@ -371,31 +368,5 @@ describe("health over HTTP", () => {
     expect((await fetch(`${server.url}/readyz`)).status).toBe(503);
     expect((await fetch(`${server.url}/livez`)).status).toBe(200);
     server.readiness.set([{ name: "postgres", ok: true, message: "2 ms" }]);
-  });
-});
-
-describe("start", () => {
-  test("a port in use is said in one sentence", async () => {
-    await expect(startTestServer({}, { port: server.port })).rejects.toThrow(
-      `Port ${server.port} on 127.0.0.1 is already in use. Stop the program that uses it, or set PORT to another one.`,
-    );
-  });
-
-  test("an rpc without a policy keeps the server from starting", async () => {
-    const { Health } = await import("#gen/grpc/health/v1/health_pb.js");
-    const policies = new Map();
-    const auth = createAuth({ policies, clock: systemClock, authenticate: () => Promise.reject(new Error("unused")) });
-    const starting = startServer({
-      host: "127.0.0.1",
-      port: 0,
-      policies,
-      auth,
-      http: [],
-      interceptors: [],
-      log: server.log,
-      clock: systemClock,
-      routes: (router) => void router.service(Health, {}),
-    });
-    await expect(starting).rejects.toThrow("grpc.health.v1.Health/Check");
   });
 });

@@ -13,7 +13,8 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { pythonWith, type Tool } from "../sdk/toolchains.ts";
 import { downloadFile, uploadFile } from "./support/files.ts";
 import { run, stepsOf, useServer } from "./support/fixture.ts";
-import { type FormatCase, formatCases } from "./support/format-cases.ts";
+import type { FormatCase } from "./support/format-case.ts";
+import { formatCases } from "./support/format-cases.ts";
 
 const fixture = useServer();
 const packages = ["Pillow==12.0.0", "openpyxl==3.1.5", "PyYAML==6.0.3"];

@@ -1,17 +1,7 @@
-/**
- * One example call for every rpc that takes a request id, on a tenant where nothing else goes on: what it is made on, what it
- * asks for, and what it leaves behind once. `changes.test.ts` holds the list against the services' descriptors.
- */
-import { fromJson, type JsonObject } from "@bufbuild/protobuf";
-import type { Client } from "pg";
-import { expect } from "vitest";
-import { ExecutionState, SagaState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import { StepResolution } from "#gen/pyairtable/workflow/v1/saga_coordination_service_pb.js";
-import { TaskResultSchema } from "#gen/pyairtable/workflow/v1/task_pb.js";
-import { type Template, TemplateSchema } from "#gen/pyairtable/workflow/v1/template_pb.js";
-import { httpStep as sagaHttpStep, sagaOf, sagaStep } from "../../saga/support/steps.ts";
-import type { Clients } from "./connect-client.ts";
-import { createWorkflow, definition, delayStep, logStep, newName } from "./definitions.ts";
+import { sagaOf, sagaStep } from "../../saga/support/steps.ts";
+import { file, key, madeTemplate, openSaga, over, ownStep, parked, secret, sleepy, stuckSaga, templateOf, twoRevisions } from "./change-makers.ts";
+import { createWorkflow, definition, logStep, newName } from "./definitions.ts";
 import { begin, type Fixture, seconds } from "./fixture.ts";
 
 export interface ChangeCase {
@@ -21,79 +11,6 @@ export interface ChangeCase {
   readonly other: object;
   /** Rows by table, and ledger events by type, that it adds once. */
   readonly adds?: Readonly<Record<string, number>>;
-}
-
-const sleepy = [delayStep("sleep", "3600s"), delayStep("more", "3600s")];
-
-async function parked({ clients }: Fixture): Promise<string> {
-  const { id } = await begin(clients, sleepy);
-  await expect.poll(async () => (await clients.workflows.getExecution({ executionId: id })).execution?.state).toBe(ExecutionState.WAITING);
-  return id;
-}
-
-async function over({ clients }: Fixture, steps: Parameters<typeof begin>[1]): Promise<string> {
-  const workflow = await createWorkflow(clients, steps);
-  const { execution } = await clients.workflows.startExecution({ workflow, wait: seconds(20) });
-  return execution?.id ?? "";
-}
-
-async function twoRevisions({ clients }: Fixture): Promise<string> {
-  const workflow = await createWorkflow(clients, [logStep("a")]);
-  await clients.workflows.updateWorkflow({ workflow, changes: { definition: definition([logStep("b")]) } });
-  return workflow;
-}
-
-function templateOf(name: string, message = "hello"): Template {
-  return fromJson(TemplateSchema, { name, category: "automation", definition: { steps: [logStep("greet", message)] } });
-}
-
-async function madeTemplate({ clients }: Fixture): Promise<string> {
-  const name = newName("tpl");
-  await clients.templates.createTemplate({ template: templateOf(name) });
-  return name;
-}
-
-async function openSaga({ clients }: Fixture, more: JsonObject = {}): Promise<string> {
-  return (await clients.sagas.startSaga(sagaOf([], { auto_complete: false, ...more }))).saga?.id ?? "";
-}
-
-function ownStep(url: string, name: string, more: JsonObject = {}): JsonObject {
-  return sagaHttpStep(url, name, { action: null, action_retry: null, ...more });
-}
-
-let stuckCount = 0;
-
-/** Its undo has failed for good, and is tried again only after a day. */
-async function stuckSaga(fixture: Fixture, correlationId = ""): Promise<{ readonly sagaId: string; readonly address: string }> {
-  const { sagas } = fixture.clients;
-  const path = `/stuck${++stuckCount}`;
-  fixture.ledger.script(`${path}/undo-charge`, [500]);
-  const sagaId = await openSaga(fixture, correlationId === "" ? {} : { correlation_id: correlationId });
-  const retry = { initial_interval: "0.02s", maximum_attempts: 1 };
-  const step = ownStep(fixture.ledger.url + path, "charge", { compensation_retry: retry });
-  const { task } = await sagas.enlistStep({ sagaId, step: sagaStep(step), selfDriven: true });
-  const result = fromJson(TaskResultSchema, { outcome: "OUTCOME_SUCCEEDED" });
-  await sagas.reportStep({ sagaId, step: "charge", token: task?.token ?? "", result });
-  await sagas.abortSaga({ sagaId });
-  await expect.poll(async () => (await sagas.getSaga({ sagaId })).saga?.state, { timeout: 10_000 }).toBe(SagaState.STUCK);
-  return { sagaId, address: fixture.ledger.url };
-}
-
-async function file({ clients }: Fixture, bytes = 0): Promise<string> {
-  const { file } = await clients.files.createFile({ name: "a.txt" });
-  const fileId = file?.id ?? "";
-  if (bytes > 0) await clients.files.appendFile({ fileId, data: new Uint8Array(bytes) });
-  return fileId;
-}
-
-async function key({ clients }: Fixture): Promise<string> {
-  return (await clients.access.createApiKey({ name: newName("ci"), scopes: ["workflows:read"] })).apiKey?.id ?? "";
-}
-
-async function secret({ clients }: Fixture): Promise<string> {
-  const name = newName("secret");
-  await clients.secrets.setSecret({ name, value: "first-value" });
-  return name;
 }
 
 const reason = { reason: "asked for" };
@@ -385,39 +302,3 @@ export const changeCases: Readonly<Record<string, ChangeCase>> = {
     other: { validateOnly: false, fileId: "blb_01M84XF5YCEN3SNB41TB8SZ433" },
   },
 };
-
-/** How many rows and events of every kind there are that a case may add. */
-export async function census(client: Client): Promise<Record<string, number>> {
-  const counted = [
-    ...["workflows", "workflow_revisions", "workflow_templates", "workflow_template_versions", "workflow_executions"],
-    ...["secrets", "secret_versions", "files", "file_chunks", "signals", "api_keys"],
-  ];
-  const tables = counted.map((table) => `select '${table}' as name, count(*)::int as count from ${table}`);
-  const types = ["execution_paused", "execution_resumed", "execution_cancel_requested", "execution_ended", "execution_reopened"];
-  const events = [...types, "operator_acted", "variables_set", "step_enlisted"].map(
-    (type) => `select '${type}', count(*)::int from execution_events where type = '${type}'`,
-  );
-  const { rows } = await client.query<{ name: string; count: number }>([...tables, ...events].join(" union all "));
-  return Object.fromEntries(rows.map(({ name, count }) => [name, count]));
-}
-
-/** What was added since, by name; nothing where the numbers are equal. */
-export function added(before: Record<string, number>, after: Record<string, number>): Record<string, number> {
-  const pairs = Object.entries(after).map(([name, count]) => [name, count - (before[name] ?? 0)] as const);
-  return Object.fromEntries(pairs.filter(([, count]) => count !== 0));
-}
-
-export function clientOf(clients: Clients, service: string) {
-  const byService = {
-    WorkflowService: clients.workflows,
-    TemplateService: clients.templates,
-    SagaCoordinationService: clients.sagas,
-    SecretService: clients.secrets,
-    FileService: clients.files,
-    AccessService: clients.access,
-  };
-  return byService[service as keyof typeof byService] as unknown as Record<
-    string,
-    (request: object, options?: { readonly onHeader?: (headers: Headers) => void }) => Promise<object>
-  >;
-}

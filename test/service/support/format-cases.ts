@@ -1,80 +1,8 @@
 /** What each file of test/fixtures is put through, and what has to come out of it. Written by hand from what make.py puts in. */
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
 import { expect } from "vitest";
-
-export interface FormatCase {
-  /** Name in test/fixtures/files. */
-  readonly file: string;
-  /** The operation as a definition has it. */
-  readonly does: JsonObject;
-  /** A part of the step's result. */
-  readonly gives?: unknown;
-  /** How test/fixtures/read.py reads the file that was made. */
-  readonly read?: JsonObject;
-  /** What it reads; may hold matchers. */
-  readonly says?: unknown;
-  /** Turns what was read into what is compared. */
-  readonly as?: (reading: JsonValue) => unknown;
-}
-
-const extract = (file: string, target: string, gives: unknown, options: JsonObject = {}): FormatCase => ({
-  file,
-  does: { extract: { target: `FILE_EXTRACT_TARGET_${target}`, ...options } },
-  gives,
-});
-const validate = (file: string, rules: JsonObject, gives: unknown = { valid: true, violations: [] }): FormatCase => ({
-  file,
-  does: { validate: { ...rules, report_only: true } },
-  gives,
-});
-const convert = (
-  file: string,
-  to: string,
-  kind: string,
-  says: unknown,
-  more: { options?: JsonObject; as?: FormatCase["as"]; read?: JsonObject } = {},
-): FormatCase => ({
-  file,
-  does: { convert: { to_media_type: to, ...more.options } },
-  gives: { media_type: to, blob: { media_type: to } },
-  read: { kind, ...more.read },
-  says,
-  ...(more.as ? { as: more.as } : {}),
-});
-const optimize = (file: string, options: JsonObject, mediaType: string, read: JsonObject, says: unknown, as?: FormatCase["as"]): FormatCase => ({
-  file,
-  does: { optimize: options },
-  gives: { media_type: mediaType, saved_bytes: expect.any(Number) },
-  read,
-  says,
-  ...(as ? { as } : {}),
-});
-
-type Row = Record<string, JsonValue>;
-/** Lists whose first names the others' cells. */
-const namedRows = (reading: JsonValue): unknown => {
-  const [names = [], ...rows] = reading as string[][];
-  return rows.map((row) => Object.fromEntries(row.map((cell, index) => [names[index], cell])));
-};
-type Element = [tag: string, attributes: Record<string, string>, text: string, children: Element[], tail: string];
-/** `<root><item><a>x</a></item></root>` as `[{a: "x"}]`. */
-const itemsOfXml = (reading: JsonValue): unknown =>
-  (reading as unknown as Element)[3].map(([, , , cells]) => Object.fromEntries(cells.map(([tag, , text]) => [tag, text])));
-const asText = (rows: readonly Row[]): Row[] => rows.map((row) => Object.fromEntries(Object.entries(row).map(([key, value]) => [key, textOf(value)])));
-const textOf = (value: JsonValue): string => (typeof value === "string" ? value : value === null ? "" : JSON.stringify(value));
-
-/** Rows into each of the five formats. `exported` is what CSV makes of them. */
-function everyDocument(file: string, rows: readonly Row[], exported: readonly Row[], options: JsonObject = {}): FormatCase[] {
-  // The delimiter of a CSV target is that of what is written.
-  const { delimiter: _, ...others } = options;
-  return [
-    convert(file, "application/json", "json", rows, { options }),
-    convert(file, "application/x-ndjson", "ndjson", rows, { options }),
-    convert(file, "application/yaml", "yaml", rows, { options }),
-    convert(file, "application/xml", "xml", asText(rows), { options, as: itemsOfXml }),
-    convert(file, "text/csv", "csv", asText(exported), { options: { ...others, delimiter: ";" }, as: namedRows, read: { delimiter: ";" } }),
-  ];
-}
+import { asText, convert, type Element, everyDocument, extract, type FormatCase, namedRows, optimize, type Row, validate } from "./format-case.ts";
+import { images } from "./image-format-cases.ts";
 
 const people: Row[] = [
   { id: "007", name: "O'Hara, Zoë", note: 'says "hi"\r\nand goes', amount: "12.50" },
@@ -399,32 +327,6 @@ const texts: FormatCase[] = [
     expect.stringMatching(/<p>One <b>two<\/b>\s+three<\/p>\s+<pre> {2}keep\n {3}this<\/pre>/),
   ),
   optimize("style.css", { minify: true }, "text/css", { kind: "text" }, '.a,.b > c{color:red;content:"/* no */"}@media (min-width: 10px){.a{margin:0 auto}}\n'),
-];
-
-const shown = (format: string, more: JsonObject = {}): unknown => expect.objectContaining({ format, size: [64, 48], ...more });
-const imageTypes = { "image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP", "image/avif": "AVIF" };
-const halves = { left: "red", right: "blue" };
-
-const images: FormatCase[] = [
-  validate("picture.png", { media_types: ["image/*"], max_pixels: 3072 }),
-  validate("photo.jpg", { max_pixels: 3071 }, { valid: false, violations: [{ rule: "max_pixels" }] }),
-  extract("picture.png", "METADATA", { format: "png", width: 64, height: 48, pixels: 3072, frames: 1, channels: 4, has_alpha: true, has_metadata: false }),
-  extract("photo.jpg", "METADATA", { format: "jpeg", width: 48, height: 64, orientation: 6, has_metadata: true }),
-  extract("picture.webp", "METADATA", { format: "webp", width: 64, height: 48, has_alpha: true }),
-  extract("moving.webp", "METADATA", { format: "webp", width: 32, height: 32, frames: 3, pixels: 3072 }),
-  extract("picture.avif", "METADATA", { format: "avif", width: 64, height: 48, has_alpha: false }),
-  ...Object.entries(imageTypes).flatMap(([to, format]) => [
-    convert("picture.png", to, "image", shown(format, { colours: expect.objectContaining({ left: format === "JPEG" ? "white" : "clear", right: "blue" }) })),
-    convert("picture.webp", to, "image", shown(format, { colours: expect.objectContaining({ left: format === "JPEG" ? "white" : "clear", right: "blue" }) })),
-    convert("picture.avif", to, "image", shown(format, { colours: expect.objectContaining(halves) })),
-    convert("photo.jpg", to, "image", shown(format, { size: [48, 64], colours: expect.objectContaining({ top: "red", bottom: "blue" }), author: null })),
-  ]),
-  convert("moving.webp", "image/webp", "image", expect.objectContaining({ format: "WEBP", frames: 3, size: [32, 32] })),
-  optimize("photo.jpg", { max_width: 24, quality: 70 }, "image/jpeg", { kind: "image" }, shown("JPEG", { size: [24, 32], orientation: null, author: null })),
-  optimize("photo.jpg", { keep_metadata: true, quality: 50 }, "image/jpeg", { kind: "image" }, shown("JPEG", { size: [48, 64], author: "An Author" })),
-  optimize("picture.png", { max_height: 24 }, "image/png", { kind: "image" }, shown("PNG", { size: [32, 24] })),
-  optimize("picture.webp", { quality: 10 }, "image/webp", { kind: "image" }, shown("WEBP")),
-  optimize("picture.avif", { max_width: 16 }, "image/avif", { kind: "image" }, shown("AVIF", { size: [16, 12] })),
 ];
 
 export const formatCases: readonly FormatCase[] = [...csv, ...documents, ...workbooks, ...archives, ...texts, ...images];
