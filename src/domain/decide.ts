@@ -85,7 +85,10 @@ function waitUntil(moment: number | undefined): Command[] {
 /** A step failed for good and nobody handled it. */
 function decideFailed(definition: Definition, state: ExecutionState, run: StepRun, now: number): Command[] {
   const cause = run.failure ?? failure("INTERNAL", "the step failed without a failure");
-  return [{ kind: "record", event: failExecution(definition, state, cause, cause.stepPath ?? run.path, now) }];
+  const event = failExecution(definition, state, cause, cause.stepPath ?? run.path, now);
+  // It is stuck already, on the undo of a loser or a confirmation: to say so again would change nothing, and be due again. What failed is said when that is over.
+  if (state.saga === "stuck" && event.type === "saga_state_changed" && event.payload.state === "stuck") return [];
+  return [{ kind: "record", event }];
 }
 
 /** What an unhandled failure does: turns the saga, ends it, or, past the pivot or with on_error HALT, leaves it stuck. */

@@ -115,17 +115,37 @@ describe("a saga that is stuck", () => {
     expect(simulated.state).toMatchObject({ status: "stuck", stuck: { stepPath: "a" } });
   });
 
-  it("because of a loser is stuck again when the execution turns back", () => {
-    const race = {
-      name: "race",
-      parallel: {
-        join: "JOIN_MODE_ANY",
-        branches: [
-          { name: "x", steps: [{ name: "fast", call: {} }] },
-          { name: "y", steps: [named("slow")] },
-        ],
-      },
+  const race = {
+    name: "race",
+    parallel: {
+      join: "JOIN_MODE_ANY",
+      branches: [
+        { name: "x", steps: [{ name: "fast", call: {} }] },
+        { name: "y", steps: [named("slow")] },
+      ],
+    },
+  };
+
+  it("because of a loser, and whose next failure would halt it, says so once and comes to rest", () => {
+    const halts = { ...step({ timeouts: { start_to_close: "60s" } }), name: "halts", on_error: { action: "ON_ERROR_ACTION_HALT" } };
+    const branches = [
+      { name: "one", steps: [race] },
+      { name: "two", steps: [halts] },
+    ];
+    const revision = compile({ steps: [{ name: "both", parallel: { branches } }], compensation_policy: { halt_on_stuck: true } });
+    const script: Script = {
+      fast: [succeeds("won", 50)],
+      slow: [succeeds("lost", 60)],
+      "undo slow": [fails("HTTP.422")],
+      halts: [{ ...fails("HTTP.422"), tookMs: 30_000 }],
     };
+    const simulated = simulate(revision, { script });
+    expect(simulated.isParkedForGood).toBe(true);
+    expect(simulated.ledger.filter(({ type }) => type === "saga_state_changed")).toHaveLength(1);
+    expect(simulated.state).toMatchObject({ status: "stuck", stuck: { stepPath: "slow" } });
+  });
+
+  it("because of a loser is stuck again when the execution turns back", () => {
     const revision = compile({ steps: [race], compensation_policy: { halt_on_stuck: true } });
     const script: Script = { fast: [succeeds("won", 50)], slow: [succeeds("lost", 60)], "undo slow": [fails("HTTP.422")] };
     const simulated = simulate(revision, { script, created: { timeoutAt: simulationStartAt + 30_000 } });

@@ -15,4 +15,5 @@ export const keptSeeds: readonly { readonly seed: number; readonly found: string
 export const keptOutsideSeeds: typeof keptSeeds = [
   { seed: 6599, found: "a replica that woke up refused a report of an attempt that it did not know yet" },
   { seed: 12189, found: "a task was taken back, the answer was lost, and nothing ended its attempt any more" },
+  { seed: 29373, found: "a saga that was stuck on the undo of a loser said without end that it is stuck, because a step behind the pivot failed" },
 ];
