@@ -50,6 +50,7 @@ export function parseDefinition(
   const retry = parseRetryPolicy(source["default_retry_policy"], actionRetryDefaults, `${path}.default_retry_policy`, report);
   const secretSlots = parseSecretSlots(source["secret_slots"], `${path}.secret_slots`, report);
   const steps = parseSteps(source["steps"], `${path}.steps`, { source, stepTypes, report, secretSlots, stepsByName, names: new Map(), depth: 0, retry });
+  if (report.hasTooManySteps) return fail({ violations: report.violations });
   if (steps.length === 0) report.warning(`${path}.steps`, "VALIDATION_FAILED", "the definition has no steps; its executions complete at once");
   const definition: Definition = {
     inputSchema: parseSchema(source["input_schema"], `${path}.input_schema`, report),

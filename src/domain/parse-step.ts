@@ -62,7 +62,14 @@ export function parseSteps(value: Json | undefined, path: string, context: StepC
     context.report.violation(path, "LIMIT_EXCEEDED", `blocks are nested deeper than ${limits.blockDepthMax}; move the inner part to a sub_workflow`);
     return [];
   }
-  return value.flatMap((item, index) => (isJsonObject(item) ? parseStep(item, `${path}[${index}]`, context) : undefined) ?? []);
+  const steps: Step[] = [];
+  for (const [index, item] of value.entries()) {
+    const at = `${path}[${index}]`;
+    if (!context.report.takeStep(at)) break;
+    const step = isJsonObject(item) ? parseStep(item, at, context) : undefined;
+    if (step) steps.push(step);
+  }
+  return steps;
 }
 
 /** Undefined when the step has no usable type; that is reported. `isUndo` steps have no name of their own. */
@@ -112,7 +119,7 @@ export function parseStep(source: JsonObject, path: string, context: StepContext
     resultSchema: parseSchema(source["result_schema"], `${path}.result_schema`, report),
     ...parseBlock(type, config, at, { report, parseSteps: (value, below) => parseSteps(value, below, { ...context, depth: context.depth + 1 }) }),
   };
-  if (!isUndo) register(step, path, context);
+  if (!isUndo) context.stepsByName.set(name, step);
   return step;
 }
 
@@ -156,13 +163,6 @@ function claimName(name: string, path: string, context: StepContext): void {
     context.report.violation(`${path}.name`, "VALIDATION_FAILED", "must begin with a letter and hold 1 to 64 letters, digits and underscores");
   }
   context.names.set(folded, path);
-}
-
-function register(step: Step, path: string, context: StepContext): void {
-  if (context.stepsByName.size === limits.stepsPerDefinitionMax) {
-    context.report.violation(path, "LIMIT_EXCEEDED", `a definition holds at most ${limits.stepsPerDefinitionMax} steps`);
-  }
-  context.stepsByName.set(step.name, step);
 }
 
 /** A block's nested steps are not part of its configuration: they are parsed as steps. */

@@ -5,10 +5,13 @@ import { limits } from "../base/limits.ts";
 /** More violations than this help nobody; the rest is dropped. */
 const violationsMax = 50;
 
+export const tooManySteps = `a definition holds at most ${limits.stepsPerDefinitionMax} steps`;
+
 export class Report {
   readonly #violations: FieldViolation[] = [];
   readonly #warnings: FieldViolation[] = [];
   #expressions = 0;
+  #steps = 0;
 
   violation(field: string, reason: ErrorReason, description: string): void {
     if (this.#violations.length < violationsMax) this.#violations.push({ field, reason, description });
@@ -27,6 +30,18 @@ export class Report {
       this.violation(field, "LIMIT_EXCEEDED", `a definition holds at most ${limits.expressionsPerDefinitionMax} expressions; move a part to a sub_workflow`);
     }
     return false;
+  }
+
+  /** Counts a step before it is parsed; false when the definition has too many (reported once, at `field`). */
+  takeStep(field: string): boolean {
+    this.#steps += 1;
+    if (this.#steps === limits.stepsPerDefinitionMax + 1) this.violation(field, "LIMIT_EXCEEDED", tooManySteps);
+    return !this.hasTooManySteps;
+  }
+
+  /** Nothing more is worth a look. */
+  get hasTooManySteps(): boolean {
+    return this.#steps > limits.stepsPerDefinitionMax;
   }
 
   get violations(): readonly FieldViolation[] {

@@ -151,7 +151,11 @@ export function workflowRpcs(parts: RpcParts): WorkflowRpcs {
         schemaProblem === undefined
           ? []
           : [{ field: "parameters_schema", reason: "SCHEMA_INVALID" as const, description: `parameters_schema: ${schemaProblem}` }];
-      const faults = [...broken, ...(parsed.ok ? [] : parsed.fault.violations), ...unbound, ...badSchema, ...children.violations];
+      // Too many steps are found by both.
+      const further = parsed.ok
+        ? []
+        : parsed.fault.violations.filter(({ field, reason }) => !broken.some((one) => one.field === field && one.reason === reason));
+      const faults = [...broken, ...further, ...unbound, ...badSchema, ...children.violations];
       const warnings = parsed.ok ? parsed.value.warnings : [];
       return create(ValidateDefinitionResponseSchema, {
         valid: faults.length === 0,

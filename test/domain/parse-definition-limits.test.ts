@@ -18,6 +18,12 @@ describe("limits", () => {
     ]);
   });
 
+  it("look at no step behind the last one that is allowed", () => {
+    const steps = Array.from({ length: limits.stepsPerDefinitionMax }, (_, index) => line(`s${index}`));
+    const bad = { name: "b", teleport: {} };
+    expect(stepFaults(...steps, bad, bad)).toEqual([`definition.steps[${limits.stepsPerDefinitionMax}] LIMIT_EXCEEDED`]);
+  });
+
   it("refuse a definition that is too large before looking further", () => {
     expect(stepFaults(line("a", "x".repeat(limits.definitionBytesMax)), { name: "b", teleport: {} })).toEqual(["definition LIMIT_EXCEEDED"]);
   });

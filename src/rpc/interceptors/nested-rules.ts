@@ -52,7 +52,7 @@ function children(parent: ReflectMessage, field: DescField): [ReflectMessage, Pa
 
 const nestingFieldsOf = new WeakMap<DescMessage, readonly DescField[]>();
 /** Fields below which a circular type can be; those that the contract leaves unchecked are left out. */
-function nestingFields(desc: DescMessage): readonly DescField[] {
+export function nestingFields(desc: DescMessage): readonly DescField[] {
   let fields = nestingFieldsOf.get(desc);
   if (!fields) {
     fields = desc.fields.filter((field) => field.message && getOption(field, fieldRules).ignore !== Ignore.ALWAYS && nests(field.message));

@@ -10,6 +10,7 @@ import { AppError, type ErrorReason, errorReasons, type FieldViolation, violatio
 import { contractValidator } from "./contract-validator.ts";
 import { findMessageFaults, violationsMax } from "./message-faults.ts";
 import { findViolations } from "./nested-rules.ts";
+import { findTooManySteps } from "./step-count.ts";
 
 export interface Validation {
   readonly interceptor: Interceptor;
@@ -42,14 +43,21 @@ async function* checked(validator: Validator, desc: DescMessage, messages: Async
 
 /** Throws AppError when `message` breaks a rule. */
 function checkMessage(validator: Validator, desc: DescMessage, message: Message): void {
+  const tooMany = findTooManySteps(desc, message);
+  if (tooMany) throw violationsError([tooMany]);
   const faults = findMessageFaults(desc, message);
   if (faults.length > 0) throw violationsError(faults);
-  const violations = findRuleFaults(validator, desc, message);
+  const violations = ruleFaults(validator, desc, message);
   if (violations.length > 0) throw violationsError(violations);
 }
 
 /** The rules of the protos that `message` breaks, for a report instead of a refusal. */
 export function findRuleFaults(validator: Validator, desc: DescMessage, message: Message): FieldViolation[] {
+  const tooMany = findTooManySteps(desc, message);
+  return tooMany ? [tooMany] : ruleFaults(validator, desc, message);
+}
+
+function ruleFaults(validator: Validator, desc: DescMessage, message: Message): FieldViolation[] {
   return violationsOf(validator, desc, message).slice(0, violationsMax).map(toFieldViolation);
 }
 
