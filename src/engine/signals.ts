@@ -68,7 +68,7 @@ export class Signals {
   }
 
   async #store(
-    { tenantId, change }: Caller,
+    { tenantId, actor, change }: Caller,
     to: { readonly executionId: string | undefined; readonly correlationKey: string | undefined },
     { eventType, data, dedupId, ttlMs, validateOnly }: SignalRequest,
   ): Promise<Sent | undefined> {
@@ -77,7 +77,9 @@ export class Signals {
     if (validateOnly) return { signalId: "", isDuplicate: false, matched: 0 };
     const signalId = change?.key === undefined ? ids.next("signal") : idFrom("signal", `${tenantId}\n${change.key}`);
     const ttl = Math.min(ttlMs ?? limits.signalTtlMsDefault, limits.signalTtlMsMax);
-    const signal = { signalId, ...to, eventType, data, dedupId: dedupId || undefined, ttlMs: ttl, isRepeatable: change?.key !== undefined };
+    // What one execution is told is a decision about it; what is published is traffic between services.
+    const sentBy = change && to.executionId !== undefined ? { actor, method: change.method } : undefined;
+    const signal = { signalId, ...to, eventType, data, dedupId: dedupId || undefined, ttlMs: ttl, isRepeatable: change?.key !== undefined, sentBy };
     const stored: StoredAs = await repository.store(tenantId, signal);
     if (stored.kind === "refused") return undefined;
     if (stored.kind === "duplicate" && stored.signalId !== signalId) {

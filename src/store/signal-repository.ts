@@ -25,6 +25,8 @@ export interface NewSignal {
   readonly ttlMs: number;
   /** Its id follows from its caller's request, so that a repeat is known by it. */
   readonly isRepeatable: boolean;
+  /** Who sent it to the one execution, by which rpc, for the audit log; undefined: no line. */
+  readonly sentBy: { readonly actor: string; readonly method: string } | undefined;
 }
 
 /** `refused`: the execution is over, or too much is stored. */

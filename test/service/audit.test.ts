@@ -60,3 +60,19 @@ it("refused and tried calls leave no line; another tenant reads its own; the sco
   const page = await access.listAuditEntries({ pageSize: 1 });
   expect((await access.listAuditEntries({ pageSize: 1, pageToken: page.nextPageToken })).entries[0]?.id).not.toBe(page.entries[0]?.id);
 });
+
+it("a signal is on record with who sent it, once, without its data; a published event is not", async () => {
+  const { workflows } = service.clients;
+  const { id: executionId, workflowName } = await begin(service.clients, [
+    { name: "approval", wait_for_event: { any_of: [{ event_type: "approved" }], timeout: "3600s" } },
+  ]);
+  const signal = { executionId, eventType: "approved", data: { kind: { case: "stringValue" as const, value: "canary-approval" } }, dedupId: "once" };
+  const first = await workflows.signalExecution({ ...signal, requestId: crypto.randomUUID() });
+  expect(await workflows.signalExecution(signal)).toMatchObject({ signalId: first.signalId, duplicate: true });
+  await workflows.publishEvent({ eventType: "approved", correlationKey: "order-1" });
+  const found = await entries(`execution_id = ${executionId}`);
+  expect(found).toMatchObject([{ method: "SignalExecution", target: workflowName, executionId, detail: { event_type: "approved" } }]);
+  expect(found[0]?.actor).toMatch(/^key_/);
+  expect(JSON.stringify(found, (_, value) => (typeof value === "bigint" ? String(value) : value))).not.toContain("canary");
+  expect(await entries('method = "PublishEvent"')).toEqual([]);
+});

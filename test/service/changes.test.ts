@@ -61,7 +61,7 @@ const toldExecutions =
 
 /** What is started or sent is its own record; the call that goes to several sagas has a line for each. */
 function linesOnce(name: string): number {
-  if (/\/(Start|BatchStart|Rerun)Execution|StartSaga|SignalExecution|PublishEvent/.test(name)) return 0;
+  if (/\/(Start|BatchStart|Rerun)Execution|StartSaga|PublishEvent/.test(name)) return 0;
   return name.endsWith("RetrySaga") ? 2 : 1;
 }
 

@@ -73,8 +73,11 @@ async function collect(): Promise<void> {
   await tasks.queues("acme", "", 10);
   await tasks.totals();
   await tasks.workers("acme", "", "", 10);
-  const signal = { signalId, executionId: undefined, eventType: "t", correlationKey: "k", data: null, dedupId: "d", ttlMs: 1_000, isRepeatable: true };
+  const event = { eventType: "t", data: null, dedupId: "d", ttlMs: 1_000, isRepeatable: true };
+  const signal = { ...event, signalId, executionId: undefined, correlationKey: "k", sentBy: undefined };
   for (let time = 0; time < 2; time++) await signals.store("acme", signal);
+  const sentBy = { actor: "key_test", method: "SignalExecution" };
+  await signals.store("acme", { ...event, signalId: ids.next("signal"), executionId: execution, correlationKey: undefined, sentBy });
   await signals.match("acme", signalId);
   await signals.delivered("acme", signalId);
   const events = [{ eventType: "a", correlationKey: "k" }];

@@ -404,8 +404,8 @@ export declare const AccessService: GenService<{
   },
   /**
    * Lists the changes of the tenant, newest first: of workflows, templates, secrets and files, and what callers and operators
-   * told executions and sagas. Starts and events are not among them: they are the executions and signals themselves. Refused
-   * calls change nothing and stand in the server's log only. Lines are kept for 400 days.
+   * told executions and sagas, signals among it. Starts and published events are not: their record is the execution and the
+   * stored event. Refused calls change nothing and stand in the server's log only. Lines are kept for 400 days.
    *
    * @generated from rpc pyairtable.workflow.v1.AccessService.ListAuditEntries
    */
