@@ -5,7 +5,7 @@ import { systemIds } from "../src/base/ids.ts";
 import { silentLog } from "../src/base/log.ts";
 import type { ExecutionEvent } from "../src/domain/events.ts";
 import { BatchedJournal } from "../src/store/batched-journal.ts";
-import { clientConfig } from "../src/store/database.ts";
+import { clientConfig } from "../src/store/connection-config.ts";
 import { ReplicaLease } from "../src/store/replica-lease.ts";
 
 const writers = 64;

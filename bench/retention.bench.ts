@@ -13,7 +13,7 @@ import { silentLog } from "../src/base/log.ts";
 import type { ExecutionEvent } from "../src/domain/events.ts";
 import { Retention } from "../src/engine/retention.ts";
 import { BatchedJournal } from "../src/store/batched-journal.ts";
-import { clientConfig } from "../src/store/database.ts";
+import { clientConfig } from "../src/store/connection-config.ts";
 import { startEmbeddedPostgres } from "../src/store/embedded/embedded-postgres.ts";
 import { migrateDatabase } from "../src/store/migrate.ts";
 import { ReplicaLease } from "../src/store/replica-lease.ts";

@@ -5,7 +5,10 @@
 import nodeModule from "node:module";
 import { fileURLToPath } from "node:url";
 
-nodeModule.enableCompileCache(fileURLToPath(new URL("../node_modules/.cache/compiled", import.meta.url)));
+const compiled = fileURLToPath(new URL("../node_modules/.cache/compiled", import.meta.url));
+nodeModule.enableCompileCache(compiled);
+// Threads look for it there: without it each of them holds a compiler of its own, 30 MiB and 0.1 s.
+process.env["NODE_COMPILE_CACHE"] = compiled;
 const { serve } = await import("./serve.ts");
 // A process that is killed would leave nothing behind; where nothing is new this takes a millisecond.
 await serve(() => nodeModule.flushCompileCache());

@@ -5,7 +5,7 @@
 import type { Log } from "./base/log.ts";
 import type { Config } from "./config.ts";
 import { recomputeUsage } from "./engine/usage-rollup.ts";
-import { clientConfig } from "./store/database.ts";
+import { clientConfig } from "./store/connection-config.ts";
 import { findRunning, startEmbeddedPostgres } from "./store/embedded/embedded-postgres.ts";
 import { migrateDatabase } from "./store/migrate.ts";
 import { createUsageRollupStore } from "./store/usage-rollup-store.ts";

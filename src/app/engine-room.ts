@@ -8,6 +8,7 @@ import { Definitions } from "../engine/definitions.ts";
 import { Deliveries } from "../engine/deliveries.ts";
 import { Destinations } from "../engine/destinations.ts";
 import { Engine } from "../engine/engine.ts";
+import { FileCourier } from "../engine/file-courier.ts";
 import { Leases } from "../engine/leases.ts";
 import { Progress } from "../engine/progress.ts";
 import { Recoveries } from "../engine/recoveries.ts";
@@ -22,14 +23,13 @@ import { TaskClock } from "../engine/task-clock.ts";
 import { UsageRollup } from "../engine/usage-rollup.ts";
 import { WorkflowSweeps } from "../engine/workflow-sweeps.ts";
 import { OAuthTokens } from "../steps/auth/oauth-tokens.ts";
-import { FileWorkers } from "../steps/files/file-workers.ts";
 import { createNotificationQuota } from "../steps/notify/notification-quota.ts";
 import { stepHandlers } from "../steps/registry.ts";
 import { selfDriven } from "../steps/self-driven.ts";
 import { createSiblings } from "../steps/siblings.ts";
 import { BatchedJournal } from "../store/batched-journal.ts";
 import { createChildFinder } from "../store/child-finder.ts";
-import { clientConfig } from "../store/database.ts";
+import { clientConfig } from "../store/connection-config.ts";
 import { createDestinationWaitStore } from "../store/destination-wait-store.ts";
 import { createEngineStore } from "../store/engine-store.ts";
 import { createInbox } from "../store/inbox.ts";
@@ -149,14 +149,14 @@ export async function buildEngine({ config, log, version, clock, metrics, instru
     log,
   });
   const handlers = new Map([...stepHandlers, [selfDriven.type, selfDriven]]);
-  const fileWorkers = new FileWorkers({ clock });
+  const fileJobs = new FileCourier({ clock, log, database: url, s3: config.s3 });
   const stepServices = {
     siblings: createSiblings(config.siblings, own.taskTokenKey),
     http: egress,
     grpc: grpcEgress,
     tokens: new OAuthTokens(egress, clock),
     files: createStepFiles(files),
-    fileJobs: fileWorkers,
+    fileJobs,
     mail,
     quota: createNotificationQuota(createNotificationCounts(database.pool), log),
     clock,
@@ -251,7 +251,7 @@ export async function buildEngine({ config, log, version, clock, metrics, instru
   // What this replica lets go of is due at once: peers need not wait for their next look.
   onStop(async () => news.tellDue());
   onStop(() => journal.stop());
-  onStop(() => fileWorkers[Symbol.asyncDispose]());
+  onStop(() => fileJobs[Symbol.asyncDispose]());
   onStop(() => engine.stop(config.drainMs / 2));
   onStop(() => recoveries.stop());
   onStop(() => deliveries.stop());

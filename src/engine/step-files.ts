@@ -4,7 +4,7 @@ import { AppError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { fail, ok } from "../base/result.ts";
 import { type Failure, failure } from "../domain/failure.ts";
-import type { StepFile, StepFiles } from "../steps/step-handler.ts";
+import type { StepFile, StepFiles } from "../steps/step-files.ts";
 import type { FileRecord, FileRepository } from "../store/file-repository.ts";
 
 export function createStepFiles(files: FileRepository): StepFiles {

@@ -6,8 +6,9 @@ import type { JsonObject } from "../base/json.ts";
 import { failed, failedWith, isSet, objectField } from "./config-fields.ts";
 import { checkFileExtract } from "./file-extract.ts";
 import { checkFileConvert, checkFileOptimize, rewriteFile, rewriteOf } from "./file-rewrite.ts";
-import { checkFileSource, type OpenSource, openSource } from "./file-source.ts";
+import { checkFileSource, openSource } from "./file-source.ts";
 import { checkFileValidate } from "./file-validate.ts";
+import type { OrderSource } from "./files/file-order.ts";
 import type { StepCall, StepHandler, StepOutcome, StepServices } from "./step-handler.ts";
 
 export const fileProcess: StepHandler = {
@@ -44,20 +45,22 @@ export const fileProcess: StepHandler = {
     const source = opened.value;
     try {
       const rewrite = rewriteOf(call.config);
-      return rewrite ? await rewriteFile(call, services, source, rewrite) : await inspect(call, services, source);
+      return rewrite ? await rewriteFile(call, services, source, rewrite) : await inspect(call, services, source.order);
     } finally {
       await source.close();
     }
   },
 };
 
-async function inspect(call: StepCall, services: StepServices, source: OpenSource): Promise<StepOutcome> {
+async function inspect(call: StepCall, services: StepServices, source: OrderSource): Promise<StepOutcome> {
   const { validate, extract } = call.config;
   const options = { ...(validate === undefined ? {} : { validate }), ...(extract === undefined ? {} : { extract }) };
   const select = isSet(objectField(call.config, "extract") ?? {}, "select") ? call.portable("extract.select") : undefined;
-  const done = await services.fileJobs.run({ kind: "inspect", options, source, ...(select ? { select } : {}) }, call.signal);
+  const order = { tenantId: call.tenantId, kind: "inspect", options, source, ...(select ? { select } : {}) } as const;
+  const done = await services.fileJobs.run(order, call.signal);
   if (!done.ok) return failedWith(done.fault);
-  const facts = done.value.facts ?? {};
+  if (done.value.kind !== "facts") throw new Error("inspect made a file");
+  const { facts } = done.value;
   const rules = objectField(call.config, "validate");
   return rules ? verdictOf(rules, facts) : { kind: "succeeded", result: facts };
 }

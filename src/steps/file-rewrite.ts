@@ -3,16 +3,15 @@
  * stays as it is. Result `{blob, media_type, size_bytes, sha256, saved_bytes}`; `saved_bytes` is below 0 when a conversion made it larger.
  */
 import type { JsonObject } from "../base/json.ts";
-import { limits } from "../base/limits.ts";
 import { failedWith, integerField, isSet, textField } from "./config-fields.ts";
 import { checkDelimiter } from "./delimiter-field.ts";
 import { fileReference } from "./file-reference.ts";
 import type { OpenSource } from "./file-source.ts";
-import type { FileTask } from "./files/file-job.ts";
-import { extensionOf, findTarget, targetTypes } from "./files/media-types.ts";
+import { sizeOf } from "./files/file-order.ts";
+import { findTarget, targetTypes } from "./files/media-types.ts";
 import { isElementName } from "./files/xml-name.ts";
 import type { Report } from "./report.ts";
-import type { StepCall, StepFile, StepOutcome, StepServices } from "./step-handler.ts";
+import type { StepCall, StepOutcome, StepServices } from "./step-handler.ts";
 
 export function checkFileConvert(convert: JsonObject, report: Report): void {
   const target = textField(convert, "to_media_type") ?? "";
@@ -52,30 +51,18 @@ function isCharset(name: string): boolean {
 export async function rewriteFile(
   call: StepCall,
   services: StepServices,
-  source: OpenSource,
+  { order, name }: OpenSource,
   operation: { readonly kind: "convert" | "optimize"; readonly options: JsonObject },
 ): Promise<StepOutcome> {
-  let stored: StepFile | undefined;
-  const keep: FileTask["keep"] = async ({ mediaType }, bytes) => {
-    const made = { name: nameOf(source.name, mediaType), mediaType, bytesMax: limits.convertedBytesMax };
-    const saved = await services.files.save(call.tenantId, made, bytes);
-    if (saved.ok) stored = saved.value;
-    return saved;
-  };
-  const done = await services.fileJobs.run({ ...operation, source, keep }, call.signal);
+  // Before it goes: bytes go with their memory.
+  const sourceBytes = sizeOf(order);
+  const done = await services.fileJobs.run({ ...operation, tenantId: call.tenantId, source: order, name }, call.signal);
   if (!done.ok) return failedWith(done.fault);
-  if (!stored) throw new Error(`${operation.kind} made no file`);
-  const { sizeBytes, sha256, mediaType } = stored;
-  const blob = fileReference(stored);
-  return { kind: "succeeded", result: { blob, media_type: mediaType, size_bytes: sizeBytes, sha256, saved_bytes: source.sizeBytes - sizeBytes } };
-}
-
-/** The source's name with the ending of what it became; gzip adds its own. */
-function nameOf(source: string | undefined, mediaType: string): string {
-  const name = source ?? "file";
-  const stem = mediaType === "application/gzip" ? name : name.replace(/(?<=.)\.[A-Za-z0-9]{1,8}$/, "");
-  const isKnown = extensionOf(mediaType) !== "bin";
-  return isKnown ? `${stem.slice(0, 200)}.${extensionOf(mediaType)}` : name;
+  if (done.value.kind !== "made") throw new Error(`${operation.kind} made no file`);
+  const { file } = done.value;
+  const { sizeBytes, sha256, mediaType } = file;
+  const blob = fileReference(file);
+  return { kind: "succeeded", result: { blob, media_type: mediaType, size_bytes: sizeBytes, sha256, saved_bytes: sourceBytes - sizeBytes } };
 }
 
 /** Whether any of the operations that make a file is configured. */

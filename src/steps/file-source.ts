@@ -1,15 +1,16 @@
-/** The source of a `file_process` step: a stored file, given as text, or fetched. It is read in pieces, and can be read again. */
+/** The source of a `file_process` step: a stored file, given as text, or fetched. */
 import type { JsonObject } from "../base/json.ts";
 import { limits } from "../base/limits.ts";
 import { fail, ok, type Result } from "../base/result.ts";
 import type { Failure } from "../domain/failure.ts";
 import { failed, failedWith, integerField, isSet, textField, textOf } from "./config-fields.ts";
-import type { TaskSource } from "./files/file-job.ts";
+import type { OrderSource } from "./files/file-order.ts";
 import { matchesStatus, statusFailure } from "./http-answer.ts";
 import { callHeaders } from "./http-headers.ts";
 import { checkUrlLiteral } from "./http-request-check.ts";
 import type { Report } from "./report.ts";
-import type { AnswerSink, StepCall, StepFile, StepOutcome, StepServices } from "./step-handler.ts";
+import type { StepFile } from "./step-files.ts";
+import type { AnswerSink, StepCall, StepOutcome, StepServices } from "./step-handler.ts";
 
 /** 10 MiB, unless `max_bytes` asks for more. */
 const sourceBytesDefault = 10 * 1024 * 1024;
@@ -26,7 +27,8 @@ export function checkFileSource(source: JsonObject | undefined, report: Report):
   if (bytesMax < 0 || bytesMax > limits.fileBytesMax) report("source.max_bytes", "LIMIT_EXCEEDED", `must be at most ${limits.fileBytesMax}`);
 }
 
-export interface OpenSource extends TaskSource {
+export interface OpenSource {
+  readonly order: OrderSource;
   /** Of a stored file. */
   readonly name?: string;
   /** Takes back what was stored for the reading only. */
@@ -40,8 +42,8 @@ export async function openSource(call: StepCall, services: StepServices, source:
   if (blobId !== undefined) return await openStored(call, services, blobId, bytesMax);
   const url = textField(source, "url");
   if (url !== undefined) return await fetchFile(call, services, url, bytesMax);
-  const bytes = Buffer.from(textOf(source["text"] ?? ""));
-  return bytes.length > bytesMax ? fail(failed("LIMIT.BODY", `the text has ${bytes.length} bytes, the limit is ${bytesMax}`)) : ok(held([bytes]));
+  const bytes = new TextEncoder().encode(textOf(source["text"] ?? ""));
+  return bytes.length > bytesMax ? fail(failed("LIMIT.BODY", `the text has ${bytes.length} bytes, the limit is ${bytesMax}`)) : ok(held(bytes));
 }
 
 async function openStored(call: StepCall, services: StepServices, id: string, bytesMax: number): Promise<Result<OpenSource, StepOutcome>> {
@@ -49,7 +51,7 @@ async function openStored(call: StepCall, services: StepServices, id: string, by
   if (!found.ok) return fail(failedWith(found.fault));
   const { name, sizeBytes } = found.value;
   if (sizeBytes > bytesMax) return fail(failed("LIMIT.BODY", `the file has ${sizeBytes} bytes, the limit is ${bytesMax}`));
-  return ok({ ...stored(call, services, found.value), name });
+  return ok({ ...stored(found.value), name });
 }
 
 async function fetchFile(call: StepCall, services: StepServices, url: string, bytesMax: number): Promise<Result<OpenSource, StepOutcome>> {
@@ -85,7 +87,7 @@ async function keepFetched(call: StepCall, services: StepServices, bytes: AsyncI
   const rest = bytes[Symbol.asyncIterator]();
   for (;;) {
     const next = await rest.next();
-    if (next.done) return ok(held(pieces));
+    if (next.done) return ok(held(joined(pieces, size)));
     pieces.push(next.value);
     size += next.value.length;
     if (size > heldBytesMax) break;
@@ -101,20 +103,24 @@ async function keepFetched(call: StepCall, services: StepServices, bytes: AsyncI
   const saved = await services.files.save(call.tenantId, { name: "fetched", mediaType: "application/octet-stream", ttlMs: temporaryMs }, all());
   if (!saved.ok) return saved;
   const { id } = saved.value;
-  return ok({ ...stored(call, services, saved.value), close: () => services.files.discard(call.tenantId, id) });
+  return ok({ ...stored(saved.value), close: () => services.files.discard(call.tenantId, id) });
 }
 
-function held(pieces: readonly Uint8Array[]): OpenSource {
-  const sizeBytes = pieces.reduce((sum, { length }) => sum + length, 0);
-  return {
-    sizeBytes,
-    async *read() {
-      yield* pieces;
-    },
-    close: async () => undefined,
-  };
+/** In memory of their own, since it is handed over. */
+function joined(pieces: readonly Uint8Array[], size: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for (const piece of pieces) {
+    bytes.set(piece, at);
+    at += piece.length;
+  }
+  return bytes;
 }
 
-function stored({ tenantId }: StepCall, { files }: StepServices, { id, sizeBytes }: StepFile): OpenSource {
-  return { sizeBytes, handsOver: true, read: () => files.read(tenantId, id), close: async () => undefined };
+function held(bytes: Uint8Array<ArrayBuffer>): OpenSource {
+  return { order: { from: "bytes", bytes }, close: async () => undefined };
+}
+
+function stored({ id, sizeBytes }: StepFile): OpenSource {
+  return { order: { from: "stored", blobId: id, sizeBytes }, close: async () => undefined };
 }

@@ -5,7 +5,8 @@
 import { limits } from "../base/limits.ts";
 import { fail, ok, type Result } from "../base/result.ts";
 import { type Failure, failure } from "../domain/failure.ts";
-import type { AnswerHead, AnswerSink, EgressBody, StepCall, StepFile, StepServices } from "./step-handler.ts";
+import type { StepFile } from "./step-files.ts";
+import type { AnswerHead, AnswerSink, EgressBody, StepCall, StepServices } from "./step-handler.ts";
 
 const nameCharactersMax = 255;
 

@@ -17,7 +17,8 @@ import { fileBody, keepAnswer } from "./http-files.ts";
 import { callHeaders, checkHeaders, quotedKey, withHeaders } from "./http-headers.ts";
 import { collectPages } from "./http-pages.ts";
 import { bodyBytesMax, checkHttpRequest, isStoredAsFile, methods, responseBytesDefault } from "./http-request-check.ts";
-import type { AnswerHead, EgressRequest, StepCall, StepFile, StepHandler, StepOutcome, StepServices } from "./step-handler.ts";
+import type { StepFile } from "./step-files.ts";
+import type { AnswerHead, EgressRequest, StepCall, StepHandler, StepOutcome, StepServices } from "./step-handler.ts";
 
 const readingMethods = new Set(["GET", "HEAD", "OPTIONS"]);
 

@@ -15,8 +15,9 @@ import type { StepOutcome } from "../domain/step-outcome.ts";
 import type { StepTypeSpec } from "../domain/step-type.ts";
 import type { AttemptAbout } from "./attempt-about.ts";
 import type { TokenSource } from "./auth/token-source.ts";
-import type { FileJobs } from "./files/file-job.ts";
+import type { FileJobs } from "./files/file-order.ts";
 import type { GrpcEgress } from "./grpc-egress.ts";
+import type { StepFiles } from "./step-files.ts";
 
 export type { StepOutcome } from "../domain/step-outcome.ts";
 
@@ -147,39 +148,6 @@ export interface NotificationQuota {
   take(tenantId: string, recipients: readonly string[]): Promise<Result<undefined, Failure>>;
   /** The recipient said that it is gone for good: nothing is sent to it for a day. */
   gone(tenantId: string, recipient: string): Promise<void>;
-}
-
-/** A stored file as steps see it. */
-export interface StepFile {
-  /** `blb_…` */
-  readonly id: string;
-  readonly name: string;
-  /** As declared by who made it; what it is, its bytes say. */
-  readonly mediaType: string;
-  readonly sizeBytes: number;
-  readonly sha256: string;
-}
-
-export interface NewStepFile {
-  readonly name: string;
-  readonly mediaType: string;
-  readonly ttlMs?: number;
-  readonly bytesMax?: number;
-}
-
-/** The tenant's files. Steps hand them on by id; bytes go in and out as streams, 100 MiB at most. */
-export interface StepFiles {
-  /** FILE.NOT_FOUND (not retried) when there is none, or its time is over; NETWORK while the storage is in trouble. */
-  find(tenantId: string, id: string): Promise<Result<StepFile, Failure>>;
-  /** The bytes of a found file, in pieces that are the reader's. Throws a Failure when the storage breaks off. */
-  read(tenantId: string, id: string): AsyncIterable<Uint8Array>;
-  /**
-   * Stores a new file, kept for `ttlMs` [7 days]. LIMIT.BODY above `bytesMax` [100 MiB], LIMIT.FILES at the tenant's quota, NETWORK while the storage is in
-   * trouble. What `source` throws is thrown on, and nothing is kept then. A piece is not used any more when the next one is asked for.
-   */
-  save(tenantId: string, file: NewStepFile, source: AsyncIterable<Uint8Array>): Promise<Result<StepFile, Failure>>;
-  /** Takes back a file that the attempt saved and nobody was told of. While the storage is in trouble it stays until its time is over. */
-  discard(tenantId: string, id: string): Promise<void>;
 }
 
 /** The one client through which steps reach other hosts: address guard, byte caps, total deadline. */

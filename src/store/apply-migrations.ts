@@ -1,7 +1,8 @@
 /** Applies migrations with the ORM's migrator; loaded only when some are missing, as most starts find none. */
 import { Migration, Migrator } from "@mikro-orm/migrations";
 import { MikroORM } from "@mikro-orm/postgresql";
-import { type DatabaseTarget, ormOptions } from "./database.ts";
+import type { DatabaseTarget } from "./connection-config.ts";
+import { ormOptions } from "./database.ts";
 
 export interface SqlMigration {
   readonly name: string;

@@ -6,23 +6,12 @@
  * `count(*)`) a number: our bigint columns hold values below 2^53, and a larger one is refused instead of rounded.
  */
 import { MikroORM, type Options } from "@mikro-orm/postgresql";
-import pg from "pg";
+import type pg from "pg";
 import { AppError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import { type ConnectionAddress, connectTimeoutMs, type DatabaseTarget, databaseName, idleTimeoutMs, parsers } from "./connection-config.ts";
 import { databaseCode, isStorageUnavailable } from "./database-error.ts";
 import { allEntities } from "./entities/all-entities.ts";
-
-export interface ConnectionAddress {
-  /** Host name, or the folder of a unix socket. */
-  readonly host: string;
-  readonly port: number;
-  readonly user: string;
-  readonly database: string;
-  readonly password?: string;
-}
-
-/** Where the database is: a URL (`postgres://user:password@host:5432/name?sslmode=…`) or its parts. */
-export type DatabaseTarget = string | ConnectionAddress;
 
 export interface DatabaseOptions {
   /** Exactly one of `url` and `connection`. */
@@ -47,9 +36,6 @@ export interface Database {
 
 /** Oldest server that the statements were tried on. */
 const serverVersionMin = 150_000;
-/** Wait for a connection, from the network or from the pool; above it the caller is told to come back. */
-const connectTimeoutMs = 5_000;
-const idleTimeoutMs = 60_000;
 
 /**
  * Connects and checks the server.
@@ -96,13 +82,6 @@ export function ormOptions(target: DatabaseTarget, options: Pick<DatabaseOptions
   };
 }
 
-/** `pg`'s own form of a target, for connections outside the pool. */
-export function clientConfig(target: DatabaseTarget, applicationName: string): pg.ClientConfig {
-  if (typeof target === "string") databaseName(target);
-  const address = typeof target === "string" ? { connectionString: target } : { ...target };
-  return { ...address, application_name: applicationName, connectionTimeoutMillis: connectTimeoutMs, keepAlive: true, types: parsers() };
-}
-
 /** Where the server listens, as `host:port` (IPv6 in brackets); none for a unix socket. Steps may never call it. */
 export function addressesOf(target: string): string[] {
   const url = new URL(target);
@@ -141,31 +120,8 @@ function ormAddress(address: ConnectionAddress) {
   return { host, port, user, dbName: database, ...(password === undefined ? {} : { password }) };
 }
 
-function databaseName(url: string): string {
-  let name = "";
-  try {
-    name = decodeURIComponent(new URL(url).pathname.slice(1));
-  } catch {
-    // The message below covers it; the text itself may hold a password.
-  }
-  if (name === "") throw new AppError("STORAGE_UNAVAILABLE", "the database URL must have the form postgres://user:password@host:5432/name");
-  return name;
-}
-
 function describeTarget(target: DatabaseTarget): string {
   if (typeof target !== "string") return `${target.host}:${target.port}/${target.database}`;
   const url = new URL(target);
   return decodeURIComponent(`${url.searchParams.get("host") ?? url.host}${url.pathname}`);
-}
-
-function parsers(): pg.TypeOverrides {
-  const types = new pg.TypeOverrides();
-  types.setTypeParser(pg.types.builtins.INT8, safeInteger);
-  return types;
-}
-
-function safeInteger(text: string): number {
-  const value = Number(text);
-  if (!Number.isSafeInteger(value)) throw new RangeError("a bigint beyond 2^53 was read; select it as text");
-  return value;
 }

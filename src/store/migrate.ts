@@ -10,7 +10,8 @@ import { readdir, readFile } from "node:fs/promises";
 import pg from "pg";
 import { type Log, silentLog } from "../base/log.ts";
 import type { SqlMigration } from "./apply-migrations.ts";
-import { clientConfig, type DatabaseTarget, reachError } from "./database.ts";
+import { clientConfig, type DatabaseTarget } from "./connection-config.ts";
+import { reachError } from "./database.ts";
 import { guarded } from "./database-error.ts";
 
 export interface MigrateOptions {

@@ -1,11 +1,12 @@
 import { createHash, randomBytes } from "node:crypto";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { systemClock } from "../../src/base/clock.ts";
+import { silentLog } from "../../src/base/log.ts";
 import { failure } from "../../src/domain/failure.ts";
+import { FileCourier } from "../../src/engine/file-courier.ts";
 import { createStepFiles } from "../../src/engine/step-files.ts";
 import { fileProcess } from "../../src/steps/file-process.ts";
-import { FileWorkers } from "../../src/steps/files/file-workers.ts";
-import type { StepFiles } from "../../src/steps/step-handler.ts";
+import type { StepFiles } from "../../src/steps/step-files.ts";
 import { createFileRepository } from "../../src/store/file-repository.ts";
 import { attemptOf, failureIn, resultIn, servicesOf } from "../steps/step-call.ts";
 import { openStore, risingIds, type TestStore } from "../store/open-store.ts";
@@ -97,7 +98,7 @@ it("a large table goes from the storage through a thread and back, and of one th
     for (let at = 0; at < 50; at++) yield Buffer.from(line.repeat(count / 50));
     yield Buffer.from(end);
   }
-  await using fileJobs = new FileWorkers({ clock: systemClock });
+  await using fileJobs = new FileCourier({ clock: systemClock, log: silentLog, database: store.place.connection, s3: undefined });
   const services = servicesOf(undefined, undefined, { files, fileJobs });
   const alive = async (): Promise<string[]> =>
     (await store.database.pool.query<{ name: string }>("select name from files where tenant_id = 'tenant-a' and state <> 'deleted' order by name")).rows.map(

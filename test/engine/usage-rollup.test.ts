@@ -6,7 +6,7 @@ import { systemClock } from "../../src/base/clock.ts";
 import { formatId, parseId, systemIds, uuidV7 } from "../../src/base/ids.ts";
 import { silentLog } from "../../src/base/log.ts";
 import { recomputeUsage, UsageRollup } from "../../src/engine/usage-rollup.ts";
-import { clientConfig } from "../../src/store/database.ts";
+import { clientConfig } from "../../src/store/connection-config.ts";
 import { createTemplateRepository } from "../../src/store/template-repository.ts";
 import { createUsageRepository } from "../../src/store/usage-repository.ts";
 import { createUsageRollupStore, type UsageRollupPass } from "../../src/store/usage-rollup-store.ts";

@@ -8,7 +8,8 @@ import { failure } from "../../src/domain/failure.ts";
 import { fileProcess } from "../../src/steps/file-process.ts";
 import { FileWorkers } from "../../src/steps/files/file-workers.ts";
 import { windowBytes } from "../../src/steps/files/thread-messages.ts";
-import type { StepFiles } from "../../src/steps/step-handler.ts";
+import type { StepFiles } from "../../src/steps/step-files.ts";
+import { fileJobsOn } from "./offline-services.ts";
 import { attemptOf, failureIn, resultIn, servicesOf } from "./step-call.ts";
 
 const mebibyte = 1024 * 1024;
@@ -68,7 +69,7 @@ afterAll(() => pool[Symbol.asyncDispose]());
 
 async function outcomeOf(files: StepFiles, operation: JsonObject) {
   const config = { source: { blob_id: "blb_1", max_bytes: 100 * mebibyte }, ...operation };
-  return await fileProcess.run(attemptOf(fileProcess, config), servicesOf(undefined, undefined, { files, fileJobs: pool }));
+  return await fileProcess.run(attemptOf(fileProcess, config), servicesOf(undefined, undefined, { files, fileJobs: fileJobsOn(pool, files) }));
 }
 
 test("a CSV is validated and converted in pieces: never more than a window of it is under way, and memory hardly grows", { timeout: 240_000 }, async () => {

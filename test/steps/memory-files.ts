@@ -3,7 +3,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { formatId } from "../../src/base/ids.ts";
 import { fail, ok } from "../../src/base/result.ts";
 import { failure } from "../../src/domain/failure.ts";
-import type { StepFile, StepFiles } from "../../src/steps/step-handler.ts";
+import type { StepFile, StepFiles } from "../../src/steps/step-files.ts";
 
 export interface MemoryFiles extends StepFiles {
   put(tenantId: string, name: string, bytes: Uint8Array, mediaType?: string): StepFile;

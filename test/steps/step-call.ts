@@ -91,7 +91,7 @@ const noGrpc: GrpcEgress = {
 };
 
 export function servicesOf(http: HttpEgress = noHttp, grpc: GrpcEgress = noGrpc, others: Partial<StepServices> = {}): StepServices {
-  return { http, grpc, tokens: new OAuthTokens(http, systemClock), ...offlineServices(), clock: systemClock, log: silentLog, ...others };
+  return { http, grpc, tokens: new OAuthTokens(http, systemClock), ...offlineServices(others.files), clock: systemClock, log: silentLog, ...others };
 }
 
 /** A gRPC client that may reach this machine only. Close it with `using`. */

@@ -35,15 +35,6 @@ export interface TaskSource {
 /** `facts` about the source, of `inspect`; else the new file has been kept. */
 export type FileTaskOutcome = Result<{ readonly facts?: JsonObject }, Failure>;
 
-/** The threads that read files, so that the server's own thread never does. */
-export interface FileJobs {
-  /**
-   * Permanent: LIMIT.FILE for a task that needs more memory or time than it may have, and what is wrong with the file. WORKER.BUSY
-   * (retried) while too many wait. An abort gives the signal's failure and frees the thread.
-   */
-  run(task: FileTask, signal: AbortSignal): Promise<FileTaskOutcome>;
-}
-
 /** A job over a file that is whole in the thread's memory. */
 export interface FileJob {
   /** `entries`, `text`, `image`, `document` and `workbook` are parts of `inspect` that are not read as a plain text. */

@@ -1,6 +1,7 @@
 /** One worker thread. A task that takes too much memory or time costs it its life; whatever else goes wrong with a task, it lives on. */
 import { Worker } from "node:worker_threads";
 import type { Clock } from "../../base/clock.ts";
+import { compileCacheVariables } from "../../base/compile-cache.ts";
 import { messageOf } from "../../base/errors.ts";
 import { type Failure, failure } from "../../domain/failure.ts";
 import { signalFailure } from "../signal-failure.ts";
@@ -21,7 +22,7 @@ export interface ThreadCaps {
 /** How often the caps are looked at, ms. */
 const watchMs = 100;
 /** Young objects, MiB. A stream makes garbage only: a small space for it keeps the process small. */
-const youngMib = { usual: 16, low: 4 } as const;
+const youngMib = { usual: 16, low: 3 } as const;
 
 export class FileThread {
   readonly #worker: Worker;
@@ -34,10 +35,10 @@ export class FileThread {
   constructor({ module, caps, clock, isLow }: { readonly module: URL; readonly caps: ThreadCaps; readonly clock: Clock; readonly isLow: boolean }) {
     this.#caps = caps;
     this.#clock = clock;
-    // No environment: a file's bytes are handled where no secret of the server is.
+    // No environment of the server: a file's bytes are handled where no secret of it is.
     this.#worker = new Worker(module, {
       execArgv: [],
-      env: {},
+      env: compileCacheVariables(),
       workerData: { isLow } satisfies ThreadData,
       resourceLimits: { maxOldGenerationSizeMb: caps.memoryMib, maxYoungGenerationSizeMb: isLow ? youngMib.low : youngMib.usual },
       stdout: true,

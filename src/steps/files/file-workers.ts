@@ -6,7 +6,7 @@
 import type { Clock } from "../../base/clock.ts";
 import { fail } from "../../base/result.ts";
 import { signalFailure } from "../signal-failure.ts";
-import { type FileJobs, type FileTask, type FileTaskOutcome, wholeBytesMax } from "./file-job.ts";
+import { type FileTask, type FileTaskOutcome, wholeBytesMax } from "./file-job.ts";
 import { FileThread, type ThreadCaps } from "./file-thread.ts";
 import { ThreadLane } from "./thread-lane.ts";
 
@@ -24,7 +24,7 @@ const largeThreads = 1;
 const closeMsMax = 2_000;
 const ownModule = new URL("./worker-main.ts", import.meta.url);
 
-export class FileWorkers implements FileJobs, AsyncDisposable {
+export class FileWorkers implements AsyncDisposable {
   readonly #clock: Clock;
   readonly #usual: ThreadLane;
   readonly #large: ThreadLane;
@@ -54,6 +54,7 @@ export class FileWorkers implements FileJobs, AsyncDisposable {
     return this.#bytesUnderWayPeak;
   }
 
+  /** As `FileJobs.run`. */
   async run(task: FileTask, signal: AbortSignal): Promise<FileTaskOutcome> {
     if (signal.aborted) return fail(signalFailure(signal));
     return await (task.source.sizeBytes > wholeBytesMax ? this.#large : this.#usual).run(task, signal);

@@ -2,14 +2,11 @@
 import { readlinkSync } from "node:fs";
 import { setPriority } from "node:os";
 
-/** Half of the share of others while they are busy: they go first, and a large file still gets on. */
-const niceness = 3;
-
 /**
  * Makes the operating system prefer every other thread to the calling one, so that parsing a large file takes what the event loop and a
  * database on the same machine leave. Linux only, where a priority belongs to a thread; elsewhere it would be the whole process's.
  */
-export function lowerOwnPriority(): void {
+export function lowerOwnPriority(niceness: number): void {
   if (process.platform !== "linux") return;
   try {
     const threadId = Number(readlinkSync("/proc/thread-self").split("/").at(-1));

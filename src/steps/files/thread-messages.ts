@@ -2,7 +2,7 @@
 import type { FileTask, FileTaskOutcome } from "./file-job.ts";
 
 /** Bytes that may be under way in one direction of one task, in pieces of at most `pieceBytes`. */
-export const windowBytes = 2 * 1024 * 1024;
+export const windowBytes = 1024 * 1024;
 /** Copied in a tenth of a millisecond, so that no event loop is held up. */
 export const pieceBytes = 64 * 1024;
 

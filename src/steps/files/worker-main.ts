@@ -1,11 +1,15 @@
 /** A thread of `file-workers.ts`: one task after the other. */
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import { keepCompiled } from "../../base/compile-cache.ts";
 import { doFileTask } from "./file-task.ts";
 import { lowerOwnPriority } from "./lower-priority.ts";
 import { TaskPort } from "./task-port.ts";
 import type { FromThread, ThreadData, ToThread } from "./thread-messages.ts";
 
-if ((workerData as ThreadData).isLow) lowerOwnPriority();
+/** A tenth of the share of others while they are busy: they go first, and a large file still gets on. */
+const niceness = 10;
+
+if ((workerData as ThreadData).isLow) lowerOwnPriority(niceness);
 
 function serve(port: MessagePort): void {
   let current: TaskPort | undefined;
@@ -13,7 +17,11 @@ function serve(port: MessagePort): void {
     if (message.type !== "task") return current?.receive(message);
     const task = new TaskPort(port, message);
     current = task;
-    void doFileTask(task).then((outcome) => port.postMessage({ type: "done", outcome, cpuMs: cpuMsOfThread() } satisfies FromThread));
+    void doFileTask(task).then((outcome) => {
+      port.postMessage({ type: "done", outcome, cpuMs: cpuMsOfThread() } satisfies FromThread);
+      // Each format loads its modules with its first task.
+      keepCompiled();
+    });
   });
 }
 
