@@ -17,6 +17,9 @@ const smallMachine = {
   max_wal_size: "2GB",
   min_wal_size: "256MB",
   checkpoint_timeout: "10min",
+  // Whoever needs a new segment of the log makes it, while all other commits wait: filling its 16 MB with zeros first takes 50 ms (measured beside the
+  // conversion of a file of 100 MiB, which needs one every 0.6 s). Commits into a segment that was not filled are as fast on ext4.
+  wal_init_zero: "off",
   // Pays for itself on those full pages; the bundled build has no other method.
   wal_compression: "pglz",
   // Statements are short: compiling one costs more than running it, and parallel workers need /dev/shm, 64 MB in containers.
