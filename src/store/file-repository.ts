@@ -18,6 +18,7 @@ import { type NameMatch, type Page, pageOf, readListing } from "./listing.ts";
 import type { ObjectStorage } from "./object-storage.ts";
 import {
   appendChunk,
+  beginObject,
   chunkStands,
   completeFile,
   dropChunkRows,
@@ -177,12 +178,19 @@ export function createFileRepository({
         throw new AppError("FILE_DIGEST_MISMATCH", message, { metadata: { sha256: digest, sizeBytes: String(file.sizeBytes) } });
       }
       if (file.state === "ready") return toFile(file);
-      // Put before the row says so: a crash in between leaves an object that the next try writes again under the same name.
-      if (objects) await objects.put(objectName(file), file.sizeBytes, chunks(tenantId, uuid, 0, file.sizeBytes));
+      if (objects) {
+        // Before there is an object: a crash from here on leaves one that the next try writes again under the same name, or the purge removes.
+        await guarded(() => beginObject(pool, tenantId, uuid));
+        await objects.put(objectName(file), file.sizeBytes, chunks(tenantId, uuid, 0, file.sizeBytes));
+      }
       return guarded(() =>
         writing(writer, async (client) => {
           const now = await lockFile(client, tenantId, uuid);
-          if (!now) throw notFound(id);
+          if (!now) {
+            // It was deleted meanwhile, and may have been purged before the object was there.
+            await objects?.remove(objectName(file));
+            throw notFound(id);
+          }
           if (now.state === "ready") return toFile(now);
           if (now.sizeBytes !== file.sizeBytes)
             throw new AppError("FILE_OFFSET_CONFLICT", "the file grew while it was completed; complete it again", metadata(now));

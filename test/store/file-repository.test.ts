@@ -159,3 +159,32 @@ it("object storage in trouble is told as STORAGE_UNAVAILABLE, and the upload is 
   await expect(stranger.remove("x/y")).rejects.toMatchObject({ reason: "STORAGE_UNAVAILABLE" });
   expect(s3.refused).toEqual(["wrong signature"]);
 });
+
+it.each<[string, (put: () => Promise<void>, files: FileRepository, id: string) => Promise<void>]>([
+  [
+    "the process died after the object was written",
+    async (put) => {
+      await put();
+      throw new Error("died");
+    },
+  ],
+  [
+    "the file was deleted and purged before the object was there",
+    async (put, files, id) => {
+      await files.remove(acme, id);
+      await files.purge();
+      await put();
+    },
+  ],
+])("no object is left behind when %s", async (_, putting) => {
+  const storage = createS3Storage({ ...s3Credentials, endpoint: s3.endpoint });
+  let id = "";
+  const objects = { ...storage, put: (...object: Parameters<typeof storage.put>) => putting(() => storage.put(...object), files, id) };
+  const files: FileRepository = createFileRepository({ pool: store.database.pool, ids, objects });
+  id = await upload(files, Buffer.from("hello"));
+  await expect(files.complete(acme, id)).rejects.toThrow();
+  await expire(id);
+  await files.purge();
+  expect([...s3.objects.keys()].filter((name) => name.includes(parseId("blob", id) as string))).toEqual([]);
+  expect(await rowsOf("files", id)).toBe(0);
+});

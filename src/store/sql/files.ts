@@ -27,6 +27,9 @@ const usage = `select count(*)::int as files, coalesce(sum(f.size_bytes), 0)::fl
 const append = `with chunk as (insert into file_chunks (tenant_id, file_id, offset_bytes, data) values ($1, $2, $3, $4))
   update files f set size_bytes = $3::bigint + length($4::bytea) where f.tenant_id = $1 and f.id = $2 returning ${columns}`;
 const stands = "select data = $4 as equal from file_chunks where tenant_id = $1 and file_id = $2 and offset_bytes = $3";
+/** Flushed at once, also on connections that leave that to others: the object that follows is not in this database's log. */
+const begin = `update files set storage = 's3' where tenant_id = $1 and id = $2 and state = 'uploading'
+  returning set_config('synchronous_commit', 'on', true)`;
 const complete = `update files f set state = 'ready', sha256 = $3, storage = $4, complete_time = now()
   where f.tenant_id = $1 and f.id = $2 and f.state = 'uploading' returning ${columns}`;
 /** At most $4 bytes from byte $3 on, of the chunk that holds it. Chunks are stored uncompressed, so that only these bytes are read. */
@@ -68,6 +71,11 @@ export async function appendChunk(client: ClientBase, tenantId: string, id: stri
 export async function chunkStands(client: ClientBase, tenantId: string, id: string, offset: number, data: Uint8Array): Promise<boolean> {
   const { rows } = await client.query<{ equal: boolean }>({ name: "file_chunk_stands", text: stands, values: [tenantId, id, offset, data] });
   return rows[0]?.equal === true;
+}
+
+/** Its bytes still stand in chunks; from now on there may be an object of its name. */
+export async function beginObject(pool: Pool, tenantId: string, id: string): Promise<void> {
+  await pool.query({ name: "file_begin_object", text: begin, values: [tenantId, id] });
 }
 
 /** Undefined when it is no longer uploading. */
