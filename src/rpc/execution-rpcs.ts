@@ -83,23 +83,25 @@ export function executionRpcs(parts: RpcParts): ExecutionRpcs {
     async listExecutionSteps(request, context) {
       const caller = callerOf(context);
       const isWanted = stepFilterOf(request.filter);
-      const steps = (await readSteps(parts, caller, request.executionId)).filter(isWanted);
+      const begun = await readSteps(parts, caller, request.executionId);
       const { items, nextPageToken } = await listPage(
         parts,
         caller,
         "ListExecutionSteps",
         { ...request, shape: [request.executionId, request.filter] },
         async ({ pageSize, afterId }) => {
-          const from = afterId === undefined ? 0 : steps.findIndex((step) => step.path === afterId) + 1;
-          const wanted = steps.slice(from, from + pageSize).map((step) => (request.view === View.BASIC ? withoutPayloads(step) : step));
-          const page = wanted.slice(0, countFitting(ExecutionStepSchema, wanted));
-          return { items: page, nextAfterId: from + page.length < steps.length ? page.at(-1)?.path : undefined };
+          // Found among all: the last one of the page before may have changed since, so that it is wanted no more.
+          const from = afterId === undefined ? 0 : begun.findIndex((step) => step.path === afterId) + 1;
+          const left = begun.slice(from).filter(isWanted);
+          const shown = left.slice(0, pageSize).map((step) => (request.view === View.BASIC ? withoutPayloads(step) : step));
+          const page = shown.slice(0, countFitting(ExecutionStepSchema, shown));
+          return { items: page, nextAfterId: page.length < left.length ? page.at(-1)?.path : undefined };
         },
       );
       return create(ListExecutionStepsResponseSchema, {
         steps: [...items],
         nextPageToken,
-        ...(request.includeTotalSize ? { totalSize: BigInt(steps.length) } : {}),
+        ...(request.includeTotalSize ? { totalSize: BigInt(begun.filter(isWanted).length) } : {}),
       });
     },
 

@@ -323,4 +323,17 @@ describe("reading", () => {
     expect(steps.map((step) => step.path)).toEqual(["one"]);
     expect(totalSize).toBe(1n);
   });
+
+  test("a page of filtered steps goes on behind the last one, also when that one has changed meanwhile", async () => {
+    const { workflows } = service.clients;
+    const branches = ["a", "b", "c"].map((name) => ({ name: `branch_${name}`, steps: [delayStep(name, "3600s")] }));
+    const { id } = await begin(service.clients, [{ name: "both", parallel: { branches } }]);
+    const wish = { executionId: id, filter: "type = delay AND state = WAITING", pageSize: 2 };
+    await expect.poll(async () => (await workflows.listExecutionSteps({ ...wish, pageSize: 10 })).steps.length).toBe(3);
+    const first = await workflows.listExecutionSteps(wish);
+    await workflows.completeStep({ executionId: id, path: first.steps[1]?.path ?? "", reason: "done by hand" });
+    const rest = await workflows.listExecutionSteps({ ...wish, pageToken: first.nextPageToken, includeTotalSize: true });
+    expect([...first.steps, ...rest.steps].map(({ name }) => name)).toEqual(["a", "b", "c"]);
+    expect(rest).toMatchObject({ nextPageToken: "", totalSize: 2n });
+  });
 });
