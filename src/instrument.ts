@@ -59,7 +59,7 @@ export function startInstrumentation({ config, metrics, version, now }: Instrume
         timer.signal.addEventListener("abort", () => clearTimeout(timeout));
       });
       await Promise.race([Promise.allSettled([spans?.shutdown(), meters?.shutdown()]), late]);
-      timer.abort();
+      timer.abort("the exporters have stopped");
     },
   };
 }

@@ -42,7 +42,7 @@ export class ReportQueue {
   async stop(): Promise<void> {
     const timer = new AbortController();
     await Promise.race([this.#sending, sleep(10_000, undefined, { signal: timer.signal }).catch(() => undefined)]);
-    timer.abort();
+    timer.abort("everything is reported");
   }
 
   async #send(): Promise<void> {

@@ -97,13 +97,14 @@ class Worker implements RunningWorker {
   }
 
   async stop(graceMs = 30_000): Promise<void> {
-    this.#stopping.abort();
+    const stopped = new Error("the worker stops");
+    this.#stopping.abort(stopped);
     const timer = new AbortController();
     await Promise.race([Promise.all([...this.#running]), sleep(graceMs, undefined, { signal: timer.signal }).catch(() => undefined)]);
-    timer.abort();
-    for (const { abort } of this.#jobs.values()) abort.abort();
+    timer.abort("everything is done");
+    for (const { abort } of this.#jobs.values()) abort.abort(stopped);
     await this.#reports.stop();
-    this.#over.abort();
+    this.#over.abort(stopped);
     await this.#loops;
   }
 
@@ -114,7 +115,7 @@ class Worker implements RunningWorker {
         for await (const { item } of this.#client.streamTasks(this.#request(), { signal })) {
           attempt = 0;
           if (item.case === "tasks") for (const task of item.value.tasks) this.#begin(task);
-          if (item.case === "cancel") for (const taskId of item.value.taskIds) this.#jobs.get(taskId)?.abort.abort();
+          if (item.case === "cancel") for (const taskId of item.value.taskIds) this.#jobs.get(taskId)?.abort.abort(calledOff());
         }
       } catch (error) {
         if (!signal.aborted) this.#options.onError?.(error);
@@ -144,7 +145,7 @@ class Worker implements RunningWorker {
     const { task, abort } = job;
     const result = await this.#resultOf(job);
     await this.#reports.add(task, result);
-    abort.abort();
+    abort.abort("it is reported");
   }
 
   async #resultOf(job: Job): Promise<ResultInit> {
@@ -197,7 +198,7 @@ class Worker implements RunningWorker {
       }
       try {
         const { statuses } = await this.#client.heartbeatTasks({ heartbeats });
-        for (const { taskId, cancel } of statuses) if (cancel) this.#jobs.get(taskId)?.abort.abort();
+        for (const { taskId, cancel } of statuses) if (cancel) this.#jobs.get(taskId)?.abort.abort(calledOff());
       } catch (error) {
         this.#options.onError?.(error);
       }
@@ -217,4 +218,9 @@ function withKey(apiKey: string): Interceptor {
     request.header.set("authorization", `Bearer ${apiKey}`);
     return next(request);
   };
+}
+
+/** What a handler finds as the reason of its signal. */
+function calledOff(): Error {
+  return new Error("the service asked to stop this task");
 }

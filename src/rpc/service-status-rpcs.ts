@@ -46,7 +46,7 @@ export function serviceStatusRpcs({ stats, tasks, self, clock }: Pick<RpcParts, 
       if (error instanceof AppError && unusable.has(error.reason)) return undefined;
       throw error;
     } finally {
-      answered.abort();
+      answered.abort("the database has answered");
     }
   }
 

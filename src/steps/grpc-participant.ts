@@ -10,6 +10,7 @@ import { taskIdOf } from "../domain/task-token.ts";
 import { objectField } from "./config-fields.ts";
 import { callParticipant, type ParticipantMethod } from "./grpc-client/saga-participant.ts";
 import type { GrpcDestination } from "./grpc-egress.ts";
+import { failsAfter } from "./signal-failure.ts";
 import type { StepCall, StepOutcome, StepServices } from "./step-handler.ts";
 
 const methods: Record<StepCall["operation"], ParticipantMethod> = { action: "Execute", compensate: "Compensate", confirm: "Confirm" };
@@ -54,7 +55,7 @@ const queryMsMax = 5_000;
  */
 async function queried(call: StepCall, services: StepServices, destination: GrpcDestination, request: JsonObject): Promise<StepOutcome | undefined> {
   const timeoutMs = Math.min(queryMsMax, Math.max(1, Math.floor(destination.timeoutMs / 4)));
-  const signal = AbortSignal.any([destination.signal, AbortSignal.timeout(timeoutMs)]);
+  const signal = AbortSignal.any([destination.signal, failsAfter(timeoutMs, failure("NETWORK", "the participant did not say what became of it"))]);
   const answer = await callParticipant(services.grpc, "QueryStep", { ...destination, timeoutMs, signal }, request);
   if (answer.kind !== "answered" || !isJsonObject(answer.response["result"])) return undefined;
   const outcome = outcomeOf(call, answer.response["result"]);

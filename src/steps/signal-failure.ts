@@ -5,6 +5,13 @@ export function signalFailure(signal: AbortSignal): Failure {
   return isFailure(signal.reason) ? signal.reason : failure("CANCELED", "the attempt was stopped");
 }
 
+/** Aborts with this failure after that many milliseconds; keeps no process alive. A timeout signal of the platform would look like a cancel. */
+export function failsAfter(durationMs: number, why: Failure): AbortSignal {
+  const timer = new AbortController();
+  setTimeout(() => timer.abort(why), durationMs).unref();
+  return timer.signal;
+}
+
 /** What a stream of bytes threw, as a Failure. @throws whatever is none: a mistake of ours */
 export function thrownFailure(thrown: unknown): Failure {
   if (isFailure(thrown)) return thrown;

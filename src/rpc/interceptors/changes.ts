@@ -175,7 +175,7 @@ function renew(taken: TakenKey, clock: Clock, complain: (error: unknown) => void
     }
   })();
   return async () => {
-    over.abort();
+    over.abort("the call is over");
     await renewing;
   };
 }

@@ -121,7 +121,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   async function answerRoute(route: HttpRoute, query: URLSearchParams, path: string, request: NodeRequest, response: NodeResponse, call: Call): Promise<void> {
     const headers = webHeaders(request);
     const gone = new AbortController();
-    response.once("close", () => gone.abort());
+    response.once("close", () => gone.abort("the caller has gone, or has its answer"));
     const authorize: HttpRequest["authorize"] = (scope) => options.auth.authorize(headers, request.url ?? "", call, [scope]);
     try {
       if (route.access !== "open") await authorize(route.access.scope);

@@ -13,7 +13,7 @@ import { failure } from "../../domain/failure.ts";
 import { describeTarget } from "../egress/describe-target.ts";
 import { matchesStatus, readRetryAfter } from "../http-answer.ts";
 import { parseJsonText } from "../json-text.ts";
-import { signalFailure } from "../signal-failure.ts";
+import { failsAfter, signalFailure } from "../signal-failure.ts";
 import type { EgressOutcome, HttpEgress } from "../step-handler.ts";
 import type { TokenFault, TokenRequest, TokenSource } from "./token-source.ts";
 
@@ -66,7 +66,7 @@ export class OAuthTokens implements TokenSource {
     const aborted = new Promise<Result<Kept, TokenFault>>((resolve) =>
       signal.addEventListener("abort", () => resolve(fail({ failure: signalFailure(signal) })), { once: true, signal: over.signal }),
     );
-    return Promise.race([work, aborted]).finally(() => over.abort());
+    return Promise.race([work, aborted]).finally(() => over.abort("there is an answer"));
   }
 
   async #fetch(key: string, request: TokenRequest): Promise<Result<Kept, TokenFault>> {
@@ -86,7 +86,7 @@ export class OAuthTokens implements TokenSource {
       body: form.toString(),
       responseBytesMax,
       redirectsMax: 0,
-      signal: AbortSignal.timeout(requestMs),
+      signal: failsAfter(requestMs, failure("NETWORK", `no token came within ${requestMs / 1000} s`)),
     });
     const read = readToken(outcome, tokenUrl, this.#clock.now());
     if (!read.ok) return read;

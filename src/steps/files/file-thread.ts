@@ -72,7 +72,7 @@ export class FileThread {
     const ended = new AbortController();
     void this.#watch(exchange, ended.signal);
     const result = await exchange.start();
-    ended.abort();
+    ended.abort("the task has ended");
     worker.off("message", onMessage).off("error", onError).off("exit", onExit);
     signal.removeEventListener("abort", onAbort);
     worker.unref();

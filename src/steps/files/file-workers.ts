@@ -63,7 +63,7 @@ export class FileWorkers implements AsyncDisposable {
   /** Ends every thread; tasks that still run fail. One inside of native code is waited for a moment only. */
   async [Symbol.asyncDispose](): Promise<void> {
     const done = new AbortController();
-    const ended = Promise.all([this.#usual.end(), this.#large.end()]).then(() => done.abort());
+    const ended = Promise.all([this.#usual.end(), this.#large.end()]).then(() => done.abort("every thread has ended"));
     await Promise.race([ended, this.#clock.sleep(closeMsMax, done.signal).catch(() => undefined)]);
   }
 }

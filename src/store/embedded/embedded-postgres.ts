@@ -196,7 +196,7 @@ function createHandle(parts: HandleParts): Pick<EmbeddedPostgres, "connection" |
     log.info({ dataDir }, "embedded PostgreSQL has stopped");
   };
   const endWatchAndLeave = async (): Promise<void> => {
-    leaving.abort();
+    leaving.abort(new Error("this process leaves the embedded PostgreSQL"));
     await watch;
     // A folder that was deleted meanwhile has no lock and no users left, but its PostgreSQL still runs.
     await (existsSync(dataDir) ? withFolderLock(dataDir, clock, leave) : leave());
