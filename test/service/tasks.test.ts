@@ -1,6 +1,6 @@
 /** Workers: what they take, what they say, and what becomes of the executions that wait for them. */
 import { describe, expect, test } from "vitest";
-import { EndReason, ExecutionState, StepState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
+import { EndReason, ExecutionState, SagaState, StepState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import { Operation } from "#gen/pyairtable/workflow/v1/task_pb.js";
 import { createWorkflow, logStep } from "./support/definitions.ts";
 import { begin, ended, ms, seconds, stepsOf, useServer } from "./support/fixture.ts";
@@ -253,6 +253,9 @@ describe("a worker at work", () => {
       .poll(async () => (await clients.tasks.heartbeatTasks({ heartbeats: [{ taskId: task.id, token: task.token }] })).statuses[0]?.cancel)
       .toBe(true);
     expect((await clients.tasks.pollTasks({ worker: { workerId: "w", taskQueues: ["cancel"] } })).tasks).toEqual([]);
+    // What docs/sagas.md says of the time between the word and the turn.
+    expect((await clients.sagas.getSaga({ sagaId: id })).saga?.state).toBe(SagaState.RUNNING);
+    expect((await clients.workflows.explainExecution({ executionId: id })).summary).toContain("It is being canceled by ");
     expect(await complete(clients, task, success({ seat: 7 }))).toBe("WILL_COMPENSATE");
     const [undoing] = await take(clients, "cancel");
     expect(undoing).toMatchObject({ operation: Operation.COMPENSATE, stepPath: "book", taskType: "undo", input: { was: { seat: 7 } }, mayNotHaveRun: false });
