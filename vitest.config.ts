@@ -55,7 +55,7 @@ export default defineConfig({
           // Each file has a database and ports of its own; what they would load anew each time is a third of a second.
           isolate: false,
           sequence: { groupOrder: 1 },
-          maxWorkers: 4,
+          maxWorkers: 3,
           ...patience,
         },
       },

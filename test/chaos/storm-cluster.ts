@@ -81,7 +81,9 @@ export class StormCluster {
   /** Executions that have not ended: each with its state, whether it is owned or due, and its last event. */
   async open(): Promise<string[]> {
     const { rows } = await this.#database.query<{ about: string }>(
-      `select concat_ws(' ', e.id, e.state, case when e.owner is null then 'parked' else 'owned' end, 'wake in', round(extract(epoch from e.wake_at - now())), 's:', last.type, last.step_path) as about
+      `select concat_ws(' ', e.id, e.state, case when e.owner is null then 'parked' else 'owned' end, 'wake in', round(extract(epoch from e.wake_at - now())), 's:', last.type, last.step_path,
+         (select 'children ' || jsonb_agg(jsonb_build_array(c.id, c.state, c.owner, c.end_time))::text from workflow_executions c where c.tenant_id = e.tenant_id and c.parent_execution_id = e.id),
+         (select 'outbox ' || jsonb_agg(to_jsonb(o))::text from execution_outbox o)) as about
        from workflow_executions e
        left join execution_events last on last.tenant_id = e.tenant_id and last.execution_id = e.id and last.sequence = e.last_sequence
        where e.end_time is null`,
