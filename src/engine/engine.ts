@@ -193,6 +193,7 @@ export class Engine {
     const over = Promise.withResolvers<void>();
     const claiming: Claiming = { executionId, joined: [], over: over.promise };
     this.#claiming.set(key, claiming);
+    const { epoch } = this.#options.leases.fence;
     try {
       const claimed = await this.#options.store.claimOne(tenantId, executionId, ended).catch((error: unknown) => {
         this.#mayHaveOrphans = true;
@@ -200,7 +201,7 @@ export class Engine {
       });
       if (!claimed) return undefined;
       let given: Given | undefined;
-      await this.#resume(tenantId, [claimed], (run) => {
+      await this.#resume(tenantId, epoch, [claimed], (run) => {
         given = { promise: give(run) };
         given.promise.catch(() => undefined);
         for (const join of claiming.joined) join(run);
@@ -246,14 +247,19 @@ export class Engine {
 
   /**
    * A claim whose answer was lost made this replica the owner of what it does not know of, and while it lives nobody else
-   * would ever take that over. Looked for after every failure, and rarely besides.
+   * would ever take that over. Looked for after every failure, and rarely besides. What begins meanwhile is none: a run is known
+   * here before its first commit, so it is asked twice who is driven.
    */
   async #releaseOrphans(): Promise<void> {
     const now = this.#options.services.clock.monotonic();
     if (!this.#mayHaveOrphans && now - this.#lookedForOrphansAt < orphansLookMs) return;
     this.#lookedForOrphansAt = now;
-    const driven = [...this.#claiming.values(), ...this.#runs.values()].map(({ executionId }) => executionId);
-    const released = await this.#options.store.releaseOrphans(driven);
+    const { store } = this.#options;
+    const driven = (): string[] => [...this.#claiming.values(), ...this.#runs.values()].map(({ executionId }) => executionId);
+    const owned = await store.findOwned(driven());
+    const known = new Set(driven());
+    const orphans = owned.filter(({ executionId }) => !known.has(executionId));
+    const released = orphans.length > 0 ? await store.releaseOrphans(orphans) : 0;
     this.#mayHaveOrphans = false;
     if (released > 0) this.#options.services.log.warn({ released }, "executions that were owned here and not driven are due again");
   }
@@ -280,16 +286,21 @@ export class Engine {
     if (due.length > 0 && room <= 0) return Math.min(untilNextMs, noRoomPauseMs);
     let claimedAny = false;
     for (const { tenantId, rows } of claimShares(due, this.#lastServed, { room, ...roundLimits })) {
+      const { epoch } = this.#options.leases.fence;
       const claimed = await this.#options.store.claim(tenantId, rows);
-      await this.#resume(tenantId, claimed);
+      await this.#resume(tenantId, epoch, claimed);
       this.#lastServed = tenantId;
       if (claimed.length > 0) claimedAny = true;
     }
     return claimedAny ? 0 : Math.max(untilNextMs, pauseMsMin);
   }
 
-  /** Loads, folds and drives claimed executions. One that cannot be folded is reported and left alone, never looped on. */
-  async #resume(tenantId: string, claimed: readonly ClaimedExecution[], onRun?: (run: ExecutionRun) => void): Promise<void> {
+  /**
+   * Loads, folds and drives executions that were claimed under the lease of that epoch. One that cannot be folded is reported and left alone,
+   * never looped on. When that lease was lost meanwhile (the process was frozen), they are another replica's by now, and nothing that
+   * they are told here may count as heard.
+   */
+  async #resume(tenantId: string, epoch: number, claimed: readonly ClaimedExecution[], onRun?: (run: ExecutionRun) => void): Promise<void> {
     if (claimed.length === 0) return;
     const ids = claimed.map((execution) => execution.executionId);
     const ledgers = await this.#options.store.loadLedgers(tenantId, ids).catch(async (error: unknown) => {
@@ -300,6 +311,10 @@ export class Engine {
       try {
         const state = foldExecution({ tenantId, executionId }, ledgers.get(executionId) ?? []);
         const compiled = await this.#options.definitions.baseOf(state);
+        if (this.#options.leases.fence.epoch !== epoch) {
+          this.#mayHaveOrphans = true;
+          continue;
+        }
         const run = new ExecutionRun(this.#environment, compiled, state);
         onRun?.(run);
         this.#drive(tenantId, run);

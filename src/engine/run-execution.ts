@@ -281,7 +281,7 @@ export class ExecutionRun {
   async #commit(release: boolean, until: number): Promise<boolean> {
     const events = this.#turn;
     if (events.length === 0 && !release) {
-      const isOurs = this.#environment.holdsLease?.() ?? true;
+      const isOurs = !this.#forgotten && (this.#environment.holdsLease?.() ?? true);
       this.#callers.tell({ kind: isOurs ? "committed" : "fenced" }, []);
       return isOurs;
     }

@@ -7,7 +7,13 @@ import { type ClaimedExecution, claimExecutions } from "./sql/claim-executions.t
 import { claimOne } from "./sql/claim-one.ts";
 import { loadLedgers } from "./sql/load-ledgers.ts";
 import { nextDue, type TenantDue } from "./sql/next-due.ts";
-import { releaseLost, releaseOrphans } from "./sql/release-lost.ts";
+import { findOwned, releaseLost, releaseOrphans } from "./sql/release-lost.ts";
+
+/** As it stood when it was found. */
+export interface OwnedExecution {
+  readonly executionId: string;
+  readonly version: string;
+}
 
 export interface EngineStore {
   /** Tenants with parked executions and how long until the first is due. */
@@ -17,8 +23,10 @@ export interface EngineStore {
   claimOne(tenantId: string, executionId: string, ended: boolean): Promise<ClaimedExecution | undefined>;
   /** Makes an execution that this replica owns but no longer drives due in `pauseMs`. Does nothing when somebody else owns it. */
   release(tenantId: string, executionId: string, pauseMs: number): Promise<void>;
-  /** Makes all executions that this replica owns but those due at once; answers how many that were. */
-  releaseOrphans(driven: readonly string[]): Promise<number>;
+  /** Executions that this replica owns, but those. */
+  findOwned(except: readonly string[]): Promise<readonly OwnedExecution[]>;
+  /** Makes those that nobody has written since they were found due at once; answers how many that were. */
+  releaseOrphans(owned: readonly OwnedExecution[]): Promise<number>;
   loadLedgers(tenantId: string, executionIds: readonly string[]): Promise<ReadonlyMap<string, readonly ExecutionEvent[]>>;
 }
 
@@ -36,11 +44,16 @@ export function createEngineStore(pool: Pool, fence: () => Fence): EngineStore {
     async release(tenantId, executionId, pauseMs) {
       await releaseLost(pool, fence(), { tenantId, executionUuid: parseId("execution", executionId), pauseMs });
     },
-    releaseOrphans: (driven) =>
+    async findOwned(except) {
+      const uuids = except.flatMap((executionId) => parseId("execution", executionId) ?? []);
+      const rows = await findOwned(pool, fence().replicaId, uuids);
+      return rows.map(({ executionUuid, version }) => ({ executionId: formatId("execution", executionUuid), version }));
+    },
+    releaseOrphans: (owned) =>
       releaseOrphans(
         pool,
         fence(),
-        driven.flatMap((executionId) => parseId("execution", executionId) ?? []),
+        owned.map(({ executionId, version }) => ({ executionUuid: parseId("execution", executionId) ?? "", version })),
       ),
     loadLedgers: (tenantId, executionIds) => loadLedgers(pool, tenantId, executionIds),
   };

@@ -8,9 +8,10 @@ import { foldExecution } from "../../src/domain/execution.ts";
 import { emptyExecution } from "../../src/domain/execution-state.ts";
 import type { RunEnvironment } from "../../src/engine/run-environment.ts";
 import { ExecutionRun } from "../../src/engine/run-execution.ts";
+import type { EngineStore } from "../../src/store/engine-store.ts";
 import type { StartRow } from "../../src/store/journal.ts";
 import { callerOf } from "../store/open-store.ts";
-import { acme, openWorld, type World, within } from "./engine-fixture.ts";
+import { acme, openWorld, type TestEngine, type World, within } from "./engine-fixture.ts";
 
 let world: World;
 beforeEach(async () => {
@@ -142,6 +143,74 @@ it("a command of another tenant does not join the claim of an execution, even wh
   goOn.resolve();
   await variables;
   expect((await world.ledgerOf(executionId)).map(({ type }) => type)).not.toContain("execution_ended");
+});
+
+it("an execution that begins while orphans are looked for is none", async () => {
+  let begun = "";
+  const looked = Promise.withResolvers<void>();
+  const one: TestEngine = await world.openEngine("one", {
+    store: (real) => ({
+      ...real,
+      async nextDue() {
+        if (begun === "") throw new Error("whoever cannot look for due work looks for orphans next");
+        return await real.nextDue();
+      },
+      async findOwned(except) {
+        if (begun === "") begun = await one.start({ steps: [call("a")] });
+        const owned = await real.findOwned(except);
+        looked.resolve();
+        return owned;
+      },
+    }),
+  });
+  await looked.promise;
+  const sent = await world.nextSent();
+  // Two more rounds: what was let go of would have been claimed by now, and sent again.
+  await one.engine.control(acme, await one.start({ steps: [{ name: "wait", delay: { duration: "3600s" } }] }), { kind: "look" });
+  one.engine.wake();
+  expect(await world.rowOf(begun)).toMatchObject({ owner: expect.any(String) });
+  sent.succeed();
+  await world.ledgerWith(begun, "execution_ended");
+  await expect.poll(async () => (await world.rowOf(begun)).state).toBe("completed");
+  expect(world.sent.filter(({ executionId }) => executionId === begun)).toHaveLength(1);
+});
+
+it("an orphan that was claimed again since it was found is none any more", async () => {
+  let store: EngineStore | undefined;
+  const one = await world.openEngine("one", { isIdle: true, store: (real) => (store = real) });
+  const executionId = await one.start({ steps: [{ name: "wait", delay: { duration: "3600s" } }] });
+  await expect.poll(async () => (await world.rowOf(executionId)).owner).toBe(null);
+  const { claimOne, release, findOwned, releaseOrphans } = store as unknown as EngineStore;
+  await claimOne("acme", executionId, false);
+  const found = await findOwned([]);
+  expect(found).toMatchObject([{ executionId }]);
+  expect(await findOwned([executionId])).toEqual([]);
+  await release("acme", executionId, 0);
+  await claimOne("acme", executionId, false);
+  expect(await releaseOrphans(found)).toBe(0);
+  expect(await releaseOrphans(await findOwned([]))).toBe(1);
+});
+
+it("what an execution is told counts as heard only under the lease that it was claimed under", async () => {
+  let claims = 0;
+  const one: TestEngine = await world.openEngine("one", {
+    store: (real) => ({
+      ...real,
+      async claimOne(...wish) {
+        const claimed = await real.claimOne(...wish);
+        if (!claimed || claims++ > 0) return claimed;
+        // As if the process had been frozen here until its lease was another one.
+        const { epoch } = one.leases.fence;
+        one.leases.lost();
+        await expect.poll(() => one.leases.held && one.leases.fence.epoch !== epoch).toBe(true);
+        return claimed;
+      },
+    }),
+  });
+  const executionId = await one.start({ steps: [{ name: "wait", delay: { duration: "3600s" } }] });
+  await expect.poll(async () => (await world.rowOf(executionId)).owner).toBe(null);
+  await one.engine.control(acme, executionId, { kind: "look" });
+  expect(claims).toBe(2);
 });
 
 it("a run that breaks one of its own rules answers those who wait for its commit", async () => {

@@ -5,6 +5,7 @@
 import type { ControlCommand } from "../../src/domain/control-command.ts";
 import type { ExecutionEvent } from "../../src/domain/events.ts";
 import type { ExecutionRow } from "../../src/domain/projection.ts";
+import type { OwnedExecution } from "../../src/store/engine-store.ts";
 import type { AppendOutcome, AppendRequest, Fence, StartRow } from "../../src/store/journal.ts";
 import type { ClaimedExecution } from "../../src/store/sql/claim-executions.ts";
 import { type OutsideGuards, OutsideTables } from "./outside-tables.ts";
@@ -26,6 +27,8 @@ export interface StoredExecution {
   owner: string | undefined;
   /** By the database's clock. */
   wakeAt: number | undefined;
+  /** Counts the writes of its row. */
+  version: number;
   /** Events as JSON texts: what is read is never what was written. */
   readonly ledger: string[];
   /** For each of them its place among all events that were ever written. */
@@ -159,11 +162,21 @@ export class VirtualDatabase {
     const execution = this.executions.get(executionId);
     if (!execution || execution.owner !== fence.replicaId || !this.#passes(fence, "release", true)) return;
     execution.owner = undefined;
+    execution.version++;
     execution.wakeAt = execution.row.endedAt === undefined ? this.now + pauseMs : undefined;
   }
 
-  releaseOrphans(fence: Fence, driven: readonly string[]): number {
-    const orphans = [...this.executions.values()].filter(({ owner, executionId }) => owner === fence.replicaId && !driven.includes(executionId));
+  findOwned(replicaId: string, except: readonly string[]): OwnedExecution[] {
+    return [...this.executions.values()]
+      .filter(({ owner, executionId }) => owner === replicaId && !except.includes(executionId))
+      .map(({ executionId, version }) => ({ executionId, version: String(version) }));
+  }
+
+  releaseOrphans(fence: Fence, owned: readonly OwnedExecution[]): number {
+    const orphans = owned.filter(({ executionId, version }) => {
+      const execution = this.executions.get(executionId);
+      return execution?.owner === fence.replicaId && String(execution.version) === version;
+    });
     if (!this.#passes(fence, "release", orphans.length > 0)) return 0;
     for (const { executionId } of orphans) this.release(fence, executionId, 0);
     return orphans.length;
@@ -194,6 +207,7 @@ export class VirtualDatabase {
     if (row && execution.owner === fence.replicaId) {
       execution.row = JSON.parse(JSON.stringify(row)) as ExecutionRow;
       execution.wakeAt = row.wakeAt;
+      execution.version++;
       if (release) execution.owner = undefined;
     }
     return { kind: "committed" };
@@ -216,6 +230,7 @@ export class VirtualDatabase {
       row,
       owner: release ? undefined : this.#writer,
       wakeAt: row.wakeAt,
+      version: 0,
       ledger: [],
       order: [],
     };
@@ -247,6 +262,7 @@ export class VirtualDatabase {
   #give(execution: StoredExecution, { replicaId }: Fence): ClaimedExecution {
     if (execution.owner !== undefined) this.violations.push(`${execution.executionId} was claimed by ${replicaId} while ${execution.owner} drives it`);
     execution.owner = replicaId;
+    execution.version++;
     execution.wakeAt = undefined;
     const { tenantId, executionId, start, row } = execution;
     return { tenantId, executionId, workflowId: start.workflowId, revision: row.revision ?? start.revision };
@@ -256,6 +272,7 @@ export class VirtualDatabase {
     const owned = [...this.executions.values()].filter(({ owner }) => owner === replicaId);
     for (const execution of owned) {
       execution.owner = undefined;
+      execution.version++;
       execution.wakeAt = this.now;
     }
     return owned.length;

@@ -25,9 +25,13 @@ export function createVirtualStore(database: VirtualDatabase, link: Link, fence:
       const lease = fence();
       return link.call("release", () => database.release(lease, executionId, pauseMs));
     },
-    releaseOrphans(driven) {
+    findOwned(except) {
+      const { replicaId } = fence();
+      return link.call("find owned", () => database.findOwned(replicaId, except));
+    },
+    releaseOrphans(owned) {
       const lease = fence();
-      return link.call("release orphans", () => database.releaseOrphans(lease, driven));
+      return link.call("release orphans", () => database.releaseOrphans(lease, owned));
     },
     loadLedgers: (_, executionIds) =>
       link.call("load ledgers", () => {
