@@ -69,8 +69,12 @@ export function openUndos(definition: Definition, state: ExecutionState): UndoSt
 
 export function decideUndo(input: { definition: Definition; state: ExecutionState; inFlight: InFlight; now: number }): Command[] {
   const { definition, state, inFlight, now } = input;
-  const { commands, open } = nextUndo(definition, undoList(definition, state), inFlight, now);
-  if (open) return commands.length > 0 || state.saga === "stuck" ? commands : stuckUndo(definition, state, inFlight, now);
+  const list = undoList(definition, state);
+  const { commands, open } = nextUndo(definition, list, inFlight, now);
+  // An undo that was exhausted before the saga turned (a loser's) has its slow retry to wait for, and is what the saga is stuck on all the same.
+  const waits = commands.every(({ kind }) => kind === "wait") && list.some(({ run }) => run.undo?.status === "exhausted" && !isUndone(run));
+  const stuck = open && state.saga !== "stuck" && (commands.length === 0 || waits) ? stuckUndo(definition, state, inFlight, now) : [];
+  if (open) return stuck.length > 0 ? stuck : commands;
   const turn = state.turn ?? { reason: "step_failed" as const, failure: state.failure, stepPath: undefined };
   return [{ kind: "record", event: decideEnd({ definition, state, now, turn, undone: true }) }];
 }

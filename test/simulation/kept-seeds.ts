@@ -16,4 +16,8 @@ export const keptOutsideSeeds: typeof keptSeeds = [
   { seed: 6599, found: "a replica that woke up refused a report of an attempt that it did not know yet" },
   { seed: 12189, found: "a task was taken back, the answer was lost, and nothing ended its attempt any more" },
   { seed: 29373, found: "a saga that was stuck on the undo of a loser said without end that it is stuck, because a step behind the pivot failed" },
+  {
+    seed: 21377,
+    found: "a saga that timed out while stuck on the undo of a loser looked as if it were compensating while it waited for that undo's slow retry",
+  },
 ];
