@@ -1,6 +1,6 @@
 /** A service of its own for one benchmark: a child process on embedded PostgreSQL in a temporary folder. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
@@ -38,6 +38,8 @@ interface Ready {
 
 export async function startService(environment: Record<string, string> = {}): Promise<Service> {
   const folder = await mkdtemp(path.join(tmpdir(), "pawf-bench-"));
+  // Open to the user of PostgreSQL when root runs this: else the cluster would stand elsewhere and stay.
+  await chmod(folder, 0o711);
   let server = await launch(folder, environment);
   let client = clientOf(server.ready);
   let peer: Launched | undefined;

@@ -1,7 +1,7 @@
 /** Real PostgreSQL processes, really killed. Only processes that a test started are ever signalled. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -85,6 +85,9 @@ afterEach(async () => {
 afterAll(() => {
   for (const folder of temporaryFolders) {
     expect(existsSync(join(folder, "cluster", "postmaster.pid"))).toBe(false);
+    // Where the folder is closed to the user of PostgreSQL, its cluster stands elsewhere.
+    const home = join(folder, "home");
+    if (existsSync(home)) rmSync(realpathSync(home), { recursive: true, force: true });
     rmSync(folder, { recursive: true, force: true });
   }
 });

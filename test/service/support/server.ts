@@ -5,7 +5,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { appendFileSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { appendFileSync, chmodSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -116,6 +116,8 @@ export function restart(server: Server, changes: Partial<ServerOptions> = {}): P
 export function filledOptions(options: ServerOptions): ServerOptions & { readonly dataDir: string } {
   const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), "pawf-service-"));
   mkdirSync(dataDir, { recursive: true });
+  // Open to the user of PostgreSQL when root runs this: else an embedded cluster would stand elsewhere and stay.
+  if (options.dataDir === undefined) chmodSync(dataDir, 0o711);
   return { masterKey: randomBytes(24).toString("hex"), apiKey: makeApiKey(), ...options, dataDir };
 }
 
