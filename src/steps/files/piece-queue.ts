@@ -10,11 +10,6 @@ export class PieceQueue implements AsyncIterable<Uint8Array> {
     this.#onTaken = onTaken;
   }
 
-  /** Somebody reads, and nothing is there for him. */
-  get isHungry(): boolean {
-    return this.#waiting !== undefined;
-  }
-
   add(piece: Uint8Array): void {
     if (this.#end !== "open") return this.#onTaken(piece.length);
     this.#pieces.push(piece);
