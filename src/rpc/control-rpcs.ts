@@ -123,7 +123,7 @@ export function controlRpcs(parts: RpcParts): ControlRpcs {
   };
 }
 
-const deleteAttemptsMax = 10;
+const deleteAttemptsMax = 100;
 const deletePauseMs = 50;
 
 /** An execution above it that is open may still have to undo it. */
