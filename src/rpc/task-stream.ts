@@ -33,7 +33,8 @@ export async function* streamTasks(
   const stream = new OpenTasks(parts, ask);
   const ageMsMax = limits.watchAgeMsMax * (0.9 + 0.2 * Math.random());
   const bornAt = parts.clock.monotonic();
-  let saidAt = bornAt;
+  // Where nothing waits the first message is a heartbeat: whoever opened the stream hears at once that it is open.
+  let saidAt = bornAt - limits.watchHeartbeatMs;
   const wait = parts.taskBoard.wait(ask);
   const unwant = parts.taskBoard.wantEnds(tenantId);
   try {

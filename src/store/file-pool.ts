@@ -13,7 +13,8 @@ const flushing = "-c synchronous_commit=off";
 
 export function openFilePool(target: DatabaseTarget): pg.Pool {
   const pool = new pg.Pool({ ...clientConfig(target, "pawf-files"), options: flushing, max: connectionsMax, idleTimeoutMillis: idleTimeoutMs });
-  // A connection that the server ended while it was idle; the pool has dropped it already.
+  // The server ended a connection. An idle one the pool has dropped already; of one in use, the statement under way or the next one fails.
   pool.on("error", () => undefined);
+  pool.on("connect", (client) => client.on("error", () => undefined));
   return pool;
 }

@@ -1,5 +1,5 @@
 /** Replicas as processes on one database: they hear of each other's work, and take over from each other. Of frozen ones: chaos/kill.test.ts. */
-import { Pool } from "pg";
+import type { Pool } from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ExecutionState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import { limits } from "../../src/base/limits.ts";
@@ -9,7 +9,7 @@ import { begin, ended, ms } from "../service/support/fixture.ts";
 import { type Ledger, startLedger } from "../service/support/ledger.ts";
 import { restart, type Server, startServer } from "../service/support/server.ts";
 import { collect, range, sequences } from "../service/support/watching.ts";
-import { createMigratedDatabase, type TestDatabase } from "../support/postgres.ts";
+import { createMigratedDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
 
 let ledger: Ledger;
 let database: TestDatabase;
@@ -19,8 +19,7 @@ const servers: Server[] = [];
 beforeAll(async () => {
   ledger = await startLedger();
   database = await createMigratedDatabase();
-  pool = new Pool({ ...database.connection, max: 2 });
-  pool.on("error", () => undefined);
+  pool = openPool(database, { max: 2 });
   servers.push(await startServer({ databaseUrl: database.databaseUrl, egressAllow: [ledger.address] }));
   await three();
   // By then each knows of the others.

@@ -2,7 +2,7 @@
  * Crash points on the callers' side: whoever started a PREPARED saga dies around its own commit, and the coordinator dies around the
  * commit of what a caller told it. The repeat of a call is answered as its first would have been.
  */
-import { Pool, type PoolClient } from "pg";
+import type { Pool, PoolClient } from "pg";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { checkPrepared, createBarrier, markPrepared } from "../../sdk/typescript/barrier.ts";
 import type { Json, JsonObject } from "../../src/base/json.ts";
@@ -13,6 +13,7 @@ import type { TaskPort } from "../../src/engine/run-tasks.ts";
 import { openDatabase } from "../../src/store/database.ts";
 import { createTaskStore, type TaskStore } from "../../src/store/task-store.ts";
 import { acme, openWorld, type TestEngine, type World } from "../engine/engine-fixture.ts";
+import { openPool } from "../support/postgres.ts";
 import { type Moment, openDoomed, start, trip } from "./support/doomed.ts";
 import { Sibling } from "./support/sibling.ts";
 import { httpStep } from "./support/steps.ts";
@@ -49,8 +50,7 @@ async function started(wish: Parameters<typeof start>[2], tasks?: TaskPort): Pro
 describe("whoever started a prepared saga dies", () => {
   let business: Pool;
   beforeEach(async () => {
-    business = new Pool({ ...world.place.database.connection, max: 3, application_name: "looks-on" });
-    business.on("error", () => undefined);
+    business = openPool(world.place.database, { max: 3, application_name: "looks-on" });
     await createBarrier(business);
     await business.query("create table orders (saga text)");
   });

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type BarrierTask, taskResultOf, withBarrier } from "../../sdk/typescript/barrier.ts";
-import { createMigratedDatabase, type TestDatabase } from "../support/postgres.ts";
+import { createMigratedDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
 import { type Command, type Driver, processDriver, typescriptDriver } from "./barrier-driver.ts";
 import { goDriver, pythonDriver, type Tool } from "./toolchains.ts";
 
@@ -85,8 +85,7 @@ it("every language and the documentation carry the same statements", () => {
 });
 
 it("twenty twins at once, in transactions of their own, act once and all get the first result", async () => {
-  const { Pool } = await import("pg");
-  const pool = new Pool({ ...database.connection, max: 8 });
+  const pool = openPool(database, { max: 8 });
   const task: BarrierTask = { saga: "exe_twins", step: "pay", op: "action", input: { amount: 5 } };
   const once = async (): Promise<unknown> => {
     for (;;) {

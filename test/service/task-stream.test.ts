@@ -57,6 +57,16 @@ const startMany = async (queue: string, count: number): Promise<string[]> => {
   return results.flatMap(({ result }) => (result.case === "execution" ? result.value.id : []));
 };
 
+test("a stream on which nothing waits says at once that it is open", async () => {
+  // The next heartbeat would come after 15 s.
+  const stream = service.clients.tasks.streamTasks({ worker: { workerId: "s-idle", taskQueues: ["idle"] } }, { timeoutMs: 10_000 });
+  for await (const { item } of stream) {
+    expect(item).toMatchObject({ case: "heartbeat", value: { inFlight: 0 } });
+    return;
+  }
+  expect.fail("the stream ended without a word");
+});
+
 test("no more than max_in_flight are open; a report through any replica makes room at once", async () => {
   const ids = await startMany("credit", 5);
   const reader = new Reader(service.clients, "credit", 2);

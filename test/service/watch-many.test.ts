@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ExecutionEvent } from "#gen/pyairtable/workflow/v1/event_pb.js";
 import { type Execution, ExecutionState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import { limits } from "../../src/base/limits.ts";
-import { createMigratedDatabase, type TestDatabase } from "../support/postgres.ts";
+import { createMigratedDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
 import { type Clients, connect } from "./support/connect-client.ts";
 import { createWorkflow, delayStep, httpStep, logStep } from "./support/definitions.ts";
 import { begin, ended, seconds } from "./support/fixture.ts";
@@ -152,8 +152,7 @@ describe("a stream of all executions", () => {
   test("is not disturbed when messages between replicas are lost", async () => {
     const reader = new Reader(connect(other));
     await reader.ready();
-    const { Pool } = await import("pg");
-    const pool = new Pool({ ...database.connection, max: 1 });
+    const pool = openPool(database, { max: 1 });
     const breaker = setInterval(() => {
       pool
         .query("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pawf-notify' and datname = current_database()")

@@ -1,6 +1,6 @@
 /** Writers of ledgers for the journal's tests: each makes the appends of one execution as its driver would. */
 import { randomUUID } from "node:crypto";
-import { Client, Pool } from "pg";
+import { Client, type Pool } from "pg";
 import { systemClock } from "../../src/base/clock.ts";
 import { parseId } from "../../src/base/ids.ts";
 import { silentLog } from "../../src/base/log.ts";
@@ -12,7 +12,7 @@ import { BatchedJournal, type BatchedJournalOptions } from "../../src/store/batc
 import type { AppendRequest, Fence, Journal, StartRow } from "../../src/store/journal.ts";
 import { PlainJournal } from "../../src/store/plain-journal.ts";
 import { ReplicaLease } from "../../src/store/replica-lease.ts";
-import { createMigratedDatabase, type TestDatabase } from "../support/postgres.ts";
+import { createMigratedDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
 import { risingIds } from "./open-store.ts";
 
 export const ids = risingIds();
@@ -26,8 +26,7 @@ export interface Place extends AsyncDisposable {
 
 export async function openPlace(): Promise<Place> {
   const database = await createMigratedDatabase();
-  const pool = new Pool({ ...database.connection, max: 3, application_name: "looks-on" });
-  pool.on("error", () => undefined);
+  const pool = openPool(database, { max: 3, application_name: "looks-on" });
   return {
     database,
     pool,

@@ -10,7 +10,7 @@ import { randomBytes } from "node:crypto";
 import { access, constants, mkdtemp, rm, statfs } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Client } from "pg";
+import { Client, Pool, type PoolConfig } from "pg";
 import { inject } from "vitest";
 import type { TestProject } from "vitest/node";
 import { silentLog } from "../../src/base/log.ts";
@@ -46,6 +46,17 @@ export async function createDatabase(template = "template1"): Promise<TestDataba
     name,
     drop: () => giveOrder(async (client) => void (await client.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`))),
   };
+}
+
+/**
+ * Connections of a test's own. A pool says that it has ended before its connections have, so `drop` may still meet one of them;
+ * what PostgreSQL tells it then is nobody's failure, yet without a listener it would end the whole run.
+ */
+export function openPool({ connection }: Pick<TestDatabase, "connection">, options: PoolConfig): Pool {
+  const pool = new Pool({ ...connection, ...options });
+  pool.on("error", () => undefined);
+  pool.on("connect", (client) => client.on("error", () => undefined));
+  return pool;
 }
 
 /** A new database with the schema of migrations/. */

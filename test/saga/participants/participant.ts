@@ -24,6 +24,8 @@ interface Answer {
 class Refused extends Error {}
 
 const pool = new Pool();
+// PostgreSQL ends a connection: the pool opens another.
+pool.on("error", () => undefined);
 
 async function query(text: string, values: unknown[]): Promise<Record<string, unknown> | undefined> {
   return (await pool.query<Record<string, unknown>>(text, values)).rows[0];

@@ -165,7 +165,7 @@ export declare type StreamTasksResponse = Message<"pyairtable.workflow.v1.Stream
     case: "cancel";
   } | {
     /**
-     * Sent at least every 15 s.
+     * Sent at once when no task waits, then at least every 15 s.
      *
      * @generated from field: pyairtable.workflow.v1.StreamTasksHeartbeat heartbeat = 3;
      */
