@@ -1,6 +1,7 @@
 /** The engine of this replica with everything it speaks to: leases, journal, news, desks, clocks and starters. */
 import { randomUUID } from "node:crypto";
 import { systemIds } from "../base/ids.ts";
+import { type LeavingWork, LeftOut } from "../base/left-out.ts";
 import { Children } from "../engine/children.ts";
 import { CommandDesk } from "../engine/command-desk.ts";
 import { ConcurrencyGate } from "../engine/concurrency-gate.ts";
@@ -55,6 +56,7 @@ export type EngineRoom = Awaited<ReturnType<typeof buildEngine>>;
 export async function buildEngine({ config, log, version, clock, metrics, instruments, tracer, onStop, correlations }: Site, ground: Ground) {
   const { url, database, own, files, secrets, redis, workflows, executions, egress, grpcEgress, mail, stepTypes, stepTypesOf } = ground;
   const replicaId = randomUUID();
+  const leftOut = (work: LeavingWork): LeftOut => new LeftOut({ work, log, onLeftOut: (of) => instruments.rowsLeftOut.of(of).add() });
   const link = new NotifyLink({
     connection: clientConfig(url, "pawf-notify"),
     clock,
@@ -147,6 +149,7 @@ export async function buildEngine({ config, log, version, clock, metrics, instru
     control: (caller, executionId, command) => engine.control(caller, executionId, command),
     clock,
     log,
+    leftOut: leftOut("deliveries"),
   });
   const handlers = new Map([...stepHandlers, [selfDriven.type, selfDriven]]);
   const fileJobs = new FileCourier({ clock, log, database: url, s3: config.s3 });
@@ -199,6 +202,7 @@ export async function buildEngine({ config, log, version, clock, metrics, instru
     report: (tenantId, executionId, command) => engine.control(engineCaller(tenantId), executionId, command),
     clock,
     log,
+    leftOut: leftOut("tasks"),
     random: Math.random,
     onExpired: (name) => instruments.tasksExpired.of(name).add(1),
   });
@@ -225,8 +229,10 @@ export async function buildEngine({ config, log, version, clock, metrics, instru
     random: Math.random,
     retentionMsMax: retentionDays === undefined ? undefined : retentionDays * 86_400_000,
     observer: createRetentionObserver(instruments),
+    leftOut: leftOut("retention"),
   });
-  const usageRollup = new UsageRollup({ store: createUsageRollupStore(clientConfig(url, "pawf-usage")), clock, log, random: Math.random });
+  const usageStore = createUsageRollupStore(clientConfig(url, "pawf-usage"));
+  const usageRollup = new UsageRollup({ store: usageStore, clock, log, random: Math.random, leftOut: leftOut("usage") });
   registerGauges(
     metrics,
     {
@@ -268,7 +274,13 @@ export async function buildEngine({ config, log, version, clock, metrics, instru
     findStart: (tenantId, requestId, executionKey) => findStart(database.pool, tenantId, requestId, executionKey),
   });
 
-  const sweeps = new WorkflowSweeps({ store: createSweepStore(database), control: (...command) => engine.control(...command), clock, log });
+  const sweeps = new WorkflowSweeps({
+    store: createSweepStore(database),
+    control: (...command) => engine.control(...command),
+    clock,
+    log,
+    leftOut: leftOut("workflow_sweep"),
+  });
 
   const sagas = new SagaStarter({
     engine,

@@ -1,6 +1,7 @@
 /** Ground and first floors: the database, what is stored in it, and what steps reach the world with. */
 import { messageOf } from "../base/errors.ts";
 import { systemIds } from "../base/ids.ts";
+import { LeftOut } from "../base/left-out.ts";
 import { createMasterKeys } from "../base/master-keys.ts";
 import { blockTypes } from "../domain/block-types.ts";
 import type { StepTypes } from "../domain/step-type.ts";
@@ -57,7 +58,12 @@ export async function buildGround({ config, log, clock, instruments, onStop }: S
   // First floors: what is stored and what steps can do.
   const own = deriveSecrets(await readRootKey(database.pool, masterKeys, masterTexts[0]));
   const monotonic = (): number => clock.monotonic();
-  const files = createFileRepository({ pool: database.pool, ids: systemIds, objects: config.s3 && createS3Storage(config.s3) });
+  const files = createFileRepository({
+    pool: database.pool,
+    ids: systemIds,
+    objects: config.s3 && createS3Storage(config.s3),
+    leftOut: new LeftOut({ work: "files", log, onLeftOut: (work) => instruments.rowsLeftOut.of(work).add() }),
+  });
   const secrets = createSecretRepository({ pool: database.pool, keys: createTenantKeys(database.pool, masterKeys), monotonic, log });
   const keys = createKeyRepository(database);
   const trustedKeys = new TrustedKeys(clock);

@@ -1,4 +1,5 @@
 /** Sets everything in motion that goes on by itself, once calls can be answered. */
+import { LeftOut } from "../base/left-out.ts";
 import { Periodic } from "../engine/periodic.ts";
 import { sendNotices } from "../engine/saga-notices.ts";
 import { createSecretUpkeep } from "../engine/secret-upkeep.ts";
@@ -60,7 +61,8 @@ export function startWork({ config, log, clock, instruments, history, onStop }: 
   // Workflows first: a template goes when the last workflow that was made of it has gone.
   for (const kind of config.deletedDays === 0 ? [] : (["workflow", "template"] as const)) {
     const onRemoved = (count: number): void => log.info({ kind, count }, "what was deleted long ago is removed");
-    const { portion } = createDeletedPurge(database.pool, kind, config.deletedDays * 86_400_000, onRemoved);
+    const leftOut = new LeftOut({ work: "deleted_definitions", log, onLeftOut: (work) => instruments.rowsLeftOut.of(work).add() });
+    const { portion } = createDeletedPurge(database.pool, kind, config.deletedDays * 86_400_000, onRemoved, leftOut);
     const purge = new Periodic({ name: `the purge of deleted ${kind}s`, work: portion, intervalMs: 6 * 3_600_000, clock, log });
     purge.start();
     onStop(() => purge.stop());

@@ -7,6 +7,8 @@
 import type { Caller } from "../base/caller.ts";
 import type { Clock } from "../base/clock.ts";
 import { AppError, messageOf } from "../base/errors.ts";
+import { GrowingPauses } from "../base/growing-pauses.ts";
+import { LeftOut, mayPass } from "../base/left-out.ts";
 import type { Log } from "../base/log.ts";
 import type { ControlCommand } from "../domain/control-command.ts";
 import type { OutgoingCommand } from "../domain/outgoing-command.ts";
@@ -17,6 +19,7 @@ export interface DeliveriesOptions {
   readonly control: (caller: Caller, executionId: string, command: ControlCommand) => Promise<unknown>;
   readonly clock: Clock;
   readonly log: Log;
+  readonly leftOut?: LeftOut;
 }
 
 /** Executions told at the same time: each may have to be claimed and read. */
@@ -25,9 +28,12 @@ const sweepEveryMs = 1_000;
 /** An execution that changes hands, or a database that is away for a moment, is asked again before it is left to a sweep. */
 const attemptsMax = 3;
 const againMs = 300;
+/** What cannot be told is left to a sweep, to a later one each time; what may go well in a moment is not left alone for long. */
+const againMsMax = { failed: 8_000, bad: 300_000 };
 
-/** What becomes of a message to an execution: `failed` ones are tried again by a sweep. */
-type Told = "told" | "failed";
+/** What becomes of a message to an execution: `failed` ones are tried again by a sweep, `bad` ones, which fail for a reason of their own, more and more seldom. */
+type Told = "told" | Failed;
+type Failed = "failed" | "bad";
 
 interface Job {
   readonly run: () => Promise<Told>;
@@ -41,14 +47,18 @@ export class Deliveries {
   /** Looks that wait for their turn, by execution: one serves all who ask meanwhile. */
   readonly #looks = new Map<string, Promise<Told>>();
   readonly #under = new Set<Promise<void>>();
-  /** What this replica could not tell: others leave that to it for as long as it lives, so its own next sweep tries again. */
-  #again: (() => void)[] = [];
+  /** What this replica could not tell: others leave that to it for as long as it lives, so a sweep of its own tries again. */
+  #again: { readonly at: number; readonly tell: () => void }[] = [];
+  readonly #pauses: GrowingPauses;
+  readonly #leftOut: LeftOut;
   #active = 0;
   #loop: Promise<void> | undefined;
   #sweepNow: () => void = () => undefined;
 
   constructor(options: DeliveriesOptions) {
     this.#options = options;
+    this.#pauses = new GrowingPauses({ firstMs: sweepEveryMs, maxMs: againMsMax.bad, now: () => options.clock.monotonic() });
+    this.#leftOut = options.leftOut ?? new LeftOut({ work: "deliveries", log: options.log });
   }
 
   start(): void {
@@ -71,17 +81,19 @@ export class Deliveries {
   /** Tells the executions that wait for a stored signal; answers how many there are when they are known, not when they are told. */
   async tellSignal(tenantId: string, signalId: string): Promise<number> {
     const { signals } = this.#options;
-    const again = (): void => void this.#again.push(() => this.#track(this.tellSignal(tenantId, signalId).then(() => undefined)));
+    const again = (told: Failed): void => this.#later(signalId, told, () => this.#track(this.tellSignal(tenantId, signalId).then(() => undefined)));
     const executionIds = await signals.match(tenantId, signalId).catch((error: unknown) => {
-      again();
+      again(mayPass(error) ? "failed" : "bad");
       throw error;
     });
     if (executionIds.length > 0) {
       this.#track(
         (async () => {
           const told = await Promise.all(executionIds.map((executionId) => this.#look(tenantId, executionId)));
-          if (told.every((one) => one === "told")) await signals.delivered(tenantId, signalId);
-          else again();
+          const failed = told.includes("bad") ? "bad" : told.includes("failed") ? "failed" : undefined;
+          if (failed) return again(failed);
+          this.#pauses.forget(signalId);
+          await signals.delivered(tenantId, signalId);
         })(),
       );
     }
@@ -98,8 +110,10 @@ export class Deliveries {
     this.#track(
       (async () => {
         const told = await (command.kind === "look" ? this.#look(tenantId, executionId) : this.#ask(() => this.#control(tenantId, executionId, command)));
-        if (told === "told") await this.#options.signals.sent(sent);
-        else this.#again.push(() => this.#tellCommand(sent));
+        const key = `${sent.senderId}/${sent.sequence}/${executionId}`;
+        if (told !== "told") return this.#later(key, told, () => this.#tellCommand(sent));
+        this.#pauses.forget(key);
+        await this.#options.signals.sent(sent);
       })(),
     );
   }
@@ -129,6 +143,10 @@ export class Deliveries {
         return "told";
       } catch (error) {
         if (error instanceof AppError && (error.code === "NOT_FOUND" || error.code === "FAILED_PRECONDITION")) return "told";
+        if (!mayPass(error)) {
+          this.#leftOut.tell({ tenantId, executionId, command: command.kind }, error);
+          return "bad";
+        }
         if (attempt >= attemptsMax || signal.aborted) {
           log.warn({ executionId, command: command.kind, error: messageOf(error) }, "an execution could not be told; a sweep tries again");
           return "failed";
@@ -136,6 +154,12 @@ export class Deliveries {
         await clock.sleep(againMs, signal).catch(() => undefined);
       }
     }
+  }
+
+  #later(key: string, told: Failed, tell: () => void): void {
+    const pauseMs = Math.min(this.#pauses.failed(key).pauseMs, againMsMax[told]);
+    // The next sweep comes a second from now.
+    this.#again.push({ at: this.#options.clock.monotonic() + pauseMs - sweepEveryMs, tell });
   }
 
   #ask(run: () => Promise<Told>): Promise<Told> {
@@ -175,9 +199,15 @@ export class Deliveries {
     while (!signal.aborted) {
       await Promise.race([clock.sleep(sweepEveryMs, signal).catch(() => undefined), new Promise<void>((resolve) => (this.#sweepNow = resolve))]);
       if (signal.aborted) return;
-      for (const tell of this.#again.splice(0)) tell();
+      const now = clock.monotonic();
+      const again = this.#again.splice(0);
+      this.#again.push(...again.filter(({ at }) => at > now));
+      for (const { at, tell } of again) if (at <= now) tell();
       try {
-        for (const { tenantId, signalId } of await signals.takeUndelivered()) await this.tellSignal(tenantId, signalId);
+        for (const { tenantId, signalId } of await signals.takeUndelivered()) {
+          // One that cannot be matched is tried again by itself; those behind it are not held up.
+          await this.tellSignal(tenantId, signalId).catch((error: unknown) => this.#leftOut.goOn({ tenantId, signalId }, error));
+        }
         for (const sent of await signals.takeOutbox()) this.#tellCommand(sent);
       } catch (error) {
         log.warn({ error: messageOf(error) }, "what is still to be told could not be read; the next sweep reads it");

@@ -23,7 +23,9 @@ import type { Claiming, Given } from "./claiming.ts";
 import { type CommandDesk, inboxLookMs } from "./command-desk.ts";
 import type { Definitions } from "./definitions.ts";
 import type { Leases } from "./leases.ts";
+import { LettingGo } from "./letting-go.ts";
 import type { NewExecution } from "./new-execution.ts";
+import { readLedgers, Unreadable } from "./read-ledgers.ts";
 import type { RunEnvironment } from "./run-environment.ts";
 import { ExecutionRun } from "./run-execution.ts";
 
@@ -43,6 +45,7 @@ export class Engine {
   readonly #runs = new Map<string, ExecutionRun>();
   readonly #drives = new Set<Promise<void>>();
   readonly #stopping = new AbortController();
+  readonly #lettingGo: LettingGo;
   #wakeUp: () => void = () => undefined;
   #loop: Promise<void> | undefined;
   #lookedAt = 0;
@@ -63,6 +66,10 @@ export class Engine {
       holdsLease: () => options.leases.held,
       sleep: (durationMs, signal) => clock.sleep(durationMs, signal).catch(() => undefined),
     };
+    this.#lettingGo = new LettingGo({
+      ...{ store: options.store, holdsLease: () => options.leases.held, clock, log: options.services.log },
+      onUnreleased: () => void (this.#mayHaveOrphans = true),
+    });
   }
 
   start(): void {
@@ -287,9 +294,10 @@ export class Engine {
     let claimedAny = false;
     for (const { tenantId, rows } of claimShares(due, this.#lastServed, { room, ...roundLimits })) {
       const { epoch } = this.#options.leases.fence;
+      // Before and not after: when this one fails, the next round begins behind it.
+      this.#lastServed = tenantId;
       const claimed = await this.#options.store.claim(tenantId, rows);
       await this.#resume(tenantId, epoch, claimed);
-      this.#lastServed = tenantId;
       if (claimed.length > 0) claimedAny = true;
     }
     return claimedAny ? 0 : Math.max(untilNextMs, pauseMsMin);
@@ -303,13 +311,15 @@ export class Engine {
   async #resume(tenantId: string, epoch: number, claimed: readonly ClaimedExecution[], onRun?: (run: ExecutionRun) => void): Promise<void> {
     if (claimed.length === 0) return;
     const ids = claimed.map((execution) => execution.executionId);
-    const ledgers = await this.#options.store.loadLedgers(tenantId, ids).catch(async (error: unknown) => {
-      for (const executionId of ids) await this.#letGo(tenantId, executionId);
+    const ledgers = await readLedgers(this.#options.store, tenantId, ids).catch(async (error: unknown) => {
+      for (const executionId of ids) await this.#lettingGo.lost(tenantId, executionId);
       throw error;
     });
     for (const executionId of ids) {
+      const ledger = ledgers.get(executionId) ?? [];
       try {
-        const state = foldExecution({ tenantId, executionId }, ledgers.get(executionId) ?? []);
+        if (ledger instanceof Unreadable) throw ledger.cause;
+        const state = foldExecution({ tenantId, executionId }, ledger);
         const compiled = await this.#options.definitions.baseOf(state);
         if (this.#options.leases.fence.epoch !== epoch) {
           this.#mayHaveOrphans = true;
@@ -319,13 +329,12 @@ export class Engine {
         onRun?.(run);
         this.#drive(tenantId, run);
       } catch (error) {
-        // A broken ledger or definition stays broken; anything else may pass, so somebody tries again.
-        const isBroken = error instanceof AppError && error.code !== "UNAVAILABLE";
-        const end = isBroken ? "it stays claimed until an operator looks" : "it is let go and tried again";
-        const created = ledgers.get(executionId)?.[0];
+        // A broken ledger or definition stays broken until an operator looks or a newer program reads it; anything else may pass.
+        const { pauseMs, released } = this.#lettingGo.failed(tenantId, executionId);
+        const created = ledger instanceof Unreadable ? undefined : ledger[0];
         const about = created?.type === "execution_created" ? { executionId, correlationId: created.payload.correlationId } : { executionId };
-        this.#options.services.log.error({ ...about, error: messageOf(error) }, `an execution cannot be resumed; ${end}`);
-        if (!isBroken) await this.#letGo(tenantId, executionId);
+        this.#options.services.log.error({ ...about, pauseMs, error: messageOf(error) }, "an execution cannot be resumed; it is let go and tried again");
+        await released;
       }
     }
   }
@@ -344,7 +353,8 @@ export class Engine {
         if (end === "lost" && !this.#stopping.signal.aborted)
           this.#options.services.log.info({ executionId: run.executionId }, "an execution was lost to another owner");
         if (end === "parked") this.#parked(run);
-        if (end === "lost") void this.#letGo(tenantId, run.executionId);
+        if (end === "lost") void this.#letGo(run);
+        else this.#lettingGo.forget(tenantId, run.executionId);
         this.#drives.delete(drive);
       });
     this.#drives.add(drive);
@@ -356,13 +366,9 @@ export class Engine {
     this.wake();
   }
 
-  /** Nobody drives it any more: if this replica still owns it, it becomes due again, and whoever claims it reads the ledger. */
-  async #letGo(tenantId: string, executionId: string): Promise<void> {
-    if (!this.#options.leases.held) return;
-    await this.#options.store.release(tenantId, executionId, lostPauseMs).catch((error: unknown) => {
-      this.#mayHaveOrphans = true;
-      this.#options.services.log.warn({ executionId, error: messageOf(error) }, "a lost execution could not be released; that is tried again");
-    });
+  /** Nobody drives it any more: if this replica still owns it, it becomes due again. */
+  async #letGo({ state: { tenantId, executionId } }: ExecutionRun): Promise<void> {
+    await this.#lettingGo.lost(tenantId, executionId);
     this.wake();
   }
 
@@ -383,8 +389,6 @@ const noRoomPauseMs = 20;
 const orphansLookMs = 30_000;
 const controlAttemptsMax = 20;
 const controlPauseMs = 100;
-/** Keeps an execution whose append is refused each time from turning in circles. */
-const lostPauseMs = 1_000;
 
 function keyOf(tenantId: string, executionId: string): string {
   return `${tenantId}/${executionId}`;

@@ -5,14 +5,17 @@
  * Once an hour one replica makes a pass (the store's lock decides which). It works in small transactions and rests between
  * them for as long as the last one took, so that it never has more than half of what the disk can do, and makes them smaller
  * when one takes long. An execution vanishes whole; one with a huge ledger goes alone. Nothing here is urgent: whatever fails
- * is tried again with the next pass.
+ * is tried again with the next pass. What PostgreSQL refuses to delete is found by halving its batch and left out; a tenant in whom
+ * something else fails is left to the next pass, and the others are not.
  */
 import type { Clock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
+import { formatId } from "../base/ids.ts";
 import type { JsonObject } from "../base/json.ts";
+import { LeftOut, mayPass } from "../base/left-out.ts";
 import type { Log } from "../base/log.ts";
 import { durationOf } from "../domain/parse-policy.ts";
-import type { Cutoffs, ExpiredExecution, RetentionPass, RetentionStore, RevisionCutoffs } from "../store/retention-store.ts";
+import type { Cutoffs, Deleted, ExpiredExecution, RetentionPass, RetentionStore, RevisionCutoffs } from "../store/retention-store.ts";
 
 export interface RetentionOptions {
   readonly store: RetentionStore;
@@ -25,6 +28,7 @@ export interface RetentionOptions {
   /** Upper bound of every policy, in milliseconds; undefined: none. */
   readonly retentionMsMax?: number | undefined;
   readonly observer?: RetentionObserver | undefined;
+  readonly leftOut?: LeftOut;
   readonly bounds?: Partial<RetentionBounds>;
 }
 
@@ -68,6 +72,7 @@ const pageRows = 1_000;
 export class Retention {
   readonly #options: RetentionOptions;
   readonly #bounds: RetentionBounds;
+  readonly #leftOut: LeftOut;
   readonly #stopping = new AbortController();
   #eventsMax: number;
   #loop: Promise<void> | undefined;
@@ -75,6 +80,7 @@ export class Retention {
   constructor(options: RetentionOptions) {
     this.#options = options;
     this.#bounds = { ...boundsDefault, ...options.bounds };
+    this.#leftOut = options.leftOut ?? new LeftOut({ work: "retention", log: options.log });
     this.#eventsMax = Math.min(eventsFirst, this.#bounds.eventsMax);
   }
 
@@ -88,19 +94,17 @@ export class Retention {
     await this.#loop;
   }
 
-  /** One pass over all tenants. Throws what the database throws; what was deleted before stays deleted. */
+  /** One pass over all tenants. Throws when the database cannot be used; what was deleted before stays deleted. */
   async pass(): Promise<RetentionReport> {
     const pass = await this.#options.store.open();
     if (!pass) return { ran: false, executions: 0, events: 0 };
     const total = { ran: true, executions: 0, events: 0 };
     try {
       for (const tenantId of await pass.tenants()) {
-        await this.#purge((rowsMax) => pass.purgeSignals(tenantId, rowsMax));
-        await this.#purge((rowsMax) => pass.purgeNotifications(tenantId, rowsMax));
-        await this.#purge((rowsMax) => pass.purgeAuditLines(tenantId, rowsMax));
-        const { executions, events } = await this.#tenant(pass, tenantId);
-        total.executions += executions;
-        total.events += events;
+        await this.#apart({ tenantId, of: "signals" }, () => this.#purge((rowsMax) => pass.purgeSignals(tenantId, rowsMax)));
+        await this.#apart({ tenantId, of: "notifications" }, () => this.#purge((rowsMax) => pass.purgeNotifications(tenantId, rowsMax)));
+        await this.#apart({ tenantId, of: "audit lines" }, () => this.#purge((rowsMax) => pass.purgeAuditLines(tenantId, rowsMax)));
+        await this.#apart({ tenantId, of: "executions" }, () => this.#tenant(pass, tenantId, total));
       }
       return total;
     } finally {
@@ -126,10 +130,19 @@ export class Retention {
     }
   }
 
-  async #tenant(pass: RetentionPass, tenantId: string): Promise<{ executions: number; events: number }> {
+  /** What fails here, and is not the database itself, fails for this tenant alone. */
+  async #apart(what: { readonly tenantId: string; readonly of: string }, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if (mayPass(error)) throw error;
+      this.#leftOut.tell(what, error);
+    }
+  }
+
+  async #tenant(pass: RetentionPass, tenantId: string, total: { executions: number; events: number }): Promise<void> {
     const { now, retentionMsMax } = this.#options;
     const { signal } = this.#stopping;
-    const total = { executions: 0, events: 0 };
     const defaults = cutoffsOf({}, now(), retentionMsMax);
     const policies = signal.aborted ? [] : await pass.policies(tenantId);
     const revisions: RevisionCutoffs[] = policies.map(({ workflowUuid, revision, retention }) => {
@@ -148,7 +161,6 @@ export class Retention {
       }
       if (found.length < pageRows) break;
     }
-    return total;
   }
 
   /** Small rows whose time is over, in the same small steps. */
@@ -172,14 +184,30 @@ export class Retention {
     return found.slice(0, length);
   }
 
-  async #delete(pass: RetentionPass, tenantId: string, batch: readonly ExpiredExecution[]): Promise<{ executions: number; events: number }> {
+  /** PostgreSQL refused: the statement changed nothing, and the one that it refuses is in one of the halves. */
+  async #halves(pass: RetentionPass, tenantId: string, batch: readonly ExpiredExecution[], error: unknown): Promise<Deleted> {
+    if (mayPass(error)) throw error;
+    if (batch.length <= 1) {
+      for (const { uuid } of batch) this.#leftOut.tell({ tenantId, executionId: formatId("execution", uuid) }, error);
+      return { executions: 0, events: 0 };
+    }
+    const middle = Math.ceil(batch.length / 2);
+    const first = await this.#delete(pass, tenantId, batch.slice(0, middle));
+    const second = await this.#delete(pass, tenantId, batch.slice(middle));
+    return { executions: first.executions + second.executions, events: first.events + second.events };
+  }
+
+  async #delete(pass: RetentionPass, tenantId: string, batch: readonly ExpiredExecution[]): Promise<Deleted> {
     const { clock, observer } = this.#options;
     const { transactionMs, pauseMsMin } = this.#bounds;
     const startedAt = clock.monotonic();
-    const deleted = await pass.deleteExpired(
-      tenantId,
-      batch.map(({ uuid }) => uuid),
-    );
+    const uuids = batch.map(({ uuid }) => uuid);
+    let deleted: Deleted;
+    try {
+      deleted = await pass.deleteExpired(tenantId, uuids);
+    } catch (error) {
+      return await this.#halves(pass, tenantId, batch, error);
+    }
     const durationMs = clock.monotonic() - startedAt;
     observer?.deleted(deleted.executions, deleted.events, durationMs);
     this.#eventsMax =

@@ -4,6 +4,8 @@
  */
 import type { Clock } from "../base/clock.ts";
 import { AppError, messageOf } from "../base/errors.ts";
+import { GrowingPauses } from "../base/growing-pauses.ts";
+import { LeftOut, mayPass } from "../base/left-out.ts";
 import type { Log } from "../base/log.ts";
 import type { ControlCommand } from "../domain/control-command.ts";
 import { taskIdOf } from "../domain/task-token.ts";
@@ -17,6 +19,7 @@ export interface TaskClockOptions {
   readonly report: (tenantId: string, executionId: string, command: ControlCommand) => Promise<unknown>;
   readonly clock: Clock;
   readonly log: Log;
+  readonly leftOut?: LeftOut;
   readonly random: () => number;
   /** Counts attempts that were given up, by what was exceeded. */
   readonly onExpired?: (name: string) => void;
@@ -24,6 +27,7 @@ export interface TaskClockOptions {
 
 const lookMs = 500;
 const expiredRowsMax = 200;
+const failedPauseMsMax = 60_000;
 /** Reports under way at once. */
 const reportsMax = 16;
 /** How often the tables are asked for what no message told. */
@@ -39,10 +43,15 @@ export class TaskClock {
   readonly #seen = new Map<string, SeenWorker>();
   /** Workers that were written at least once. */
   readonly #known = new Set<string>();
+  /** Tasks whose executions could not be told: those behind them have their turn meanwhile. */
+  readonly #pauses: GrowingPauses;
+  readonly #leftOut: LeftOut;
   #loop: Promise<void> | undefined;
 
   constructor(options: TaskClockOptions) {
     this.#options = options;
+    this.#pauses = new GrowingPauses({ firstMs: lookMs, maxMs: failedPauseMsMax, now: () => options.clock.monotonic() });
+    this.#leftOut = options.leftOut ?? new LeftOut({ work: "tasks", log: options.log });
   }
 
   start(): void {
@@ -85,7 +94,7 @@ export class TaskClock {
   }
 
   async #giveUp(): Promise<void> {
-    const expired = [...(await this.#options.store.expired(expiredRowsMax))];
+    const expired = [...(await this.#options.store.expired(expiredRowsMax, this.#pauses.paused()))];
     const work = async (): Promise<void> => {
       for (let task = expired.pop(); task && !this.#stopping.signal.aborted; task = expired.pop()) await this.#expire(task);
     };
@@ -95,16 +104,20 @@ export class TaskClock {
   async #expire(task: ExpiredTask): Promise<void> {
     const { store, report, log, random, onExpired } = this.#options;
     const { tenantId, executionId, ...request } = task;
+    const taskId = taskIdOf({ executionId, ...request });
     try {
       await report(tenantId, executionId, { kind: "report", ...request, random: random() });
+      this.#pauses.forget(taskId);
       onExpired?.(request.outcome.kind === "expired" ? request.outcome.name : "");
     } catch (error) {
       if (!(error instanceof AppError) || error.code === "UNAVAILABLE" || error.code === "INTERNAL") {
-        log.warn({ executionId, error: messageOf(error) }, "an execution could not be told that a task was given up; it is tried again");
+        this.#pauses.failed(taskId);
+        if (!mayPass(error)) this.#leftOut.tell({ tenantId, executionId, taskId }, error);
+        else log.warn({ executionId, error: messageOf(error) }, "an execution could not be told that a task was given up; it is tried again");
         return;
       }
       // Its ledger says that this attempt is over: nobody waits for it.
-      await store.discard(tenantId, taskIdOf({ executionId, ...request }));
+      await store.discard(tenantId, taskId);
     }
   }
 

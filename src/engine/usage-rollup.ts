@@ -5,11 +5,15 @@
  *
  * How late a commit may come is bounded by the replica's lease, but not across an outage of the database: a flush that waited for
  * it brings moments from before. So after a start or a failure nothing is counted until that long has passed in peace.
+ *
+ * A row that PostgreSQL cannot count (not one is known; a hand in the database can make one) is found by halving its page, told and
+ * passed over. A tenant in whom anything else fails is left to the next pass, and the others are not.
  */
 import type { Clock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
+import { LeftOut, mayPass } from "../base/left-out.ts";
 import type { Log } from "../base/log.ts";
-import type { UsageRollupPass, UsageRollupStore } from "../store/usage-rollup-store.ts";
+import { type UsageRollupPass, type UsageRollupStore, type UsageSource, usagePageRows } from "../store/usage-rollup-store.ts";
 import { cutoffsOf, retentionMsMin } from "./retention.ts";
 
 export interface UsageRollupOptions {
@@ -18,6 +22,7 @@ export interface UsageRollupOptions {
   readonly log: Log;
   /** 0 ≤ random < 1: spreads the passes of replicas that started together. */
   readonly random: () => number;
+  readonly leftOut?: LeftOut;
   readonly bounds?: Partial<UsageRollupBounds>;
 }
 
@@ -33,12 +38,14 @@ const hourMs = 3_600_000;
 export class UsageRollup {
   readonly #options: UsageRollupOptions;
   readonly #bounds: UsageRollupBounds;
+  readonly #leftOut: LeftOut;
   readonly #stopping = new AbortController();
   #loop: Promise<void> | undefined;
 
   constructor(options: UsageRollupOptions) {
     this.#options = options;
     this.#bounds = { ...boundsDefault, ...options.bounds };
+    this.#leftOut = options.leftOut ?? new LeftOut({ work: "usage", log: options.log });
   }
 
   start(): void {
@@ -51,7 +58,7 @@ export class UsageRollup {
     await this.#loop;
   }
 
-  /** One pass over all tenants; false: another replica is at it. Throws what the database throws; what was counted stays counted. */
+  /** One pass over all tenants; false: another replica is at it. Throws when the database cannot be used; what was counted stays counted. */
   async pass(): Promise<boolean> {
     const pass = await this.#options.store.open();
     if (!pass) return false;
@@ -67,8 +74,49 @@ export class UsageRollup {
     const now = await pass.now();
     // An ended execution is kept for a day at least; hours of which some may be gone are not counted anew.
     const intactAfter = Math.ceil((now - retentionMsMin) / hourMs) * hourMs;
+    const before = now - this.#bounds.lagMs;
     for (const tenantId of await pass.tenants()) {
-      while (!this.#stopping.signal.aborted && (await pass.advance(tenantId, now - this.#bounds.lagMs, intactAfter)));
+      try {
+        while (!this.#stopping.signal.aborted && (await this.#page(pass, tenantId, before, intactAfter)));
+      } catch (error) {
+        if (mayPass(error)) throw error;
+        this.#leftOut.tell({ tenantId }, error);
+      }
+    }
+  }
+
+  async #page(pass: UsageRollupPass, tenantId: string, before: number, intactAfter: number): Promise<boolean> {
+    try {
+      return await pass.advance(tenantId, before, intactAfter);
+    } catch (error) {
+      if (mayPass(error)) throw error;
+      // Without any row it fails as well when no row is to blame.
+      await pass.advance(tenantId, before, intactAfter, { started: 0, ended: 0 });
+      await this.#aroundBad(pass, tenantId, before, intactAfter, "started");
+      await this.#aroundBad(pass, tenantId, before, intactAfter, "ended");
+      return true;
+    }
+  }
+
+  /** Counts the page of one source in smaller and smaller parts up to the first row that cannot be counted, and goes past that. */
+  async #aroundBad(pass: UsageRollupPass, tenantId: string, before: number, intactAfter: number, source: UsageSource): Promise<void> {
+    let rows = usagePageRows;
+    for (let left = usagePageRows; left > 0 && !this.#stopping.signal.aborted; ) {
+      try {
+        if (!(await pass.advance(tenantId, before, intactAfter, { started: 0, ended: 0, [source]: rows }))) return;
+        left -= rows;
+      } catch (error) {
+        if (mayPass(error)) throw error;
+        if (rows > 1) {
+          rows = Math.ceil(rows / 2);
+          continue;
+        }
+        const executionId = await pass.passOver(tenantId, source, before);
+        // Not a row's fault: the tenant is left to the next pass.
+        if (executionId === undefined) throw error;
+        this.#leftOut.tell({ tenantId, executionId, of: source }, error);
+        return;
+      }
     }
   }
 

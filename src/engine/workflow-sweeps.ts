@@ -7,6 +7,7 @@
 import type { Caller } from "../base/caller.ts";
 import type { Clock } from "../base/clock.ts";
 import { AppError, messageOf } from "../base/errors.ts";
+import { LeftOut } from "../base/left-out.ts";
 import type { Log } from "../base/log.ts";
 import type { ControlCommand } from "../domain/control-command.ts";
 import type { Sweep, SweepStore } from "../store/workflow-sweeps.ts";
@@ -16,6 +17,7 @@ export interface WorkflowSweepsOptions {
   readonly control: (caller: Caller, executionId: string, command: ControlCommand) => Promise<unknown>;
   readonly clock: Clock;
   readonly log: Log;
+  readonly leftOut?: LeftOut;
   readonly bounds?: Partial<SweepBounds>;
 }
 
@@ -35,12 +37,14 @@ const boundsDefault: SweepBounds = { batchRows: 50, parallel: 10, claimMs: 60_00
 export class WorkflowSweeps {
   readonly #options: WorkflowSweepsOptions;
   readonly #bounds: SweepBounds;
+  readonly #leftOut: LeftOut;
   readonly #stopping = new AbortController();
   #loop: Promise<void> | undefined;
 
   constructor(options: WorkflowSweepsOptions) {
     this.#options = options;
     this.#bounds = { ...boundsDefault, ...options.bounds };
+    this.#leftOut = options.leftOut ?? new LeftOut({ work: "workflow_sweep", log: options.log });
   }
 
   start(): void {
@@ -116,7 +120,10 @@ export class WorkflowSweeps {
     return done;
   }
 
-  /** False: the execution had ended, or cannot be told that any more. What may pass is thrown, and the batch is repeated. */
+  /**
+   * False: the execution had ended, or cannot be told that any more, or fails each time, which is the second pass's to try once more.
+   * What may pass is thrown, and the batch is repeated.
+   */
   async #command(sweep: Sweep, executionId: string): Promise<boolean> {
     const { tenantId, actor, reason } = sweep;
     const caller: Caller = { tenantId, actor, scopes: new Set(), correlationId: "", requestId: "" };
@@ -135,7 +142,8 @@ export class WorkflowSweeps {
       return true;
     } catch (error) {
       if (error instanceof AppError && (error.code === "FAILED_PRECONDITION" || error.code === "NOT_FOUND")) return false;
-      throw error;
+      this.#leftOut.goOn({ tenantId, executionId, sweepId: sweep.id }, error);
+      return false;
     }
   }
 }

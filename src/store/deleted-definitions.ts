@@ -4,6 +4,7 @@
  */
 import type { Pool } from "pg";
 import { formatId } from "../base/ids.ts";
+import type { LeftOut } from "../base/left-out.ts";
 import { guarded } from "./database-error.ts";
 import { type DeletedHead, type DeletedKind, listDeletedHeads, purgeHead } from "./sql/purge-deleted.ts";
 
@@ -15,15 +16,24 @@ export interface DeletedPurge {
   readonly portion: () => Promise<number>;
 }
 
-/** `keptMs`: how long what was deleted is kept; `onRemoved` hears how many went. */
-export function createDeletedPurge(pool: Pool, kind: DeletedKind, keptMs: number, onRemoved: (count: number) => void): DeletedPurge {
+/** `keptMs`: how long what was deleted is kept; `onRemoved` hears how many went, `leftOut` of those that PostgreSQL refuses to remove. */
+export function createDeletedPurge(pool: Pool, kind: DeletedKind, keptMs: number, onRemoved: (count: number) => void, leftOut: LeftOut): DeletedPurge {
+  const purge = async (head: DeletedHead): Promise<boolean> => {
+    const id = formatId(kind, head.uuid);
+    try {
+      return await guarded(() => purgeHead(pool, kind, head, id, keptMs));
+    } catch (error) {
+      leftOut.goOn({ tenantId: head.tenantId, [`${kind}Id`]: id }, error);
+      return false;
+    }
+  };
   let after: DeletedHead | undefined;
   return {
     portion: () =>
       guarded(async () => {
         const heads = await listDeletedHeads(pool, kind, keptMs, after, headsMax);
         let removed = 0;
-        for (const head of heads) if (await purgeHead(pool, kind, head, formatId(kind, head.uuid), keptMs)) removed += 1;
+        for (const head of heads) if (await purge(head)) removed += 1;
         if (removed > 0) onRemoved(removed);
         after = heads.at(-1);
         return heads.length;

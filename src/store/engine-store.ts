@@ -2,6 +2,7 @@
 import type { Pool } from "pg";
 import { formatId, parseId } from "../base/ids.ts";
 import type { ExecutionEvent } from "../domain/events.ts";
+import { guarded } from "./database-error.ts";
 import type { Fence } from "./journal.ts";
 import { type ClaimedExecution, claimExecutions } from "./sql/claim-executions.ts";
 import { claimOne } from "./sql/claim-one.ts";
@@ -55,6 +56,6 @@ export function createEngineStore(pool: Pool, fence: () => Fence): EngineStore {
         fence(),
         owned.map(({ executionId, version }) => ({ executionUuid: parseId("execution", executionId) ?? "", version })),
       ),
-    loadLedgers: (tenantId, executionIds) => loadLedgers(pool, tenantId, executionIds),
+    loadLedgers: (tenantId, executionIds) => guarded(() => loadLedgers(pool, tenantId, executionIds)),
   };
 }

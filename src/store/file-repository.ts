@@ -11,6 +11,7 @@ import type { Pool, PoolClient } from "pg";
 import type { Caller } from "../base/caller.ts";
 import { AppError } from "../base/errors.ts";
 import { formatId, type IdSource, parseId } from "../base/ids.ts";
+import type { LeftOut } from "../base/left-out.ts";
 import { limits } from "../base/limits.ts";
 import { guarded } from "./database-error.ts";
 import type { FileStatus } from "./entities/file.ts";
@@ -98,17 +99,24 @@ export interface FileRepository {
  */
 const pieceBytes = 48 * 1024;
 const purgedMax = 100;
+/** One pass goes past so many files; the next one tries them again. */
+const unremovedMax = 1_000;
 
 export function createFileRepository({
   pool,
   ids,
   objects,
+  leftOut,
 }: {
   readonly pool: Pool;
   readonly ids: IdSource;
   /** Undefined: finished files stay in the database. */
   readonly objects?: ObjectStorage | undefined;
+  /** Files that cannot be removed are told there, and the purge goes on behind them. */
+  readonly leftOut?: LeftOut;
 }): FileRepository {
+  /** Of the pass under way. */
+  const unremoved: string[] = [];
   const uuidOf = (id: string): string => {
     const uuid = parseId("blob", id);
     if (uuid === undefined) throw notFound(id);
@@ -228,11 +236,18 @@ export function createFileRepository({
     },
 
     async purge() {
-      const doomed = await guarded(() => findDoomed(pool, purgedMax, objects ? ["database", "s3"] : ["database"]));
+      const doomed = await guarded(() => findDoomed(pool, purgedMax, objects ? ["database", "s3"] : ["database"], unremoved));
+      if (doomed.length === 0) unremoved.length = 0;
       for (const file of doomed) {
-        if (file.storage === "s3") await objects?.remove(objectName(file));
-        await guarded(() => dropChunkRows(pool, file.tenantId, file.id));
-        await guarded(() => dropFileRow(pool, file.tenantId, file.id));
+        try {
+          if (file.storage === "s3") await objects?.remove(objectName(file));
+          await guarded(() => dropChunkRows(pool, file.tenantId, file.id));
+          await guarded(() => dropFileRow(pool, file.tenantId, file.id));
+        } catch (error) {
+          if (!leftOut || unremoved.length >= unremovedMax) throw error;
+          leftOut.goOn({ tenantId: file.tenantId, fileId: formatId("blob", file.id) }, error);
+          unremoved.push(file.id);
+        }
       }
       return doomed.length;
     },

@@ -6,6 +6,7 @@
 
 import { Client, type ClientConfig } from "pg";
 import type { JsonObject } from "../base/json.ts";
+import { guarded } from "./database-error.ts";
 import { planGuard } from "./plan-guard.ts";
 import { purgeAuditLines } from "./sql/audit-log.ts";
 import { type Deleted, deleteExpired } from "./sql/delete-expired.ts";
@@ -73,13 +74,13 @@ export function createRetentionStore(connection: ClientConfig): RetentionStore {
 
 function passOn(client: Client): RetentionPass {
   return {
-    tenants: async () => (await client.query<{ id: string }>("select id from tenants order by id")).rows.map(({ id }) => id),
-    policies: async (tenantId) => (await client.query<RevisionPolicy>(policiesText, [tenantId])).rows,
-    findExpired: (wish) => findExpired(client, wish),
-    deleteExpired: (tenantId, uuids) => deleteExpired(client, tenantId, uuids),
-    purgeSignals: (tenantId, rowsMax) => purgeSignals(client, tenantId, rowsMax),
-    purgeNotifications: (tenantId, rowsMax) => purgeNotifications(client, tenantId, rowsMax),
-    purgeAuditLines: (tenantId, rowsMax) => purgeAuditLines(client, tenantId, auditKeptMs, rowsMax),
+    tenants: () => guarded(async () => (await client.query<{ id: string }>("select id from tenants order by id")).rows.map(({ id }) => id)),
+    policies: (tenantId) => guarded(async () => (await client.query<RevisionPolicy>(policiesText, [tenantId])).rows),
+    findExpired: (wish) => guarded(() => findExpired(client, wish)),
+    deleteExpired: (tenantId, uuids) => guarded(() => deleteExpired(client, tenantId, uuids)),
+    purgeSignals: (tenantId, rowsMax) => guarded(() => purgeSignals(client, tenantId, rowsMax)),
+    purgeNotifications: (tenantId, rowsMax) => guarded(() => purgeNotifications(client, tenantId, rowsMax)),
+    purgeAuditLines: (tenantId, rowsMax) => guarded(() => purgeAuditLines(client, tenantId, auditKeptMs, rowsMax)),
     close: () => client.end().catch(() => undefined),
   };
 }

@@ -49,7 +49,8 @@ export interface TaskStore {
   /** By task id; those that are missing are not held any more. */
   extend(tenantId: string, beats: readonly TaskBeat[]): Promise<ReadonlyMap<string, HeldTask>>;
   recall(tenantId: string, taskId: string): Promise<boolean>;
-  expired(rowsMax: number): Promise<readonly ExpiredTask[]>;
+  /** Attempts whose time is over, longest first, without those tasks. */
+  expired(rowsMax: number, exceptIds?: readonly string[]): Promise<readonly ExpiredTask[]>;
   waiting(queues: readonly { readonly tenantId: string; readonly queue: string }[]): Promise<readonly { readonly tenantId: string; readonly queue: string }[]>;
   /** Removes a task whose attempt is over according to the ledger. */
   discard(tenantId: string, taskId: string): Promise<void>;
@@ -85,7 +86,7 @@ export function createTaskStore({ pool }: Pick<Database, "pool">): TaskStore {
       );
     },
     recall: (tenantId, taskId) => guarded(() => recallTask(pool, tenantId, parseId("task", taskId) ?? "")),
-    expired: async (rowsMax) => (await guarded(() => expiredTasks(pool, rowsMax))).map(expiryOf),
+    expired: async (rowsMax, exceptIds = []) => (await guarded(() => expiredTasks(pool, rowsMax, uuidsOf(exceptIds)))).map(expiryOf),
     waiting: (queues) => guarded(() => waitingQueues(pool, queues)),
     discard: (tenantId, taskId) => guarded(() => discardTask(pool, tenantId, parseId("task", taskId) ?? "")),
     giveBack: (tenantId, taskIds, worker) => guarded(() => giveTasksBack(pool, tenantId, uuidsOf(taskIds), worker)),

@@ -5,10 +5,11 @@
  */
 
 import { Client, type ClientConfig } from "pg";
-import { uuidV7 } from "../base/ids.ts";
+import { formatId, uuidV7 } from "../base/ids.ts";
 import type { JsonObject } from "../base/json.ts";
 import { cellKey, cellsOf, replaceUsage, totalsOf, type UsageCell } from "../domain/templates/usage-cells.ts";
 import { addUsage, noUsage } from "../domain/templates/usage-counts.ts";
+import { guarded } from "./database-error.ts";
 import { planGuard } from "./plan-guard.ts";
 import { countMadeWorkflows, templatesWithChangedWorkflows } from "./sql/count-made-workflows.ts";
 import {
@@ -25,7 +26,7 @@ import {
   writeTotals,
   writeUsageCursor,
 } from "./sql/usage-cells.ts";
-import { readAllEnded, readAllStarted, readEndedPage, readStartedPage } from "./sql/usage-sources.ts";
+import { nextEnded, nextStarted, readAllEnded, readAllStarted, readEndedPage, readStartedPage } from "./sql/usage-sources.ts";
 
 export interface UsageRollupStore {
   /** Undefined when another replica is at it; with `wait` it is waited for. */
@@ -44,16 +45,22 @@ export interface UsageRollupPass {
    * Counts one page of what was created, ended and changed before `before`; true when more may be left. Hours before
    * `intactAfter`, of which executions may have been deleted, are never counted anew.
    */
-  advance(tenantId: string, before: number, intactAfter: number): Promise<boolean>;
+  advance(tenantId: string, before: number, intactAfter: number, page?: UsagePage): Promise<boolean>;
+  /** Moves the cursor of starts or of ends past one execution without counting it; answers its id. Undefined: there is none. */
+  passOver(tenantId: string, of: UsageSource, before: number): Promise<string | undefined>;
   /** Counts everything anew that was created or ended after `intactAfter`; what is older stays as it is. Answers the number of cells. */
   recompute(tenantId: string, intactAfter: number): Promise<number>;
   close(): Promise<void>;
 }
 
+/** Executions that one transaction reads at most of each source. */
+export type UsagePage = Readonly<Record<UsageSource, number>>;
+export type UsageSource = "started" | "ended";
+
 /** Any constant that no other program takes in this database ("PAWF" as bytes, then 3). */
 const lockKey = "344737564675";
 /** Executions of one transaction: some tens of milliseconds. */
-const pageRows = 5_000;
+export const usagePageRows = 5_000;
 const hourMs = 3_600_000;
 /** Changes of workflows are looked at again for this long, since their time is that of their transaction's start. */
 const workflowsAgainMs = 60_000;
@@ -101,20 +108,23 @@ function passOn(client: Client): UsageRollupPass {
     }
   };
   return {
-    now: async () => Number((await client.query<{ now: number }>("select (extract(epoch from clock_timestamp()) * 1000)::bigint as now")).rows[0]?.now),
-    tenants: async () => (await client.query<{ id: string }>(tenantsText)).rows.map(({ id }) => id),
+    now: () =>
+      guarded(async () => Number((await client.query<{ now: number }>("select (extract(epoch from clock_timestamp()) * 1000)::bigint as now")).rows[0]?.now)),
+    tenants: () => guarded(async () => (await client.query<{ id: string }>(tenantsText)).rows.map(({ id }) => id)),
     everyTenant: async () => (await client.query<{ id: string }>("select id from tenants order by id")).rows.map(({ id }) => id),
     retentions: async (tenantId) => (await client.query<{ retention: JsonObject }>(retentionsText, [tenantId])).rows.map(({ retention }) => retention),
-    advance: (tenantId, before, intactAfter) => inTransaction(() => advance(client, tenantId, before, intactAfter)),
-    recompute: (tenantId, intactAfter) => inTransaction(() => recompute(client, tenantId, intactAfter)),
+    advance: (tenantId, before, intactAfter, page = { started: usagePageRows, ended: usagePageRows }) =>
+      guarded(() => inTransaction(() => advance(client, tenantId, before, intactAfter, page))),
+    passOver: (tenantId, of, before) => guarded(() => inTransaction(() => passOver(client, tenantId, of, before))),
+    recompute: (tenantId, intactAfter) => guarded(() => inTransaction(() => recompute(client, tenantId, intactAfter))),
     close: () => client.end().catch(() => undefined),
   };
 }
 
-async function advance(client: Client, tenantId: string, before: number, intactAfter: number): Promise<boolean> {
+async function advance(client: Client, tenantId: string, before: number, intactAfter: number, page: UsagePage): Promise<boolean> {
   const cursor = (await readUsageCursor(client, tenantId, true)) ?? firstCursor;
-  const started = await readStartedPage(client, tenantId, cursor.startedId, uuidV7(before, new Uint8Array(10)), pageRows);
-  const ended = await readEndedPage(client, tenantId, cursor.ended, isoOf(before), pageRows);
+  const started = await readStartedPage(client, tenantId, cursor.startedId, uuidV7(before, new Uint8Array(10)), page.started);
+  const ended = await readEndedPage(client, tenantId, cursor.ended, isoOf(before), page.ended);
   const next: UsageCursor = {
     startedId: started.lastId ?? cursor.startedId,
     ended: ended.last ? { endTime: ended.last[0], endId: ended.last[1] } : cursor.ended,
@@ -124,7 +134,18 @@ async function advance(client: Client, tenantId: string, before: number, intactA
   for (const hourAt of ended.reopened) if (hourAt >= intactAfter) await countHourAnew(client, tenantId, hourAt, next);
   await countMadeWorkflows(client, tenantId, await templatesWithChangedWorkflows(client, tenantId, cursor.workflowsTime));
   await writeUsageCursor(client, tenantId, next);
-  return started.rows === pageRows || ended.rows === pageRows;
+  return (page.started > 0 && started.rows === page.started) || (page.ended > 0 && ended.rows === page.ended);
+}
+
+async function passOver(client: Client, tenantId: string, of: UsageSource, before: number): Promise<string | undefined> {
+  const cursor = (await readUsageCursor(client, tenantId, true)) ?? firstCursor;
+  const next =
+    of === "started"
+      ? await nextStarted(client, tenantId, cursor.startedId, uuidV7(before, new Uint8Array(10)))
+      : await nextEnded(client, tenantId, cursor.ended, isoOf(before));
+  if (!next) return undefined;
+  await writeUsageCursor(client, tenantId, { ...cursor, ...("endTime" in next ? { ended: next } : { startedId: next.id }) });
+  return formatId("execution", "endTime" in next ? next.endId : next.id);
 }
 
 /** Cells and totals with what is new in them. */

@@ -38,6 +38,7 @@ export interface Instruments {
   readonly retentionDeletedExecutions: Counter;
   readonly retentionDeletedEvents: Counter;
   readonly retentionSeconds: Histogram;
+  readonly rowsLeftOut: Labelled<Counter>;
   readonly tasksTaken: Counter;
   readonly tasksExpired: Labelled<Counter>;
   readonly rpcSeconds: Labelled<Histogram>;
@@ -89,6 +90,11 @@ export function createInstruments(metrics: Metrics): Instruments {
     retentionDeletedExecutions: counter("retention_deleted_executions_total", "Ended executions deleted because their time of keeping was over."),
     retentionDeletedEvents: counter("retention_deleted_events_total", "Events deleted with them."),
     retentionSeconds: histogram("retention_transaction_seconds", "One transaction of the deletion.", secondsShort),
+    rowsLeftOut: counters(
+      "rows_left_out_total",
+      "Rows that work in batches went past because they failed each time, by the kind of work; the log names them.",
+      ["kind"],
+    ),
     tasksTaken: counter("tasks_taken_total", "Tasks that this replica handed to workers."),
     tasksExpired: counters("tasks_expired_total", "Tasks that were given up: nobody took them, or their worker was silent or too slow.", ["reason"]),
     cacheReads: counters("cache_reads_total", "Reads of what never changes, by cache (compiled, versions, redis) and result (hit, miss, invalid).", [

@@ -59,3 +59,44 @@ it("an event whose match failed, and a command that could not be told, are told 
   clock.wake();
   await stopped;
 });
+
+it("an execution that cannot be told for a reason of its own is told once, asked more and more seldom, and holds up nobody", async () => {
+  let now = 0;
+  const clock = { ...manualClock(), monotonic: () => now };
+  const asked: string[] = [];
+  const told: object[] = [];
+  let offered = [{ tenantId: "acme", signalId: "sig_bad" }, ...[1, 2].map((n) => ({ tenantId: "acme", signalId: `sig_${n}` }))];
+  const signals = {
+    match: async (_: string, signalId: string) => {
+      if (signalId === "sig_bad") throw new Error("no match for this");
+      return [`waits for ${signalId}`];
+    },
+    delivered: async () => undefined,
+    sent: async () => undefined,
+    takeUndelivered: async () => offered.splice(0),
+    takeOutbox: async () => [],
+  } as unknown as SignalRepository;
+  const control = async (_: unknown, executionId: string): Promise<void> => {
+    asked.push(executionId);
+    if (executionId === "exe_bad") throw new Error("a bug");
+  };
+  const log = { ...silentLog, error: (fields: object) => void told.push(fields) };
+  const deliveries = new Deliveries({ signals, control, clock, log });
+  deliveries.tellCommands("acme", "exe_child", [{ executionId: "exe_bad", sequence: 1, command: { kind: "look" } }]);
+  deliveries.start();
+  for (let second = 0; second < 120; second++) {
+    now = second * 1_000;
+    clock.wake();
+    for (let turn = 0; turn < 4; turn++) await new Promise((resolve) => setImmediate(resolve));
+  }
+  offered = [];
+  expect(asked.filter((id) => id !== "exe_bad").toSorted()).toEqual(["waits for sig_1", "waits for sig_2"]);
+  // At once, then after 1, 2, 4, 8, 16, 32 and 64 seconds.
+  expect(asked.filter((id) => id === "exe_bad").length).toBeLessThanOrEqual(8);
+  expect(asked.filter((id) => id === "exe_bad").length).toBeGreaterThanOrEqual(6);
+  expect(told).toEqual(expect.arrayContaining([expect.objectContaining({ executionId: "exe_bad" }), expect.objectContaining({ signalId: "sig_bad" })]));
+  expect(told).toHaveLength(2);
+  const stopped = deliveries.stop();
+  clock.wake();
+  await stopped;
+});

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { Client } from "pg";
 import { afterEach, beforeEach, describe, expect, it, test } from "vitest";
 import { systemClock } from "../../src/base/clock.ts";
-import { parseId } from "../../src/base/ids.ts";
+import { formatId, parseId } from "../../src/base/ids.ts";
 import { silentLog } from "../../src/base/log.ts";
 import { cutoffsOf, Retention, type RetentionBounds, type RetentionOptions } from "../../src/engine/retention.ts";
 import { createRetentionStore, type RetentionPass, type RetentionStore } from "../../src/store/retention-store.ts";
@@ -30,6 +30,14 @@ afterEach(async () => {
 function retention(options: Partial<RetentionOptions> = {}): Retention {
   const store = createRetentionStore(place.database.connection);
   return new Retention({ store, clock: systemClock, log: silentLog, now: () => Date.now(), random: () => 0, bounds: quick, ...options });
+}
+
+/** A ledger that PostgreSQL cannot delete: what goes to the audit log of it is no text. */
+async function undeletable(): Promise<string> {
+  const uuid = await execution({ endedDaysAgo: 400 });
+  const set = `update execution_events set type = 'operator_acted', payload = '{"change":{"actor":"a\\u0000b"}}' where execution_id = $1 and sequence = 1`;
+  await place.pool.query(set, [uuid]);
+  return uuid;
 }
 
 interface Wish {
@@ -346,4 +354,31 @@ describe("what callers see", () => {
     for (const call of calls) expect(await refusal(call() as Promise<unknown>)).toMatchObject({ code: "NOT_FOUND", reason: "EXECUTION_NOT_FOUND" });
     expect((await workflows.getExecution({ executionId: kept.id })).execution?.id).toBe(kept.id);
   });
+});
+
+it("an execution that cannot be deleted is told once and holds up neither its batch nor the tenants behind it", async () => {
+  for (let index = 0; index < 3; index++) await execution({ endedDaysAgo: 400 });
+  const bad = await undeletable();
+  for (let index = 0; index < 3; index++) await execution({ endedDaysAgo: 399 });
+  await execution({ tenantId: "other", endedDaysAgo: 400 });
+  const told: object[] = [];
+  const log = { ...silentLog, error: (fields: object) => void told.push(fields) };
+  const pass = retention({ log });
+  expect((await pass.pass()).executions).toBe(7);
+  expect((await pass.pass()).executions).toBe(0);
+  expect((await place.pool.query("select id from workflow_executions")).rows).toEqual([{ id: bad }]);
+  expect(told).toEqual([expect.objectContaining({ tenantId: "acme", executionId: formatId("execution", bad), work: "retention" })]);
+});
+
+it("a tenant in whom something else fails is left to the next pass, the others are not", async () => {
+  await execution({ endedDaysAgo: 400 });
+  await execution({ tenantId: "other", endedDaysAgo: 400 });
+  const real = createRetentionStore(place.database.connection);
+  const store: RetentionStore = {
+    async open() {
+      const pass = await real.open();
+      return pass && { ...pass, policies: (tenantId) => (tenantId === "acme" ? Promise.reject(new Error("no policy")) : pass.policies(tenantId)) };
+    },
+  };
+  expect((await retention({ store }).pass()).executions).toBe(1);
 });

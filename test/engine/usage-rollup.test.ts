@@ -235,3 +235,25 @@ async function untilWaiting(client: Client): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
+
+it("a row that cannot be counted is told once and passed over: what stands around it is counted, and so are other tenants", async () => {
+  const workflow = await tenant("poisoned");
+  const beside = await tenant("zebra");
+  const at = Date.now() - hourMs;
+  for (let index = 0; index < 5; index++) await insert("poisoned", workflow, { at: at + index, tookMs: 10 });
+  const bad = await insert("poisoned", workflow, { at: at + 5, tookMs: 10 });
+  for (let index = 6; index < 9; index++) await insert("poisoned", workflow, { at: at + index, tookMs: 10 });
+  await insert("zebra", beside, { at, tookMs: 10 });
+  // No moment of an hour, and so no cell.
+  await store.database.pool.query("update workflow_executions set create_time = '-infinity', start_time = null where id = $1", [bad]);
+  const told: object[] = [];
+  const log = { ...silentLog, error: (fields: object) => void told.push(fields) };
+  const counting = new UsageRollup({ store: rollupStore(), clock: systemClock, log, random: Math.random, bounds: { lagMs: 0 } });
+  await counting.pass();
+  await counting.pass();
+  await store.database.pool.query("delete from workflow_executions where id = $1", [bad]);
+  expect((await stats("poisoned")).counts).toMatchObject({ started: 8, completed: 8 });
+  expect((await stats("zebra")).counts).toMatchObject({ started: 1, completed: 1 });
+  const executionId = formatId("execution", bad);
+  expect(told).toEqual(["started", "ended"].map((of) => expect.objectContaining({ tenantId: "poisoned", executionId, of, work: "usage" })));
+});

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
 import { systemClock } from "../../src/base/clock.ts";
 import { AppError } from "../../src/base/errors.ts";
 import { parseId } from "../../src/base/ids.ts";
-import { silentLog } from "../../src/base/log.ts";
+import { type Log, silentLog } from "../../src/base/log.ts";
 import { type SweepBounds, WorkflowSweeps } from "../../src/engine/workflow-sweeps.ts";
 import { createWorkflowRepository, type WorkflowRepository } from "../../src/store/workflow-repository.ts";
 import { createSweepStore, type SweepStore } from "../../src/store/workflow-sweeps.ts";
@@ -28,11 +28,11 @@ beforeEach(() => {
 type Control = (executionId: string, kind: string) => void;
 
 /** Does what an engine would do to the rows, as far as a sweep looks at them. */
-function sweeper(bounds: Partial<SweepBounds> = {}, control: Control = () => undefined): WorkflowSweeps {
+function sweeper(bounds: Partial<SweepBounds> = {}, control: Control = () => undefined, log: Log = silentLog): WorkflowSweeps {
   return new WorkflowSweeps({
     store: sweeps,
     clock: systemClock,
-    log: silentLog,
+    log,
     bounds: { batchRows: 4, parallel: 2, secondPassMs: 0, ...bounds },
     control: async ({ tenantId }, executionId, { kind }) => {
       control(executionId, kind);
@@ -141,4 +141,20 @@ it("a change that is only validated leaves no sweep behind", async () => {
   await workflows.deleteWorkflow(acme, id, { force: true, validateOnly: true });
   expect(await left()).toBe(0);
   expect(await workflows.getWorkflow(acme, id)).toMatchObject({ state: "active" });
+});
+
+it("one execution that fails each time holds up neither the others of its batch nor the sweep", async () => {
+  const { id, executions } = await runningWorkflow("bad", 6);
+  await workflows.setPaused(acme, id, pause);
+  const bad = executions[1] as string;
+  const told: object[] = [];
+  const log = { ...silentLog, error: (fields: object) => void told.push(fields) };
+  const control = (execution: string): void => {
+    if (execution === bad) throw new Error("a bug");
+  };
+  expect(await sweeper({}, control, log).run("acme", id, 5_000)).toBe(5);
+  expect(await left()).toBe(0);
+  expect(new Set(given)).toEqual(new Set(executions.filter((execution) => execution !== bad).map((execution) => `pause ${execution}`)));
+  // Twice tried, by both passes, and told once.
+  expect(told).toEqual([expect.objectContaining({ executionId: bad, work: "workflow_sweep", error: "a bug" })]);
 });

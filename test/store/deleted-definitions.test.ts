@@ -2,6 +2,8 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
 import { parseId } from "../../src/base/ids.ts";
+import { LeftOut } from "../../src/base/left-out.ts";
+import { silentLog } from "../../src/base/log.ts";
 import { createDeletedPurge } from "../../src/store/deleted-definitions.ts";
 import { createTemplateRepository, type TemplateRepository } from "../../src/store/template-repository.ts";
 import { createWorkflowRepository, type WorkflowRepository } from "../../src/store/workflow-repository.ts";
@@ -9,6 +11,7 @@ import { callerOf, openStore, risingIds, type TestStore } from "./open-store.ts"
 
 const dayMs = 86_400_000;
 const acme = callerOf("acme");
+const leftOut = new LeftOut({ work: "deleted_definitions", log: silentLog });
 const rival = callerOf("rival");
 let store: TestStore;
 let workflows: WorkflowRepository;
@@ -46,7 +49,7 @@ async function deleted(kind: Kind, id: string, days: number): Promise<string> {
 /** One pass; answers how many went. */
 async function pass(kind: Kind): Promise<number> {
   let removed = 0;
-  const { portion } = createDeletedPurge(store.database.pool, kind, 30 * dayMs, (count) => (removed += count));
+  const { portion } = createDeletedPurge(store.database.pool, kind, 30 * dayMs, (count) => (removed += count), leftOut);
   while ((await portion()) > 0);
   return removed;
 }
@@ -151,4 +154,13 @@ it("of two replicas one removes it, and one that is taken back at that moment st
   }
   expect(await pass("template")).toBe(0);
   expect(await left("template")).toEqual(["undone"]);
+});
+
+it("a workflow that cannot be removed does not hold up those behind it", async () => {
+  const [bad = ""] = [await deleted("workflow", await workflow("bad"), 40), await deleted("workflow", await workflow("next"), 31)];
+  await sql(`create function refuse() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$`);
+  await sql(`create trigger refuse before delete on workflows for each row when (old.id = '${parseId("workflow", bad)}') execute function refuse()`);
+  expect(await pass("workflow")).toBe(1);
+  expect(await left("workflow")).toEqual(["bad"]);
+  await sql("drop function refuse() cascade");
 });

@@ -1,6 +1,8 @@
 import { createHash, randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseId } from "../../src/base/ids.ts";
+import { LeftOut } from "../../src/base/left-out.ts";
+import { silentLog } from "../../src/base/log.ts";
 import { createFileRepository, type FileRepository } from "../../src/store/file-repository.ts";
 import { createS3Storage } from "../../src/store/object-storage.ts";
 import { openStore, risingIds, type TestStore } from "./open-store.ts";
@@ -187,4 +189,23 @@ it.each<[string, (put: () => Promise<void>, files: FileRepository, id: string) =
   await files.purge();
   expect([...s3.objects.keys()].filter((name) => name.includes(parseId("blob", id) as string))).toEqual([]);
   expect(await rowsOf("files", id)).toBe(0);
+});
+
+it("a file whose object cannot be removed does not hold up the purge of those behind it", async () => {
+  const storage = createS3Storage({ ...s3Credentials, endpoint: s3.endpoint });
+  let bad = "";
+  const remove = (name: string): Promise<void> => (name.endsWith(bad) ? Promise.reject(new Error("no such right")) : storage.remove(name));
+  const leftOut = new LeftOut({ work: "files", log: silentLog });
+  const files = createFileRepository({ pool: store.database.pool, ids, objects: { ...storage, remove }, leftOut });
+  const [first, second] = [await upload(files, Buffer.from("one")), await upload(files, Buffer.from("two"))];
+  for (const id of [first, second]) {
+    await files.complete(acme, id);
+    await expire(id);
+  }
+  bad = parseId("blob", first) as string;
+  while ((await files.purge()) > 0);
+  expect([await rowsOf("files", first), await rowsOf("files", second)]).toEqual([1, 0]);
+  bad = "nobody";
+  while ((await files.purge()) > 0);
+  expect(await rowsOf("files", first)).toBe(0);
 });

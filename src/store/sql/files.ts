@@ -36,7 +36,7 @@ const complete = `update files f set state = 'ready', sha256 = $3, storage = $4,
 const pieceAt = `select substring(data from ($3::bigint - offset_bytes)::int + 1 for $4::int) as data from file_chunks
   where tenant_id = $1 and file_id = $2 and offset_bytes <= $3 order by offset_bytes desc limit 1`;
 const remove = `update files f set state = 'deleted', expire_time = now() where f.tenant_id = $1 and f.id = $2 and ${isThere} returning ${columns}`;
-const doomed = `select ${columns} from files f where f.expire_time <= now() and f.storage = any($2) order by f.expire_time limit $1`;
+const doomed = `select ${columns} from files f where f.expire_time <= now() and f.storage = any($2) and f.id <> all($3::uuid[]) order by f.expire_time limit $1`;
 const dropChunks = "delete from file_chunks where tenant_id = $1 and file_id = $2";
 const dropFile = "delete from files where tenant_id = $1 and id = $2 and expire_time <= now()";
 
@@ -93,9 +93,9 @@ export async function markDeleted(client: ClientBase | Pool, tenantId: string, i
   return (await client.query<FileRow>({ name: "file_delete", text: remove, values: [tenantId, id] })).rows[0];
 }
 
-/** Files whose time is over, whatever tenant's, longest first; only where their bytes can be reached. */
-export async function findDoomed(pool: Pool, rowsMax: number, storages: readonly FileStorage[]): Promise<FileRow[]> {
-  return (await pool.query<FileRow>({ name: "files_doomed", text: doomed, values: [rowsMax, storages] })).rows;
+/** Files whose time is over, whatever tenant's, longest first; only where their bytes can be reached, and without those. */
+export async function findDoomed(pool: Pool, rowsMax: number, storages: readonly FileStorage[], exceptIds: readonly string[]): Promise<FileRow[]> {
+  return (await pool.query<FileRow>({ name: "files_doomed", text: doomed, values: [rowsMax, storages, exceptIds] })).rows;
 }
 
 export async function dropChunkRows(client: ClientBase | Pool, tenantId: string, id: string): Promise<void> {

@@ -85,8 +85,8 @@ export interface ExpiredRow {
 const expired = `
 select tenant_id, execution_id, step_path, operation, generation, attempt, close_ms, worker is not null as taken, deadline_time,
   expire_time < deadline_time as silent
-from tasks where expire_time <= clock_timestamp() order by expire_time limit $1`;
+from tasks where expire_time <= clock_timestamp() and id <> all($2::uuid[]) order by expire_time limit $1`;
 
-export async function expiredTasks(pool: Pool, rowsMax: number): Promise<ExpiredRow[]> {
-  return (await pool.query<ExpiredRow>({ name: "expired_tasks", text: expired, values: [rowsMax] })).rows;
+export async function expiredTasks(pool: Pool, rowsMax: number, exceptUuids: readonly string[] = []): Promise<ExpiredRow[]> {
+  return (await pool.query<ExpiredRow>({ name: "expired_tasks", text: expired, values: [rowsMax, exceptUuids] })).rows;
 }

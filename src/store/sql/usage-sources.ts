@@ -82,6 +82,19 @@ export async function readEndedPage(client: ClientBase, tenantId: string, after:
   return rows[0] as EndedPage;
 }
 
+const nextStartedText = "select id from workflow_executions where tenant_id = $1 and id > $2::uuid and id < $3::uuid order by id limit 1";
+const nextEndedText = `select end_time::text as "endTime", id as "endId" from workflow_executions
+  where tenant_id = $1 and end_time is not null and (end_time, id) > ($2::timestamptz, $3::uuid) and end_time < $4::timestamptz order by end_time, id limit 1`;
+
+/** The first row of the page that these would read, by its place alone: nothing else of it is looked at. */
+export async function nextStarted(client: ClientBase, tenantId: string, afterId: string, beforeId: string): Promise<{ readonly id: string } | undefined> {
+  return (await client.query<{ id: string }>(nextStartedText, [tenantId, afterId, beforeId])).rows[0];
+}
+
+export async function nextEnded(client: ClientBase, tenantId: string, after: EndedCursor, before: string): Promise<EndedCursor | undefined> {
+  return (await client.query<EndedCursor>(nextEndedText, [tenantId, after.endTime, after.endId, before])).rows[0];
+}
+
 export interface SourceRange {
   /** Start of the first hour and end of the last one, ISO 8601. */
   readonly from: string;
