@@ -215,6 +215,7 @@ export async function buildEngine({ config, log, version, clock, metrics, instru
     onTaskEnd: (taskId) => taskBoard.ended(taskId),
     onWorkflowsChanged: (tenantId) => startCache.forget(tenantId),
     onKeyRevoked: ground.keyChanged,
+    onTenantChanged: ground.tenantChanged,
     onDestination: (tenantId, destination, answer) => {
       destinations.heard(tenantId, destination, answer);
       if (answer === "good") recoveries.heardRecovered(tenantId, destination);

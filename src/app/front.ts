@@ -49,6 +49,7 @@ import { createAuditRepository } from "../store/audit-repository.ts";
 import { createIdempotencyRepository } from "../store/idempotency-repository.ts";
 import { createStatsRepository } from "../store/stats-repository.ts";
 import { createTenantNewsRepository } from "../store/tenant-news-repository.ts";
+import { createTenantRepository } from "../store/tenant-repository.ts";
 import { createUnits } from "../store/unit-of-work.ts";
 import { createUsageRepository } from "../store/usage-repository.ts";
 import type { EngineRoom } from "./engine-room.ts";
@@ -61,7 +62,23 @@ const unitsMax = 3;
 
 export async function buildFront(site: Site, ground: Ground, room: EngineRoom) {
   const { config, log, version, clock, metrics, instruments, tracer, onStop } = site;
-  const { embedded, database, own, files, secrets, keys, trustedKeys, openKeys, keyChanged, workflows, templates, executions, egress, stepTypesOf } = ground;
+  const {
+    embedded,
+    database,
+    own,
+    files,
+    secrets,
+    keys,
+    trustedKeys,
+    openKeys,
+    keyChanged,
+    tenantChanged,
+    workflows,
+    templates,
+    executions,
+    egress,
+    stepTypesOf,
+  } = ground;
   const { news, progress, definitions, leases, tasks, taskBoard, signals, deliveries, engine, taskClock, startCache, starter, sweeps, sagas } = room;
   const services = [TemplateService, WorkflowService, SagaCoordinationService, TaskService, SecretService, FileService, AccessService, MonitoringService];
   const shown = [...services, Health, ...(config.reflection === "off" ? [] : reflectionServices)];
@@ -88,6 +105,11 @@ export async function buildFront(site: Site, ground: Ground, room: EngineRoom) {
     keyChanged: (keyId) => {
       keyChanged(keyId);
       news.tellKeyRevoked(keyId);
+    },
+    tenants: createTenantRepository(database),
+    tenantChanged: (tenantId) => {
+      tenantChanged(tenantId);
+      news.tellTenantChanged(tenantId);
     },
     holdKey: openKeys.hold,
     files,

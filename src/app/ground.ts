@@ -118,6 +118,12 @@ export async function buildGround({ config, log, clock, instruments, onStop }: S
       // Where it fails the regular look follows.
       openKeys.look(keyId).catch((error: unknown) => log.warn({ error: messageOf(error) }, "the look at a key is put off"));
     },
+    /** The operator changed a tenant: what was known of it is read again, and open calls end if it is suspended. */
+    tenantChanged: (tenantId: string): void => {
+      trustedKeys.forgetTenant(tenantId);
+      egress.forgetTenant(tenantId);
+      openKeys.look().catch((error: unknown) => log.warn({ error: messageOf(error) }, "the look at the keys of open calls is put off"));
+    },
     redis,
     workflows,
     templates,

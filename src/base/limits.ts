@@ -98,6 +98,8 @@ export const limits = {
   taskStreamsMax: 10_000,
   /** API keys of one tenant that are valid. */
   keysPerTenantMax: 1_000,
+  /** Secrets of one tenant. */
+  secretsPerTenantMax: 1_000,
   /** How long the secret before goes on beside the new one of a rotated key, unless its caller says otherwise: a day. */
   keyKeepMsDefault: 86_400_000,
   /** Names of workers that are remembered of one tenant; each is forgotten a day after it was seen last. */

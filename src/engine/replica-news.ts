@@ -41,6 +41,8 @@ export interface NewsListener {
   readonly onDestination?: (tenantId: string, destination: string, answer: "good" | "bad") => void;
   /** The key opens nothing any more. */
   readonly onKeyRevoked?: (keyId: string) => void;
+  /** The operator changed the tenant's settings. */
+  readonly onTenantChanged?: (tenantId: string) => void;
   /** A workflow of the tenant changed. */
   readonly onWorkflowsChanged: (tenantId: string) => void;
 }
@@ -55,9 +57,9 @@ export interface ReplicaNewsOptions {
 }
 
 type Item = readonly (string | number)[];
-/** progress, want, command, answer, due, hello, tasks, end of a task, workflows changed, answer of a participant, key revoked */
-type Kind = "p" | "w" | "c" | "a" | "d" | "h" | "t" | "e" | "v" | "b" | "k";
-const kinds: ReadonlySet<string> = new Set(["p", "w", "c", "a", "d", "h", "t", "e", "v", "b", "k"]);
+/** progress, want, command, answer, due, hello, tasks, end of a task, workflows changed, answer of a participant, key revoked, tenant changed */
+type Kind = "p" | "w" | "c" | "a" | "d" | "h" | "t" | "e" | "v" | "b" | "k" | "n";
+const kinds: ReadonlySet<string> = new Set(["p", "w", "c", "a", "d", "h", "t", "e", "v", "b", "k", "n"]);
 const deaf: NewsListener = {
   onProgress: () => undefined,
   onCommand: () => undefined,
@@ -154,6 +156,10 @@ export class ReplicaNews {
     this.#tell("k", [keyId]);
   }
 
+  tellTenantChanged(tenantId: string): void {
+    this.#tell("n", [tenantId]);
+  }
+
   /** What a participant answered, when that is another thing than before. */
   tellDestination(tenantId: string, destination: string, answer: "good" | "bad"): void {
     this.#tell("b", [tenantId, destination, answer]);
@@ -219,6 +225,9 @@ export class ReplicaNews {
         return;
       case "k":
         if (typeof a === "string") this.#listener.onKeyRevoked?.(a);
+        return;
+      case "n":
+        if (typeof a === "string") this.#listener.onTenantChanged?.(a);
         return;
       case "h":
         return this.#repeatAll();

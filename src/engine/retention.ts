@@ -100,11 +100,11 @@ export class Retention {
     if (!pass) return { ran: false, executions: 0, events: 0 };
     const total = { ran: true, executions: 0, events: 0 };
     try {
-      for (const tenantId of await pass.tenants()) {
+      for (const { id: tenantId, retentionMsMax } of await pass.tenants()) {
         await this.#apart({ tenantId, of: "signals" }, () => this.#purge((rowsMax) => pass.purgeSignals(tenantId, rowsMax)));
         await this.#apart({ tenantId, of: "notifications" }, () => this.#purge((rowsMax) => pass.purgeNotifications(tenantId, rowsMax)));
         await this.#apart({ tenantId, of: "audit lines" }, () => this.#purge((rowsMax) => pass.purgeAuditLines(tenantId, rowsMax)));
-        await this.#apart({ tenantId, of: "executions" }, () => this.#tenant(pass, tenantId, total));
+        await this.#apart({ tenantId, of: "executions" }, () => this.#tenant(pass, tenantId, retentionMsMax, total));
       }
       return total;
     } finally {
@@ -140,8 +140,10 @@ export class Retention {
     }
   }
 
-  async #tenant(pass: RetentionPass, tenantId: string, total: { executions: number; events: number }): Promise<void> {
-    const { now, retentionMsMax } = this.#options;
+  async #tenant(pass: RetentionPass, tenantId: string, ownMsMax: number | undefined, total: { executions: number; events: number }): Promise<void> {
+    const { now } = this.#options;
+    // The stricter of the two bounds.
+    const retentionMsMax = Math.min(this.#options.retentionMsMax ?? Number.POSITIVE_INFINITY, ownMsMax ?? Number.POSITIVE_INFINITY);
     const { signal } = this.#stopping;
     const defaults = cutoffsOf({}, now(), retentionMsMax);
     const policies = signal.aborted ? [] : await pass.policies(tenantId);

@@ -62,7 +62,7 @@ export class Signals {
     if (stored) return stored;
     throw new AppError(
       "SIGNAL_LIMIT",
-      `too many events are stored: at most ${limits.signalsStoredMax} under one type and key and ${limits.signalsPerTenantMax} of a tenant; use a shorter ttl`,
+      `too many events are stored: at most ${limits.signalsStoredMax} under one type and key, and of a tenant ${limits.signalsPerTenantMax} or what its quota says; use a shorter ttl`,
       { metadata: { eventType: request.eventType, limit: String(limits.signalsStoredMax) }, retryAfterMs: 60_000 },
     );
   }

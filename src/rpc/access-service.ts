@@ -2,7 +2,7 @@
 import { create } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
-import { type ApiKey, ApiKeySchema, type AuditEntry, AuditEntrySchema } from "#gen/pyairtable/workflow/v1/access_pb.js";
+import { type AuditEntry, AuditEntrySchema } from "#gen/pyairtable/workflow/v1/access_pb.js";
 import {
   type AccessService,
   CreateApiKeyResponseSchema,
@@ -12,27 +12,30 @@ import {
   RotateApiKeyResponseSchema,
 } from "#gen/pyairtable/workflow/v1/access_service_pb.js";
 import { afterCommit } from "../base/change.ts";
-import { AppError, type FieldViolation, violationsError } from "../base/errors.ts";
-import { parseId, systemIds } from "../base/ids.ts";
+import { AppError, violationsError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import type { AuditRecord } from "../store/audit-repository.ts";
-import type { KeyRecord } from "../store/key-repository.ts";
-import { type ApiKeyText, formatApiKey, hashSecret, newApiKey } from "./api-keys.ts";
+import { keyToMessage, newKey, scopeFaults } from "./api-key-message.ts";
+import { formatApiKey } from "./api-keys.ts";
 import { callerOf } from "./interceptors/call.ts";
 import { listPage } from "./page.ts";
 import type { RpcParts } from "./parts.ts";
+import { tenantRpcs } from "./tenant-rpcs.ts";
 import { auditFilterOf } from "./wire/list-filters.ts";
 import { msOfDuration, msOfTimestamp, timestampOf } from "./wire/time.ts";
 
 export function accessRpcs(
-  parts: Pick<RpcParts, "audit" | "keys" | "keyChanged" | "keyPepper" | "grantableScopes" | "pageTokenKey">,
+  parts: Pick<RpcParts, "audit" | "keys" | "keyChanged" | "keyPepper" | "grantableScopes" | "pageTokenKey" | "tenants" | "tenantChanged">,
 ): ServiceImpl<typeof AccessService> {
   return {
+    ...tenantRpcs(parts),
+
     async createApiKey({ name, scopes, expireTime, validateOnly }, context) {
-      checkScopes(scopes, parts.grantableScopes);
+      const faults = scopeFaults(scopes, parts.grantableScopes, "scopes");
+      if (faults.length > 0) throw violationsError(faults);
       const { key, secretHash } = newKey(parts.keyPepper);
       const wish = { keyId: key.keyId, name, scopes, secretHash, expiresAt: expiryOf(expireTime), validateOnly };
-      const apiKey = keyOf(await parts.keys.issueKey(callerOf(context), wish));
+      const apiKey = keyToMessage(await parts.keys.issueKey(callerOf(context), wish));
       return create(CreateApiKeyResponseSchema, { apiKey, secret: validateOnly ? "" : formatApiKey(key) });
     },
 
@@ -44,13 +47,13 @@ export function accessRpcs(
       if (!rotated) throw keyNotFound(keyId, "there is no API key with that id, or it has ended");
       if (!validateOnly) await afterCommit(caller, () => parts.keyChanged(rotated.id));
       const secret = validateOnly ? "" : formatApiKey({ ...key, keyId: rotated.id });
-      return create(RotateApiKeyResponseSchema, { apiKey: keyOf(rotated), secret });
+      return create(RotateApiKeyResponseSchema, { apiKey: keyToMessage(rotated), secret });
     },
 
     async listApiKeys({ pageSize, pageToken }, context) {
       const caller = callerOf(context);
       const { items, nextPageToken } = await listPage(parts, caller, "ListApiKeys", { pageSize, pageToken }, (page) => parts.keys.listKeys(caller, page));
-      return create(ListApiKeysResponseSchema, { apiKeys: items.map(keyOf), nextPageToken });
+      return create(ListApiKeysResponseSchema, { apiKeys: items.map(keyToMessage), nextPageToken });
     },
 
     async revokeApiKey({ keyId, validateOnly }, context) {
@@ -58,7 +61,7 @@ export function accessRpcs(
       const key = await parts.keys.revokeKey(caller, keyId, validateOnly);
       if (!key) throw keyNotFound(keyId, "there is no API key with that id");
       if (!validateOnly) await afterCommit(caller, () => parts.keyChanged(key.id));
-      return create(RevokeApiKeyResponseSchema, { apiKey: keyOf(key) });
+      return create(RevokeApiKeyResponseSchema, { apiKey: keyToMessage(key) });
     },
 
     async listAuditEntries({ pageSize, pageToken, filter }, context) {
@@ -72,20 +75,6 @@ export function accessRpcs(
   };
 }
 
-/** A new key, whose hash is stored. */
-function newKey(pepper: Uint8Array): { readonly key: ApiKeyText; readonly secretHash: Uint8Array } {
-  const key = newApiKey(parseId("key", systemIds.next("key")) as string);
-  return { key, secretHash: hashSecret(key.secret, pepper) };
-}
-
-function checkScopes(scopes: readonly string[], known: readonly string[]): void {
-  const faults = scopes.flatMap((scope, index): FieldViolation[] => {
-    const description = `is no scope that a key of a tenant can hold; those are ${known.join(", ")}`;
-    return known.includes(scope) ? [] : [{ field: `scopes[${index}]`, reason: "VALIDATION_FAILED", description }];
-  });
-  if (faults.length > 0) throw violationsError(faults);
-}
-
 /** The end of the year 9999 is the last moment that can be written. */
 const lastMs = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
 
@@ -97,17 +86,6 @@ function expiryOf(expireTime: Timestamp | undefined): number | undefined {
 
 function keyNotFound(keyId: string, message: string): AppError {
   return new AppError("KEY_NOT_FOUND", message, { metadata: { keyId } });
-}
-
-function keyOf({ id, name, scopes, creator, ...at }: KeyRecord): ApiKey {
-  return create(ApiKeySchema, {
-    ...{ id, name, scopes: [...scopes], creator },
-    createTime: timestampOf(at.createdAt),
-    expireTime: timestampOf(at.expiresAt),
-    revokeTime: timestampOf(at.revokedAt),
-    rotateTime: timestampOf(at.rotatedAt),
-    previousExpireTime: timestampOf(at.previousExpiresAt),
-  });
 }
 
 function entryOf({ at, executionId = "", ...same }: AuditRecord): AuditEntry {

@@ -74,6 +74,12 @@ export class TrustedKeys {
     this.#forgotten++;
     for (const [digest, { identity }] of this.#known) if (identity.actor === keyId) this.#known.delete(digest);
   }
+
+  /** The tenant was suspended: the next call with any of its keys looks it up. */
+  forgetTenant(tenantId: string): void {
+    this.#forgotten++;
+    for (const [digest, { identity }] of this.#known) if (identity.tenantId === tenantId) this.#known.delete(digest);
+  }
 }
 
 export function createAuthenticate(

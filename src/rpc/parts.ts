@@ -21,6 +21,7 @@ import type { SecretRepository } from "../store/secret-repository.ts";
 import type { StatsRepository } from "../store/stats-repository.ts";
 import type { TaskStore } from "../store/task-store.ts";
 import type { TemplateRepository } from "../store/template-repository.ts";
+import type { TenantRepository } from "../store/tenant-repository.ts";
 import type { UsageRepository } from "../store/usage-repository.ts";
 import type { WorkflowRepository } from "../store/workflow-repository.ts";
 import type { HoldKey } from "./open-keys.ts";
@@ -43,6 +44,9 @@ export interface RpcParts {
   readonly keyPepper: Uint8Array;
   /** What keys may hold that a tenant makes. */
   readonly grantableScopes: readonly string[];
+  readonly tenants: TenantRepository;
+  /** To be called behind the commit of a change of a tenant's settings: here and on every other replica it holds from then on. */
+  readonly tenantChanged: (tenantId: string) => void;
   /** Ends long polls with the key that they came in by. */
   readonly holdKey: HoldKey;
   readonly files: FileRepository;

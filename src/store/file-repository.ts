@@ -35,6 +35,7 @@ import {
   readUsage,
 } from "./sql/files.ts";
 import { assertStorable } from "./storable.ts";
+import { readQuota } from "./tenant-quota.ts";
 import { inTransaction } from "./transaction.ts";
 import { unitOf } from "./unit-of-work.ts";
 
@@ -148,8 +149,9 @@ export function createFileRepository({
       const row = await guarded(() =>
         writing(writer, async (client) => {
           const used = await readUsage(client, tenantId);
-          if (used.files >= limits.filesPerTenantMax) throw quotaExceeded(`${limits.filesPerTenantMax} files`);
-          if (used.bytes >= limits.fileBytesPerTenantMax) throw quotaExceeded("10 GiB");
+          const [files, bytes] = [await readQuota(client, tenantId, "files"), await readQuota(client, tenantId, "fileBytes")];
+          if (used.files >= files) throw quotaExceeded(`${files} files`);
+          if (used.bytes >= bytes) throw quotaExceeded(`${bytes} bytes of files`);
           return insertFile(client, { tenantId, id: uuid, ...file });
         }),
       );
@@ -170,7 +172,8 @@ export function createFileRepository({
           }
           if (offset + data.length > bytesMax) throw new AppError("LIMIT_EXCEEDED", `a file has at most ${bytesMax} bytes`);
           const used = await readUsage(client, tenantId);
-          if (used.bytes + data.length > limits.fileBytesPerTenantMax) throw quotaExceeded("10 GiB");
+          const quota = await readQuota(client, tenantId, "fileBytes");
+          if (used.bytes + data.length > quota) throw quotaExceeded(`${quota} bytes of files`);
           return toFile(await appendChunk(client, tenantId, uuid, offset, data));
         }),
       );
@@ -276,7 +279,7 @@ function notFound(id: string): AppError {
 }
 
 function quotaExceeded(limit: string): AppError {
-  return new AppError("QUOTA_EXCEEDED", `a tenant has at most ${limit}; delete some or let them expire`, { retryAfterMs: 60_000 });
+  return new AppError("QUOTA_EXCEEDED", `this tenant has at most ${limit}; delete some or let them expire`, { retryAfterMs: 60_000 });
 }
 
 function toFile(row: FileRow): FileRecord {

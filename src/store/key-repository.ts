@@ -6,7 +6,6 @@ import type { Pool, PoolClient } from "pg";
 import type { Caller } from "../base/caller.ts";
 import { AppError, invariant } from "../base/errors.ts";
 import { formatId, type IdSource, parseId, systemIds } from "../base/ids.ts";
-import { limits } from "../base/limits.ts";
 import { checkGrant } from "../domain/key-grant.ts";
 import type { Database } from "./database.ts";
 import { guarded } from "./database-error.ts";
@@ -15,6 +14,7 @@ import { Tenant } from "./entities/tenant.ts";
 import { countLiveKeyRows, insertKeyRow, type KeyRow, listKeyRows, lockKeyRows, purgeKeyRows, revokeKeyRow, rotateKeyRow } from "./sql/api-keys.ts";
 import { type FoundKeyRow, findKey, findKeys } from "./sql/find-key.ts";
 import { builtInTenant } from "./template-row.ts";
+import { readQuota } from "./tenant-quota.ts";
 import { inTransaction } from "./transaction.ts";
 import { unitOf } from "./unit-of-work.ts";
 
@@ -147,7 +147,8 @@ export function createKeyRepository(database: Pick<Database, "orm" | "pool">, id
         const { own, now } = await lockKeys(client, caller);
         const expiresAt = wish.expiresAt ?? own.expiresAt;
         checkGrant(own, { scopes: wish.scopes, expiresAt }, now);
-        if ((await countLiveKeyRows(client, caller.tenantId)) >= limits.keysPerTenantMax) throw tooMany();
+        const quota = await readQuota(client, caller.tenantId, "apiKeys");
+        if ((await countLiveKeyRows(client, caller.tenantId)) >= quota) throw tooMany(quota);
         return insertKey(client, { ...wish, tenantId: caller.tenantId, expiresAt, creator: own.id });
       });
     },
@@ -174,6 +175,16 @@ export function createKeyRepository(database: Pick<Database, "orm" | "pool">, id
 
     purge: () => guarded(() => purgeKeyRows(pool, endedMsMax, purgedMax)),
   };
+}
+
+/**
+ * In the transaction that makes its tenant: the first key of a new one, which may no more than the key that asks and does not live
+ * longer. @throws AppError SCOPE_MISSING, KEY_REVOKED, KEY_EXPIRED
+ */
+export async function issueFirstKey(client: PoolClient, caller: Caller, key: NewKey & { readonly keyId: string }): Promise<KeyRecord> {
+  const { own, now } = await lockKeys(client, caller);
+  checkGrant(own, { scopes: key.scopes, expiresAt: own.expiresAt }, now);
+  return insertKey(client, { ...key, expiresAt: own.expiresAt, creator: own.id });
 }
 
 async function insertKey(
@@ -207,8 +218,8 @@ function endOf({ revokedAt, expiresAt }: KeyRecord, now: number): "KEY_REVOKED" 
   return expiresAt !== undefined && expiresAt <= now ? "KEY_EXPIRED" : undefined;
 }
 
-function tooMany(): AppError {
-  return new AppError("QUOTA_EXCEEDED", `a tenant has at most ${limits.keysPerTenantMax} keys that are valid; revoke those that are no longer used`);
+function tooMany(quota: number): AppError {
+  return new AppError("QUOTA_EXCEEDED", `this tenant has at most ${quota} keys that are valid; revoke those that are no longer used`);
 }
 
 function toFound({ id: _, expireTime, revokeTime, previousExpireTime, previousSecretHash, ...rest }: FoundKeyRow): FoundKey {

@@ -23,7 +23,7 @@ export interface RetentionStore {
 }
 
 export interface RetentionPass {
-  tenants(): Promise<readonly string[]>;
+  tenants(): Promise<readonly RetentionTenant[]>;
   /** Revisions of the tenant whose definition says how long to keep. */
   policies(tenantId: string): Promise<readonly RevisionPolicy[]>;
   findExpired(wish: FindExpired): Promise<readonly ExpiredExecution[]>;
@@ -35,6 +35,12 @@ export interface RetentionPass {
   /** Deletes at most `rowsMax` lines of the tenant's audit log that are older than 400 days; answers how many. */
   purgeAuditLines(tenantId: string, rowsMax: number): Promise<number>;
   close(): Promise<void>;
+}
+
+export interface RetentionTenant {
+  readonly id: string;
+  /** Upper bound of every policy of this tenant; undefined: it has none of its own. */
+  readonly retentionMsMax: number | undefined;
 }
 
 export interface RevisionPolicy {
@@ -49,6 +55,11 @@ const auditKeptMs = 400 * 86_400_000;
 /** Any constant that no other program takes in this database ("PAWF" as bytes, then 2). */
 const lockKey = "344737564674";
 
+interface TenantBound {
+  readonly id: string;
+  readonly bound: number | null;
+}
+const tenantsText = "select id, retention_ms_max::float8 as bound from tenants order by id";
 const policiesText = `select workflow_id as "workflowUuid", revision, definition->'retention' as retention from workflow_revisions
   where tenant_id = $1 and json_typeof(definition->'retention') = 'object'`;
 
@@ -74,7 +85,8 @@ export function createRetentionStore(connection: ClientConfig): RetentionStore {
 
 function passOn(client: Client): RetentionPass {
   return {
-    tenants: () => guarded(async () => (await client.query<{ id: string }>("select id from tenants order by id")).rows.map(({ id }) => id)),
+    tenants: () =>
+      guarded(async () => (await client.query<TenantBound>(tenantsText)).rows.map(({ id, bound }) => ({ id, retentionMsMax: bound ?? undefined }))),
     policies: (tenantId) => guarded(async () => (await client.query<RevisionPolicy>(policiesText, [tenantId])).rows),
     findExpired: (wish) => guarded(() => findExpired(client, wish)),
     deleteExpired: (tenantId, uuids) => guarded(() => deleteExpired(client, tenantId, uuids)),

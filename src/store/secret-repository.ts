@@ -29,6 +29,7 @@ import {
   updateSecretRow,
 } from "./sql/secrets.ts";
 import { assertStorable } from "./storable.ts";
+import { readQuota } from "./tenant-quota.ts";
 import { inTransaction } from "./transaction.ts";
 import { unitOf } from "./unit-of-work.ts";
 import type { TenantKeys } from "./wrapped-keys.ts";
@@ -75,7 +76,6 @@ export interface SecretRepository {
   purge(): Promise<number>;
 }
 
-const secretsPerTenantMax = 1_000;
 const purgedMax = 1_000;
 /** Uses within a minute of the last one are not written down. */
 const touchMs = 60_000;
@@ -126,7 +126,8 @@ export function createSecretRepository({ pool, keys, monotonic, log }: SecretRep
       const row = await writing(caller, change.validateOnly, async (client) => {
         if (!(await lockSecretRow(client, tenantId, name))) {
           checkEtag(change.etag, "");
-          if ((await countSecretRows(client, tenantId)) >= secretsPerTenantMax) throw tooMany();
+          const quota = await readQuota(client, tenantId, "secrets");
+          if ((await countSecretRows(client, tenantId)) >= quota) throw tooMany(quota);
           await insertSecretRow(client, tenantId, randomUUID(), name, change.description ?? "");
         }
         return writeVersion(client, tenantId, name, change, 0, key);
@@ -188,8 +189,8 @@ function boundTo(tenantId: string, secretId: string, version: number): (string |
   return ["pawf secret", tenantId, secretId, version];
 }
 
-function tooMany(): AppError {
-  return new AppError("QUOTA_EXCEEDED", `a tenant has at most ${secretsPerTenantMax} secrets; delete those that are no longer used`);
+function tooMany(quota: number): AppError {
+  return new AppError("QUOTA_EXCEEDED", `this tenant has at most ${quota} secrets; delete those that are no longer used`);
 }
 
 function toRecord(row: SecretRow): SecretRecord {

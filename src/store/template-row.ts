@@ -6,13 +6,14 @@
  */
 import { formatId } from "../base/ids.ts";
 import type { JsonObject } from "../base/json.ts";
+import { reservedTenant } from "../domain/tenant.ts";
 import type { TemplateStatus, WorkflowTemplate } from "./entities/workflow-template.ts";
 import type { WorkflowTemplateVersion } from "./entities/workflow-template-version.ts";
 import { type TotalUsage, toUsage, type UsageRow } from "./usage-row.ts";
 import type { Labels } from "./workflow-row.ts";
 
 /** Owner of the built-in templates, which every tenant sees. No key can belong to it. */
-export const builtInTenant = "system";
+export const builtInTenant = reservedTenant;
 
 export interface TemplateRecord {
   readonly id: string;

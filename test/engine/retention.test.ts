@@ -141,6 +141,16 @@ describe("a pass", () => {
     expect(await survivors()).toEqual(new Set(kept));
   });
 
+  it("keeps a tenant's executions no longer than the operator says of that tenant, and than the service's own bound", async () => {
+    await place.pool.query("update tenants set retention_ms_max = $1 where id = 'acme'", [10 * dayMs]);
+    const kept = [await execution({ endedDaysAgo: 9.9 }), await execution({ endedDaysAgo: 20, tenantId: "other" })];
+    await execution({ endedDaysAgo: 10.1 });
+    await execution({ endedDaysAgo: 10.1, state: "failed" });
+    expect((await retention().pass()).executions).toBe(2);
+    expect(await survivors()).toEqual(new Set(kept));
+    expect((await retention({ retentionMsMax: 5 * dayMs }).pass()).executions).toBe(2);
+  });
+
   it("agrees with the rule, execution by execution, however ends, policies and tenants are mixed", async () => {
     const policies = [undefined, { completed: "86400s" }, { failed: "604800s" }, { completed: "1000000s", failed: "9000000s" }];
     const revisions = await Promise.all(policies.map(revisionWith));

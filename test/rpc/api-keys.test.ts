@@ -76,3 +76,16 @@ it("a rotated key opens with both secrets until the old one's time is over, also
   await expect(authenticate(formatApiKey(newer), "peer")).rejects.toMatchObject({ reason: "KEY_REVOKED" });
   now = 0;
 });
+
+it("a tenant that was suspended is noticed with the next call, those of others are not looked up again", async () => {
+  const { authenticate, text, change, meanwhile, trusted, looks } = world();
+  await authenticate(text, "peer");
+  trusted.forgetTenant("rival");
+  await authenticate(text, "peer");
+  expect(looks()).toBe(1);
+  trusted.forgetTenant("acme");
+  // Suspended between the look and its answer.
+  meanwhile.push(() => change({ tenantSuspended: true }));
+  await authenticate(text, "peer");
+  await expect(authenticate(text, "peer")).rejects.toMatchObject({ reason: "TENANT_SUSPENDED" });
+});

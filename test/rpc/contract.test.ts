@@ -7,6 +7,7 @@ import { describe, expect, test } from "vitest";
 import { field as fieldRules, oneof as oneofRules } from "#gen/buf/validate/validate_pb.js";
 import { http } from "#gen/google/api/annotations_pb.js";
 import { AuditLevel, policy, RateClass } from "#gen/pyairtable/api/v1/options_pb.js";
+import { AccessService } from "#gen/pyairtable/workflow/v1/access_service_pb.js";
 import { ExecutionEventSchema } from "#gen/pyairtable/workflow/v1/event_pb.js";
 import { EndReasonSchema, ExecutionStateSchema, OperationStateSchema, SagaStateSchema, StepStateSchema } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import { ErrorReasonSchema } from "#gen/pyairtable/workflow/v1/failure_pb.js";
@@ -24,7 +25,10 @@ import { eventTypes } from "../../src/domain/events.ts";
 import { compensationKinds, endReasons, executionStates, operationStates, sagaStates, stepStates } from "../../src/domain/states.ts";
 
 const validator = createValidator();
-const services = [TemplateService, WorkflowService, SagaCoordinationService, SagaParticipant, SecretService, FileService, MonitoringService];
+const services = [
+  ...[TemplateService, WorkflowService, SagaCoordinationService, SagaParticipant],
+  ...[SecretService, FileService, MonitoringService, AccessService],
+];
 const methods: readonly DescMethod[] = services.flatMap((service) => service.methods);
 
 /** Every message of ours that the rpcs reach, directly or nested. */
@@ -166,7 +170,7 @@ describe("every rpc", () => {
       expect(scopes.length > 0 || open).toBe(true);
       for (const scope of scopes)
         expect(scope).toMatch(
-          /^((templates|workflows|executions|sagas):read|(templates|workflows|sagas):write|executions:(start|control|operate)|sagas:operate|tasks:work|secrets:write|files:(read|write)|monitoring:read)$/,
+          /^((templates|workflows|executions|sagas):read|(templates|workflows|sagas):write|executions:(start|control|operate)|sagas:operate|tasks:work|secrets:write|files:(read|write)|monitoring:read|access:admin|tenants:admin)$/,
         );
       expect(rateClass).not.toBe(RateClass.UNSPECIFIED);
       expect(audit).not.toBe(AuditLevel.UNSPECIFIED);

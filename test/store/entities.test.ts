@@ -40,7 +40,10 @@ it("a column, a type, a default, a check and a partial index that differ are not
     suspended: p.boolean().default(false),
     weight: p.integer().default(1),
     egressAllow: p.array().columnType("text[]").default([]),
+    quotas: p.json().columnType("json").default("{}"),
+    retentionMsMax: p.bigint("number").nullable(),
     createTime: p.datetime(3).defaultRaw("now()"),
+    updateTime: p.datetime(3).defaultRaw("now()"),
   };
   expect(await differences([...without(Tenant), tenant({})])).toBe("");
   expect(await differences([...without(Tenant), tenant({ more: p.text().nullable() })])).toContain(`add "more" text`);

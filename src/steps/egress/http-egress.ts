@@ -45,6 +45,8 @@ export interface ClosableHttpEgress extends HttpEgress {
   readonly rules: EgressRules;
   /** What one tenant may reach. */
   readonly rulesOf: RulesOf;
+  /** The tenant's own list was changed. */
+  forgetTenant(tenantId: string): void;
   /** Closes one more port of this machine: the one that was free when the server asked for any. */
   forbidPort(port: number): void;
   /** Ends all connections; requests under way fail with unknown outcome. May be called twice. */
@@ -68,7 +70,7 @@ export function createHttpEgress(options: HttpEgressOptions): ClosableHttpEgress
   const forbiddenPorts = new Set(options.forbiddenPorts);
   const shared = { allow: options.allow, ports: options.ports ?? [], forbiddenPorts, forbidden: options.forbidden ?? [] };
   const rules = createEgressRules(shared, lookUp);
-  const rulesOf = createTenantRules({ shared, sharedRules: rules, tenantAllow: options.tenantAllow, lookUp, clock, log });
+  const { rulesOf, forget } = createTenantRules({ shared, sharedRules: rules, tenantAllow: options.tenantAllow, lookUp, clock, log });
   const agents = new Map<string, Agent>();
   let closing: Promise<void> | undefined;
 
@@ -99,6 +101,7 @@ export function createHttpEgress(options: HttpEgressOptions): ClosableHttpEgress
   return {
     rules,
     rulesOf,
+    forgetTenant: forget,
     forbidPort: (port) => void forbiddenPorts.add(port),
     async request(request) {
       const startedAt = clock.monotonic();

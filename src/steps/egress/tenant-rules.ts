@@ -1,6 +1,6 @@
 /**
  * The rules for one tenant: what is open to everybody, and what its own row opens beside that. Lists are read again after ten
- * seconds, so a target that is closed stays closed soon after. While they cannot be read, the list that was read last holds
+ * seconds, or when a change is told, so a target that is closed stays closed soon after. While they cannot be read, the list that was read last holds
  * for a minute, then none.
  */
 import type { Clock } from "../../base/clock.ts";
@@ -19,6 +19,12 @@ export interface TenantRules {
 
 export type RulesOf = (tenantId: string) => Promise<TenantRules>;
 
+export interface KnownRules {
+  readonly rulesOf: RulesOf;
+  /** The tenant's list was changed: the next one who asks reads it again. */
+  readonly forget: (tenantId: string) => void;
+}
+
 const freshMs = 10_000;
 const staleMsMax = 60_000;
 /** Tenants and lists kept in memory; the least recently used go first. */
@@ -33,7 +39,7 @@ export interface TenantRuleParts {
   readonly log: Log;
 }
 
-export function createTenantRules({ shared, sharedRules, tenantAllow, lookUp, clock, log }: TenantRuleParts): RulesOf {
+export function createTenantRules({ shared, sharedRules, tenantAllow, lookUp, clock, log }: TenantRuleParts): KnownRules {
   const none: TenantRules = { rules: sharedRules, key: "" };
   const byList = new Map<string, TenantRules>();
   const byTenant = new Map<string, Known>();
@@ -64,11 +70,19 @@ export function createTenantRules({ shared, sharedRules, tenantAllow, lookUp, cl
     }
   }
 
-  return async (tenantId) => {
+  const rulesOf: RulesOf = async (tenantId) => {
     if (!tenantAllow) return none;
     const known = byTenant.get(tenantId);
     if (known && clock.monotonic() - known.askedAt < freshMs) return (await known.found).own;
     return (await keep(byTenant, tenantId, { askedAt: clock.monotonic(), found: read(tenantId, tenantAllow, known) }).found).own;
+  };
+  return {
+    rulesOf,
+    forget(tenantId) {
+      // Kept as what holds for a minute while the list cannot be read, but too old to be taken as it is.
+      const known = byTenant.get(tenantId);
+      if (known) byTenant.set(tenantId, { ...known, askedAt: Number.NEGATIVE_INFINITY });
+    },
   };
 }
 

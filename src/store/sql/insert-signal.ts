@@ -22,7 +22,7 @@ export interface NewSignalRow {
   readonly isRepeatable: boolean;
   /** Signals that nobody took for one execution, or stored under one type and key. */
   readonly storedMax: number;
-  /** Signals of the tenant in all. */
+  /** Signals of the tenant in all, where its row names no other number. */
   readonly tenantMax: number;
   /** Who sent it to the one execution, by which rpc; undefined: no line. */
   readonly sentBy: { readonly actor: string; readonly method: string } | undefined;
@@ -31,18 +31,21 @@ export interface NewSignalRow {
 /** Whoever waited when the signal came gets it even if its time is over when it is delivered. */
 const deliveryMs = 600_000;
 
+/** The tenant's own quota, else the service's. */
+const tenantMax = "coalesce((select (t.quotas->>'storedEvents')::int from tenants t where t.id = $1::text), $12::int)";
+
 const stored = `
 with place as (
   select (select count(*) from (
       select 1 from signals where tenant_id = $1::text and execution_id = $3::uuid and not taken and expire_time > now() limit $11::int) a) as of_execution,
     (select count(*) from (
       select 1 from signals where tenant_id = $1 and event_type = $4::text and correlation_key = $5::text and execution_id is null and expire_time > now() limit $11::int) b) as of_key,
-    (select count(*) from (select 1 from signals where tenant_id = $1 limit $12::int) c) as of_tenant
+    (select count(*) from (select 1 from signals where tenant_id = $1 limit ${tenantMax}) c) as of_tenant
 ), made as (
 insert into signals (tenant_id, id, execution_id, event_type, correlation_key, data, dedup_id, attempted_by, expire_time, purge_time)
 select $1, $2::uuid, $3::uuid, $4, $5, $6::json, $7, $10::uuid, now() + $8::float8 * interval '1 millisecond',
   now() + greatest($8::float8, case when $7::text is null then $13::float8 else $9::float8 end) * interval '1 millisecond'
-from place where of_execution < $11::int and of_key < $11::int and of_tenant < $12::int
+from place where of_execution < $11::int and of_key < $11::int and of_tenant < ${tenantMax}
   and ($3::uuid is null or exists (select 1 from workflow_executions e where e.tenant_id = $1 and e.id = $3 and e.end_time is null))
 on conflict do nothing returning create_time
 ), line as (

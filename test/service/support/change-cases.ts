@@ -288,6 +288,18 @@ export const changeCases: Readonly<Record<string, ChangeCase>> = {
     other: { scopes: ["workflows:write"] },
     adds: { api_keys: 1 },
   },
+  "AccessService/CreateTenant": {
+    request: async () => ({ tenant: { id: newName("tenant") } }),
+    other: { keyName: "another" },
+    adds: { tenants: 1, api_keys: 1 },
+  },
+  "AccessService/UpdateTenant": {
+    request: async ({ clients }) => {
+      const { tenant } = await clients.access.createTenant({ tenant: { id: newName("tenant") } });
+      return { tenant: tenant?.id ?? "", changes: { weight: 2 }, ...reason };
+    },
+    other: { reason: "another" },
+  },
   "AccessService/RotateApiKey": { request: async (fixture) => ({ keyId: await key(fixture), ...reason }), other: { reason: "another" } },
   "AccessService/RevokeApiKey": { request: async (fixture) => ({ keyId: await key(fixture), ...reason }), other: { reason: "another" } },
   "FileService/CreateFile": { request: async () => ({ name: "new.txt" }), other: { name: "another.txt" }, adds: { files: 1 } },

@@ -6,7 +6,7 @@ import type { Clients } from "./connect-client.ts";
 export async function census(client: Client): Promise<Record<string, number>> {
   const counted = [
     ...["workflows", "workflow_revisions", "workflow_templates", "workflow_template_versions", "workflow_executions"],
-    ...["secrets", "secret_versions", "files", "file_chunks", "signals", "api_keys"],
+    ...["secrets", "secret_versions", "files", "file_chunks", "signals", "api_keys", "tenants"],
   ];
   const tables = counted.map((table) => `select '${table}' as name, count(*)::int as count from ${table}`);
   const types = ["execution_paused", "execution_resumed", "execution_cancel_requested", "execution_ended", "execution_reopened"];

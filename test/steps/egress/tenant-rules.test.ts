@@ -55,6 +55,22 @@ it("tenants with equal lists share what is open for both", async () => {
   expect(await world.get("b")).toBe("answered 200");
 });
 
+it("a change that is told holds for the next request; while the list cannot be read then, the one before stays", async () => {
+  await using world = open({ acme: ["127.0.0.1:*"] });
+  expect(await world.get("acme")).toBe("answered 200");
+  world.lists["acme"] = [];
+  world.egress.forgetTenant("rival");
+  expect(await world.get("acme")).toBe("answered 200");
+  world.egress.forgetTenant("acme");
+  expect(await world.get("acme")).toBe("LIMIT.EGRESS");
+  world.lists["acme"] = ["127.0.0.1:*"];
+  world.egress.forgetTenant("acme");
+  expect(await world.get("acme")).toBe("answered 200");
+  world.lists["acme"] = new Error("away");
+  world.egress.forgetTenant("acme");
+  expect(await world.get("acme")).toBe("answered 200");
+});
+
 it("a list is read again after ten seconds: what was taken out is closed", async () => {
   await using world = open({ acme: ["127.0.0.1:*"] });
   expect(await world.get("acme")).toBe("answered 200");

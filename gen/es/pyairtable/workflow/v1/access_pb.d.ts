@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file pyairtable/workflow/v1/access.proto.
@@ -169,4 +169,139 @@ export declare type ApiKey = Message<"pyairtable.workflow.v1.ApiKey"> & {
  * Use `create(ApiKeySchema)` to create a new message.
  */
 export declare const ApiKeySchema: GenMessage<ApiKey>;
+
+/**
+ * A tenant: a customer of the service, apart from all others. Only the operator sees it and changes it (scope `tenants:admin`).
+ *
+ * @generated from message pyairtable.workflow.v1.Tenant
+ */
+export declare type Tenant = Message<"pyairtable.workflow.v1.Tenant"> & {
+  /**
+   * Chosen when it is made, and never changed: lower case letters, digits, `_` and `-`, at most 63, beginning with a letter. `system` is
+   * reserved.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * For people. At most 256 bytes.
+   *
+   * @generated from field: string display_name = 2;
+   */
+  displayName: string;
+
+  /**
+   * Its keys are refused and its streams end, with TENANT_SUSPENDED, on every replica. What runs goes on to its end: half an execution
+   * would be worse; tasks for its workers wait. Set it back to let its keys in again.
+   *
+   * @generated from field: bool suspended = 3;
+   */
+  suspended: boolean;
+
+  /**
+   * Its share beside other tenants when executions that are due are taken up. 1 to 100. 0 counts as 1.
+   *
+   * @generated from field: int32 weight = 4;
+   */
+  weight: number;
+
+  /**
+   * Private targets that its steps may call beside what PAWF_EGRESS_ALLOW opens to all: `host:port`, `address:port`, `block:port`, port
+   * `*` for all. The database and the service's own ports stay closed. At most 64 of at most 256 characters.
+   *
+   * @generated from field: repeated string egress_allow = 5;
+   */
+  egressAllow: string[];
+
+  /**
+   * What it may keep; absent ones as the service has them for all.
+   *
+   * @generated from field: pyairtable.workflow.v1.TenantQuotas quotas = 6;
+   */
+  quotas?: TenantQuotas | undefined;
+
+  /**
+   * Longest time that its ended executions are kept, whatever its definitions say; the service's own bound (PAWF_RETENTION_DAYS) holds too.
+   * 1 to 3,660 d. Unset = no bound of its own.
+   *
+   * @generated from field: google.protobuf.Duration retention_max = 7;
+   */
+  retentionMax?: Duration | undefined;
+
+  /**
+   * When it was made. Set by the service.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 20;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * When it was changed last. Set by the service.
+   *
+   * @generated from field: google.protobuf.Timestamp update_time = 21;
+   */
+  updateTime?: Timestamp | undefined;
+
+  /**
+   * Changes with every change; for UpdateTenant. Set by the service.
+   *
+   * @generated from field: string etag = 22;
+   */
+  etag: string;
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.Tenant.
+ * Use `create(TenantSchema)` to create a new message.
+ */
+export declare const TenantSchema: GenMessage<Tenant>;
+
+/**
+ * How much a tenant may keep. Lowering one removes nothing: what is above it stays, and no more is taken.
+ *
+ * @generated from message pyairtable.workflow.v1.TenantQuotas
+ */
+export declare type TenantQuotas = Message<"pyairtable.workflow.v1.TenantQuotas"> & {
+  /**
+   * Files. At most 100,000. [10,000]
+   *
+   * @generated from field: optional int32 files = 1;
+   */
+  files?: number | undefined;
+
+  /**
+   * Bytes of all its files. At most 1 PiB. [10 GiB]
+   *
+   * @generated from field: optional int64 file_bytes = 2;
+   */
+  fileBytes?: bigint | undefined;
+
+  /**
+   * API keys that are valid. At least 1, at most 10,000. [1,000]
+   *
+   * @generated from field: optional int32 api_keys = 3;
+   */
+  apiKeys?: number | undefined;
+
+  /**
+   * Secrets. At most 10,000. [1,000]
+   *
+   * @generated from field: optional int32 secrets = 4;
+   */
+  secrets?: number | undefined;
+
+  /**
+   * Stored events (signals and published ones). At most 1,000,000. [50,000]
+   *
+   * @generated from field: optional int32 stored_events = 5;
+   */
+  storedEvents?: number | undefined;
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.TenantQuotas.
+ * Use `create(TenantQuotasSchema)` to create a new message.
+ */
+export declare const TenantQuotasSchema: GenMessage<TenantQuotas>;
 

@@ -4,8 +4,8 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
-import type { ApiKey, AuditEntry } from "./access_pb.js";
+import type { Duration, FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
+import type { ApiKey, AuditEntry, Tenant } from "./access_pb.js";
 
 /**
  * Describes the file pyairtable/workflow/v1/access_service.proto.
@@ -350,6 +350,268 @@ export declare type ListAuditEntriesResponse = Message<"pyairtable.workflow.v1.L
 export declare const ListAuditEntriesResponseSchema: GenMessage<ListAuditEntriesResponse>;
 
 /**
+ * Request of CreateTenant.
+ *
+ * @generated from message pyairtable.workflow.v1.CreateTenantRequest
+ */
+export declare type CreateTenantRequest = Message<"pyairtable.workflow.v1.CreateTenantRequest"> & {
+  /**
+   * Its id and settings.
+   *
+   * @generated from field: pyairtable.workflow.v1.Tenant tenant = 1;
+   */
+  tenant?: Tenant | undefined;
+
+  /**
+   * Name of its first key, for people. At most 256 bytes. Empty = "first key".
+   *
+   * @generated from field: string key_name = 2;
+   */
+  keyName: string;
+
+  /**
+   * What its first key may do, each of them held by the key that asks. Empty = all that a tenant's key can hold and that one holds. At
+   * most 64.
+   *
+   * @generated from field: repeated string key_scopes = 3;
+   */
+  keyScopes: string[];
+
+  /**
+   * Check everything, change nothing; the response is what would have happened, without a secret.
+   *
+   * @generated from field: bool validate_only = 92;
+   */
+  validateOnly: boolean;
+
+  /**
+   * Names this call, so that repeating it is safe: the first answer comes again, with the secret. UUID, kept at least 24 h; another
+   * payload under the same value answers REQUEST_ID_REUSED. Empty = not repeatable (SDKs fill it).
+   *
+   * @generated from field: string request_id = 93;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.CreateTenantRequest.
+ * Use `create(CreateTenantRequestSchema)` to create a new message.
+ */
+export declare const CreateTenantRequestSchema: GenMessage<CreateTenantRequest>;
+
+/**
+ * Response of CreateTenant.
+ *
+ * @generated from message pyairtable.workflow.v1.CreateTenantResponse
+ */
+export declare type CreateTenantResponse = Message<"pyairtable.workflow.v1.CreateTenantResponse"> & {
+  /**
+   * As stored.
+   *
+   * @generated from field: pyairtable.workflow.v1.Tenant tenant = 1;
+   */
+  tenant?: Tenant | undefined;
+
+  /**
+   * Its first key. It does not live longer than the key that made it.
+   *
+   * @generated from field: pyairtable.workflow.v1.ApiKey api_key = 2;
+   */
+  apiKey?: ApiKey | undefined;
+
+  /**
+   * The whole key as it is sent (`authorization: Bearer <secret>`). Nobody can show it again.
+   *
+   * @generated from field: string secret = 3;
+   */
+  secret: string;
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.CreateTenantResponse.
+ * Use `create(CreateTenantResponseSchema)` to create a new message.
+ */
+export declare const CreateTenantResponseSchema: GenMessage<CreateTenantResponse>;
+
+/**
+ * Request of GetTenant.
+ *
+ * @generated from message pyairtable.workflow.v1.GetTenantRequest
+ */
+export declare type GetTenantRequest = Message<"pyairtable.workflow.v1.GetTenantRequest"> & {
+  /**
+   * Id.
+   *
+   * @generated from field: string tenant = 1;
+   */
+  tenant: string;
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.GetTenantRequest.
+ * Use `create(GetTenantRequestSchema)` to create a new message.
+ */
+export declare const GetTenantRequestSchema: GenMessage<GetTenantRequest>;
+
+/**
+ * Response of GetTenant.
+ *
+ * @generated from message pyairtable.workflow.v1.GetTenantResponse
+ */
+export declare type GetTenantResponse = Message<"pyairtable.workflow.v1.GetTenantResponse"> & {
+  /**
+   * As it is now.
+   *
+   * @generated from field: pyairtable.workflow.v1.Tenant tenant = 1;
+   */
+  tenant?: Tenant | undefined;
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.GetTenantResponse.
+ * Use `create(GetTenantResponseSchema)` to create a new message.
+ */
+export declare const GetTenantResponseSchema: GenMessage<GetTenantResponse>;
+
+/**
+ * Request of ListTenants.
+ *
+ * @generated from message pyairtable.workflow.v1.ListTenantsRequest
+ */
+export declare type ListTenantsRequest = Message<"pyairtable.workflow.v1.ListTenantsRequest"> & {
+  /**
+   * Most items of one page. 0 = 50; above 1,000 counts as 1,000; negative is refused. A page may be shorter than asked.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the previous page. Empty = first page.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.ListTenantsRequest.
+ * Use `create(ListTenantsRequestSchema)` to create a new message.
+ */
+export declare const ListTenantsRequestSchema: GenMessage<ListTenantsRequest>;
+
+/**
+ * Response of ListTenants.
+ *
+ * @generated from message pyairtable.workflow.v1.ListTenantsResponse
+ */
+export declare type ListTenantsResponse = Message<"pyairtable.workflow.v1.ListTenantsResponse"> & {
+  /**
+   * By id.
+   *
+   * @generated from field: repeated pyairtable.workflow.v1.Tenant tenants = 1;
+   */
+  tenants: Tenant[];
+
+  /**
+   * Token of the next page; empty = end.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.ListTenantsResponse.
+ * Use `create(ListTenantsResponseSchema)` to create a new message.
+ */
+export declare const ListTenantsResponseSchema: GenMessage<ListTenantsResponse>;
+
+/**
+ * Request of UpdateTenant.
+ *
+ * @generated from message pyairtable.workflow.v1.UpdateTenantRequest
+ */
+export declare type UpdateTenantRequest = Message<"pyairtable.workflow.v1.UpdateTenantRequest"> & {
+  /**
+   * Id.
+   *
+   * @generated from field: string tenant = 1;
+   */
+  tenant: string;
+
+  /**
+   * New values of the fields in `update_mask`.
+   *
+   * @generated from field: pyairtable.workflow.v1.Tenant changes = 2;
+   */
+  changes?: Tenant | undefined;
+
+  /**
+   * Why, for the audit log. At most 1,024 characters.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * Fields of `changes` that are taken, each as a whole. Empty = those that are set (to end a suspension, name it: `suspended`); "*" = all
+   * (absent ones are cleared). An unknown path answers FIELD_MASK_INVALID; output-only fields are ignored.
+   *
+   * @generated from field: google.protobuf.FieldMask update_mask = 90;
+   */
+  updateMask?: FieldMask | undefined;
+
+  /**
+   * The etag last read. When it is no longer current: ABORTED, ETAG_MISMATCH. Empty = not compared.
+   *
+   * @generated from field: string etag = 91;
+   */
+  etag: string;
+
+  /**
+   * Check everything, change nothing; the response is what would have happened.
+   *
+   * @generated from field: bool validate_only = 92;
+   */
+  validateOnly: boolean;
+
+  /**
+   * Names this call, so that repeating it is safe: the first answer comes again. UUID, kept at least 24 h; another
+   * payload under the same value answers REQUEST_ID_REUSED. Empty = not repeatable (SDKs fill it).
+   *
+   * @generated from field: string request_id = 93;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.UpdateTenantRequest.
+ * Use `create(UpdateTenantRequestSchema)` to create a new message.
+ */
+export declare const UpdateTenantRequestSchema: GenMessage<UpdateTenantRequest>;
+
+/**
+ * Response of UpdateTenant.
+ *
+ * @generated from message pyairtable.workflow.v1.UpdateTenantResponse
+ */
+export declare type UpdateTenantResponse = Message<"pyairtable.workflow.v1.UpdateTenantResponse"> & {
+  /**
+   * As it is now.
+   *
+   * @generated from field: pyairtable.workflow.v1.Tenant tenant = 1;
+   */
+  tenant?: Tenant | undefined;
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.UpdateTenantResponse.
+ * Use `create(UpdateTenantResponseSchema)` to create a new message.
+ */
+export declare const UpdateTenantResponseSchema: GenMessage<UpdateTenantResponse>;
+
+/**
  * Who may do what, and who did what. Reasons that every rpc may answer are described at ErrorReason and not repeated.
  *
  * @generated from service pyairtable.workflow.v1.AccessService
@@ -413,6 +675,49 @@ export declare const AccessService: GenService<{
     methodKind: "unary";
     input: typeof ListAuditEntriesRequestSchema;
     output: typeof ListAuditEntriesResponseSchema;
+  },
+  /**
+   * Makes a tenant and its first API key, whose secret is shown once. With that key the tenant makes all others. Needs the operator's
+   * scope, which no key can give away; the first key gets nothing that the key which asks does not hold. Reasons: NAME_TAKEN,
+   * SCOPE_MISSING.
+   *
+   * @generated from rpc pyairtable.workflow.v1.AccessService.CreateTenant
+   */
+  createTenant: {
+    methodKind: "unary";
+    input: typeof CreateTenantRequestSchema;
+    output: typeof CreateTenantResponseSchema;
+  },
+  /**
+   * Reads a tenant's settings; nothing of what it stores. Reasons: TENANT_NOT_FOUND.
+   *
+   * @generated from rpc pyairtable.workflow.v1.AccessService.GetTenant
+   */
+  getTenant: {
+    methodKind: "unary";
+    input: typeof GetTenantRequestSchema;
+    output: typeof GetTenantResponseSchema;
+  },
+  /**
+   * Lists all tenants by their ids.
+   *
+   * @generated from rpc pyairtable.workflow.v1.AccessService.ListTenants
+   */
+  listTenants: {
+    methodKind: "unary";
+    input: typeof ListTenantsRequestSchema;
+    output: typeof ListTenantsResponseSchema;
+  },
+  /**
+   * Changes a tenant's settings, on every replica at once: suspends it or lets it in again, and sets its share, quotas, private targets
+   * and time of keeping. The tenant of the key that asks cannot be suspended. Reasons: TENANT_NOT_FOUND.
+   *
+   * @generated from rpc pyairtable.workflow.v1.AccessService.UpdateTenant
+   */
+  updateTenant: {
+    methodKind: "unary";
+    input: typeof UpdateTenantRequestSchema;
+    output: typeof UpdateTenantResponseSchema;
   },
 }>;
 

@@ -362,6 +362,13 @@ export enum ErrorReason {
   KEY_NOT_FOUND = 210,
 
   /**
+   * NOT_FOUND: No such tenant. Only the operator asks for tenants.
+   *
+   * @generated from enum value: ERROR_REASON_TENANT_NOT_FOUND = 211;
+   */
+  TENANT_NOT_FOUND = 211,
+
+  /**
    * ALREADY_EXISTS: Another resource of this tenant has that name.
    *
    * @generated from enum value: ERROR_REASON_NAME_TAKEN = 300;
