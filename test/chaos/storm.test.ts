@@ -24,7 +24,7 @@ beforeAll(async () => {
   const delays = new Random(seed);
   for (const path of ["/a", "/b", "/c", "/undo-a", "/undo-b"]) ledger.script(path, () => ({ status: 200, delayMs: delays.int(5, 250) }));
   ledger.script("/refused", [402]);
-  ledger.script("/slow", () => ({ status: 200, delayMs: 800 }));
+  ledger.script("/slow", [...Array.from({ length: 10 }, () => "hang" as const), { status: 200, delayMs: 800 }]);
   database = await createMigratedDatabase();
   cluster = await StormCluster.start(3, database, [ledger.address]);
 });
@@ -110,6 +110,7 @@ test("a storm of SIGKILL and SIGSTOP over three replicas", async () => {
   await Promise.all(Array.from({ length: 10 }, () => startOne(slow, crypto.randomUUID(), random.fork(), [frozen])));
   await ledger.called("/slow", 10);
   const freezing = cluster.freeze(frozen);
+  ledger.release();
   await pause();
   await cluster.kill(killed);
   await pause();

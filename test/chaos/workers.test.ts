@@ -61,9 +61,7 @@ async function startMany(clients: Clients, workflow: string, count: number): Pro
 
 const renderedKeys = (queue: Set<string>): string[] => ledger.callsTo("/rendered").flatMap(({ key }) => (queue.has(key) ? key : []));
 
-test("300 tasks through three workers on two replicas, while one worker and one replica die: each has its effect, none is lost", {
-  timeout: 90_000,
-}, async () => {
+test("300 tasks through three workers on two replicas, while one worker and one replica die: each has its effect, none is lost", async () => {
   const one = await up();
   const two = await up(one);
   const clients = connect(two);

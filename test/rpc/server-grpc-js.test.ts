@@ -21,10 +21,15 @@ const messages = [
 let server: TestServer;
 let client: Client;
 let next = "";
+const begun = Promise.withResolvers<void>();
 beforeAll(async () => {
   server = await startTestServer({
     fail: () => {
       throw new AppError("WORKFLOW_NOT_FOUND", next);
+    },
+    slow: (_request, context) => {
+      begun.resolve();
+      return new Promise((_resolve, reject) => context.signal.addEventListener("abort", () => reject(context.signal.reason)));
     },
     async *count() {
       yield { text: "", number: 1 };
@@ -70,7 +75,7 @@ test("an unknown method is UNIMPLEMENTED with a reason", async () => {
 test("a call that is canceled by its caller stops the handler", async () => {
   const patient = { deadline: Date.now() + 60_000 };
   const call = client.makeUnaryRequest("/test.echo.v1.EchoService/Slow", same, same, Buffer.alloc(0), metadata, patient, () => undefined);
-  await new Promise((resolve) => setTimeout(resolve, 200));
+  await begun.promise;
   call.cancel();
   await expect.poll(() => server.log.lines.find((line) => line.fields["rpc_method"] === "test.echo.v1.EchoService/Slow")?.fields["code"]).toBe("CANCELED");
 });

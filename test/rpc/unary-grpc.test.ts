@@ -21,7 +21,7 @@ afterAll(() => server.stop());
 const headers = { authorization: `Bearer ${goodKey}` };
 /** Long enough for any machine: the method's own deadline is 0.3 s. */
 const unhurried = { headers, timeoutMs: 20_000 };
-const patient = { timeout: 20_000 };
+const patient = { timeout: 30_000 };
 const never = new Promise<{ text: string }>(() => undefined);
 
 async function errorOf(promise: Promise<unknown>): Promise<ConnectError> {

@@ -43,7 +43,7 @@ async function repeated(executionId: string, moment: Moment, command: ControlCom
 async function started(wish: Parameters<typeof start>[2], tasks?: TaskPort): Promise<string> {
   await using first = await world.openEngine("first", { http: sibling, ...(tasks ? { tasks } : {}) });
   const { executionId } = await start(world, first, wish);
-  await expect.poll(async () => (await world.rowOf(executionId)).owner, { timeout: 10_000 }).toBeNull();
+  await expect.poll(async () => (await world.rowOf(executionId)).owner).toBeNull();
   return executionId;
 }
 
@@ -131,7 +131,7 @@ async function enlisted(): Promise<string> {
   const saga = await started(trip(sibling, { steps: [], autoComplete: false }));
   await using first = await world.openEngine("first", { http: sibling });
   await give(first, saga, join);
-  await expect.poll(async () => (await world.rowOf(saga)).owner, { timeout: 10_000 }).toBeNull();
+  await expect.poll(async () => (await world.rowOf(saga)).owner).toBeNull();
   return saga;
 }
 const join: ControlCommand = {
@@ -181,7 +181,7 @@ describe("the coordinator dies while a report is taken", () => {
       await world.ledgerWith(saga, "execution_ended");
     }
     expect(await repeated(saga, { when, event: "execution_reopened" }, report(success))).toMatchObject({ answer: { decision } });
-    await expect.poll(async () => (await world.rowOf(saga)).state, { timeout: 10_000 }).toBe("compensated");
+    await expect.poll(async () => (await world.rowOf(saga)).state).toBe("compensated");
     expect([...new Set(sibling.calls.map(({ key }) => key))]).toEqual([`${saga}/charge/compensate`, `${saga}/charge/compensate#1`]);
     expect((await world.ledgerOf(saga)).filter(({ type }) => type === "execution_reopened")).toHaveLength(1);
   });
@@ -216,7 +216,7 @@ describe("a report after the step's time", () => {
         await using first = await world.openEngine("first", { http: sibling, tasks: port() });
         await give(first, saga, report(silence()));
         await expect.poll(async () => (await tasks.ofExecution("acme", saga)).map(({ attempt }) => attempt)).toEqual([2]);
-        await expect.poll(async () => (await world.rowOf(saga)).owner, { timeout: 10_000 }).toBeNull();
+        await expect.poll(async () => (await world.rowOf(saga)).owner).toBeNull();
       }
       expect(await repeated(saga, { when, event: "step_succeeded charge" }, report(success), port())).toMatchObject({ answer: { decision } });
       expect(await stateOf(saga)).toMatchObject({ state: "completed" });
@@ -233,7 +233,7 @@ describe("a report after the step's time", () => {
     {
       await using first = await world.openEngine("first", { http: sibling, tasks: port() });
       await give(first, saga, { kind: "abort_saga", actor: "key_1", reason: "no" });
-      await expect.poll(async () => (await world.rowOf(saga)).owner, { timeout: 10_000 }).toBeNull();
+      await expect.poll(async () => (await world.rowOf(saga)).owner).toBeNull();
     }
     // Nobody undoes what may still be running.
     expect(sibling.calls).toEqual([]);

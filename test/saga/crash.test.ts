@@ -6,6 +6,7 @@ import { ended } from "../service/support/fixture.ts";
 import { type Server, startServer } from "../service/support/server.ts";
 import { createMigratedDatabase, type TestDatabase } from "../support/postgres.ts";
 import { type Participant, type ParticipantCall, startParticipant } from "./support/participant.ts";
+import { query } from "./support/query.ts";
 import { sagaOf } from "./support/steps.ts";
 
 let participant: Participant;
@@ -15,7 +16,7 @@ let clients: Clients;
 beforeAll(async () => {
   participant = await startParticipant();
   database = await createMigratedDatabase();
-  server = await startServer({ databaseUrl: database.databaseUrl, egressAllow: participant.addresses, env: { PAWF_LEASE_SECONDS: "5" } });
+  server = await startServer({ databaseUrl: database.databaseUrl, egressAllow: participant.addresses });
   clients = connect(server);
 });
 afterAll(async () => {
@@ -106,6 +107,8 @@ it("a frozen coordinator that wakes after its lease changes nothing: one end, on
   await called(sagaId, "x", "action");
   const frozen = server;
   frozen.signal("SIGSTOP");
+  // As if it had been frozen for longer than its lease.
+  await query(database, "update replicas set expire_time = clock_timestamp()", []);
   await comeBack();
   await ended(clients, sagaId);
   frozen.signal("SIGCONT");

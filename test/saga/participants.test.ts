@@ -41,7 +41,7 @@ it("one saga that waits an hour for another try goes on at the new address at on
   await other.script({ "c action": [422] });
   const sagaId = await started([old.httpStep("a"), old.httpStep("b", { action_retry: hour, barrier: true }), old.httpStep("c")]);
   const untouched = await started([old.httpStep("a"), old.grpcStep("u")]);
-  await expect.poll(() => asked(old, sagaId), { timeout: 10_000 }).toEqual(["a action 1 a/action", "b action 1 b/action"]);
+  await expect.poll(() => asked(old, sagaId)).toEqual(["a action 1 a/action", "b action 1 b/action"]);
   const move = { fromAddress: old.httpUrl, toAddress: other.httpUrl, reason: "moved" };
   // Through a replica that does not drive it.
   expect(await two().sagas.replaceParticipant({ target: { case: "sagaId", value: sagaId }, ...move })).toMatchObject({ sagaCount: 1n, stepCount: 3n });
@@ -69,8 +69,8 @@ it("all open sagas of a participant go on at the new address: running, stuck and
   await atEnd(house, ended);
   const running = [await started([old.httpStep("p", retry)]), await started([old.httpStep("p", retry)], two())];
   const stuck = [await started([old.httpStep("q", retry), old.grpcStep("r")]), await started([old.httpStep("q", retry), old.grpcStep("r")], two())];
-  for (const sagaId of running) await expect.poll(() => asked(old, sagaId), { timeout: 10_000 }).toHaveLength(1);
-  for (const sagaId of stuck) await expect.poll(() => stateOf(sagaId), { timeout: 10_000 }).toBe(SagaState.STUCK);
+  for (const sagaId of running) await expect.poll(() => asked(old, sagaId)).toHaveLength(1);
+  for (const sagaId of stuck) await expect.poll(() => stateOf(sagaId)).toBe(SagaState.STUCK);
   const move = { target: { case: "allOpen", value: true }, fromAddress: old.httpUrl, toAddress: other.httpUrl, reason: "moved" } as const;
   expect(await one().sagas.replaceParticipant({ ...move, validateOnly: true })).toMatchObject({ sagaCount: 4n, stepCount: 4n });
   expect(await one().sagas.replaceParticipant(move)).toMatchObject({ sagaCount: 4n, stepCount: 4n });
@@ -160,9 +160,7 @@ it("that nobody has taken is taken back when the saga turns; what somebody has i
   const sagaId = saga?.id ?? "";
   const held = await nextTask("taken");
   await one().sagas.abortSaga({ sagaId, reason: "no" });
-  await expect
-    .poll(async () => (await one().tasks.listTaskQueues({})).taskQueues.find(({ name }) => name === "waits")?.backlog ?? 0n, { timeout: 10_000 })
-    .toBe(0n);
+  await expect.poll(async () => (await one().tasks.listTaskQueues({})).taskQueues.find(({ name }) => name === "waits")?.backlog ?? 0n).toBe(0n);
   // No undo stands in a queue before its action was heard of.
   expect((await one().tasks.pollTasks({ worker: { workerId: "w", taskQueues: ["waits", "taken"] }, maxTasks: 9 })).tasks).toEqual([]);
   expect(await complete(two(), held, success())).toBe("WILL_COMPENSATE");

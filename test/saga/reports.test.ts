@@ -70,7 +70,7 @@ async function anomalies({ sagaId }: Held): Promise<unknown[]> {
   return events.map(({ payload }) => (payload.value as { kind?: string } | undefined)?.kind);
 }
 const abort = async ({ sagaId }: Held): Promise<void> => void (await fixture.clients.sagas.abortSaga({ sagaId, reason: "no" }));
-const over = async ({ sagaId }: Held): Promise<SagaState | undefined> => (await ended(fixture.clients, sagaId, 20)).sagaState;
+const over = async ({ sagaId }: Held): Promise<SagaState | undefined> => (await ended(fixture.clients, sagaId)).sagaState;
 const declined = failed("card_declined");
 const alive: ResultInit = { outcome: Outcome.IN_PROGRESS };
 
@@ -132,7 +132,7 @@ describe.each(Object.entries(ways))("%s", (way, { begin, say }) => {
       `"${held.sagaId}/${named("g")}/compensate"`,
       `"${held.sagaId}/${named("g")}/compensate#1"`,
     ]);
-    await expect.poll(() => stateOf(held), { timeout: 10_000 }).toBe(SagaState.COMPENSATED);
+    await expect.poll(() => stateOf(held)).toBe(SagaState.COMPENSATED);
     expect(await anomalies(held)).toEqual(["late_success"]);
   });
 

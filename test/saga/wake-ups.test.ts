@@ -33,7 +33,7 @@ it("sagas that wait an hour for their next undo, half of them stuck, end once on
     const { saga } = await (clients[n % 2] as Clients).sagas.startSaga(sagaOf([step("a", undo), step("b", {})]));
     ids.push(saga?.id ?? "");
   }
-  await expect.poll(waiting, { timeout: 20_000 }).toBe(6);
+  await expect.poll(waiting).toBe(6);
   const states = await Promise.all(ids.map(async (sagaId) => (await (clients[0] as Clients).sagas.getSaga({ sagaId })).saga?.state));
   expect(states).toEqual(Array.from({ length: 3 }, () => [SagaState.STUCK, SagaState.COMPENSATING]).flat());
 
@@ -57,13 +57,13 @@ it("a saga that is in memory at another replica hears of it, too", async () => {
   const { saga } = await (clients[0] as Clients).sagas.startSaga(sagaOf(steps));
   const sagaId = saga?.id ?? "";
   const calls = async (): Promise<number> => (await callsOf(house, sagaId)).filter(({ step: name }) => name === "y").length;
-  await expect.poll(calls, { timeout: 10_000 }).toBe(1);
+  await expect.poll(calls).toBe(1);
   // The word that it was away may reach the other replica after its next success.
   const afterSuccess = async (): Promise<number> => {
     await finished(house, sagaOf([participant.httpStep("z")]), 1);
     return await calls();
   };
-  await expect.poll(afterSuccess, { timeout: 15_000 }).toBe(2);
+  await expect.poll(afterSuccess).toBe(2);
   const { events } = await (clients[1] as Clients).workflows.listExecutionEvents({ executionId: sagaId, eventTypes: ["step_retry_scheduled"] });
   expect(events.at(-1)?.payload.value).toMatchObject({ recovered: true });
   expect(await waiting()).toBe(0);
@@ -76,7 +76,7 @@ it("a participant that says itself when to come back is taken at its word", asyn
   await participant.script({ "d action": [{ status: 503, headers: { "retry-after": "3600" } }] });
   const { saga } = await (clients[0] as Clients).sagas.startSaga(sagaOf([participant.httpStep("d", { action_retry: hour })]));
   const sagaId = saga?.id ?? "";
-  await expect.poll(async () => (await callsOf(house, sagaId)).length, { timeout: 10_000 }).toBe(1);
+  await expect.poll(async () => (await callsOf(house, sagaId)).length).toBe(1);
   expect((await finished(house, sagaOf([participant.httpStep("e")]))).state).toBe(SagaState.COMPLETED);
   const { saga: read } = await (clients[0] as Clients).sagas.getSaga({ sagaId });
   expect(read?.state).toBe(SagaState.RUNNING);

@@ -102,45 +102,41 @@ function idsOf(value: unknown): unknown {
 const addsOf = ({ adds = {} }: ChangeCase): object => adds;
 
 describe("when the answer cannot be stored", () => {
-  it.each(repeatable)(
-    "$name leaves both or nothing, and its repeats make one effect",
-    async ({ name }) => {
-      const example = changeCases[name] as ChangeCase;
-      const call = caller(name);
-      const request = { ...(await example.request(service)), requestId: crypto.randomUUID() };
-      const before = await census(sql);
-      const linesBefore = await linesOf(name);
-      const changed = async (): Promise<object> => added(before, await census(sql));
-      await sql.query("insert into test_faults values ($1, 'fail')", [name]);
-      const first = await call(request).catch((error: unknown) => error as Error);
-      if (toldExecutions.test(name)) {
-        expect(first).not.toBeInstanceOf(Error);
-      } else {
-        expect(await refusal(Promise.reject(first))).toMatchObject({ code: "UNAVAILABLE", reason: "STORAGE_UNAVAILABLE" });
-        expect(await changed()).toEqual({});
-      }
-      await sql.query("delete from test_faults");
-      const twins = await Promise.all([call(request), call(request)]);
-      expect(twins[0]?.ids).toBe(twins[1]?.ids);
-      // Of a batch each start is known again; its answer is put together anew.
-      const wasAnswered = toldExecutions.test(name) && !name.includes("BatchStart");
-      if (wasAnswered) expect(twins.map(({ replayed }) => replayed)).toEqual([true, true]);
-      else expect(twins.filter(({ replayed }) => replayed)).toHaveLength(1);
-      if (!(first instanceof Error)) expect(twins[0]?.ids).toBe(first.ids);
-      await expect.poll(changed, { timeout: 10_000 }).toEqual(addsOf(example));
-      expect(await call(request)).toEqual({ ids: twins[0]?.ids, replayed: true });
-      expect((await linesOf(name)) - linesBefore).toBe(linesOnce(name));
-      expect(await refusal(call({ ...request, ...example.other }))).toMatchObject({ code: "ALREADY_EXISTS" });
-      expect(await changed()).toEqual(addsOf(example));
-    },
-    30_000,
-  );
+  it.each(repeatable)("$name leaves both or nothing, and its repeats make one effect", async ({ name }) => {
+    const example = changeCases[name] as ChangeCase;
+    const call = caller(name);
+    const request = { ...(await example.request(service)), requestId: crypto.randomUUID() };
+    const before = await census(sql);
+    const linesBefore = await linesOf(name);
+    const changed = async (): Promise<object> => added(before, await census(sql));
+    await sql.query("insert into test_faults values ($1, 'fail')", [name]);
+    const first = await call(request).catch((error: unknown) => error as Error);
+    if (toldExecutions.test(name)) {
+      expect(first).not.toBeInstanceOf(Error);
+    } else {
+      expect(await refusal(Promise.reject(first))).toMatchObject({ code: "UNAVAILABLE", reason: "STORAGE_UNAVAILABLE" });
+      expect(await changed()).toEqual({});
+    }
+    await sql.query("delete from test_faults");
+    const twins = await Promise.all([call(request), call(request)]);
+    expect(twins[0]?.ids).toBe(twins[1]?.ids);
+    // Of a batch each start is known again; its answer is put together anew.
+    const wasAnswered = toldExecutions.test(name) && !name.includes("BatchStart");
+    if (wasAnswered) expect(twins.map(({ replayed }) => replayed)).toEqual([true, true]);
+    else expect(twins.filter(({ replayed }) => replayed)).toHaveLength(1);
+    if (!(first instanceof Error)) expect(twins[0]?.ids).toBe(first.ids);
+    await expect.poll(changed).toEqual(addsOf(example));
+    expect(await call(request)).toEqual({ ids: twins[0]?.ids, replayed: true });
+    expect((await linesOf(name)) - linesBefore).toBe(linesOnce(name));
+    expect(await refusal(call({ ...request, ...example.other }))).toMatchObject({ code: "ALREADY_EXISTS" });
+    expect(await changed()).toEqual(addsOf(example));
+  });
 });
 
 it("a start that is repeated gets its answer although its workflow, its secret or its source is gone", async () => {
   const { workflows, sagas, secrets } = service.clients;
   const workflow = await createWorkflow(service.clients, [logStep("a")]);
-  const start = { workflow, requestId: crypto.randomUUID(), wait: seconds(10) };
+  const start = { workflow, requestId: crypto.randomUUID(), wait: seconds(50) };
   const { execution } = await workflows.startExecution(start);
   const rerun = { executionId: execution?.id ?? "", requestId: crypto.randomUUID() };
   const again = await workflows.rerunExecution(rerun);
@@ -172,7 +168,7 @@ it("a process that is killed between a change and its answer leaves both or noth
   await sql.query("commit; begin; select pg_advisory_xact_lock(4711)");
   const lost = calls.map(({ name, request }) => caller(name)(request).catch((error: unknown) => error));
   const waiting = "select count(*)::int as count from pg_locks where locktype = 'advisory' and objid = 4711 and not granted";
-  await expect.poll(async () => (await sql.query<{ count: number }>(waiting)).rows[0]?.count, { timeout: 15_000 }).toBe(names.length);
+  await expect.poll(async () => (await sql.query<{ count: number }>(waiting)).rows[0]?.count).toBe(names.length);
   await service.server.kill();
   await Promise.all(lost);
   await sql.query("delete from test_faults");
@@ -184,5 +180,5 @@ it("a process that is killed between a change and its answer leaves both or noth
   expect(repeated).toEqual(again.map(({ ids }) => ({ ids, replayed: true })));
   const expected: Record<string, number> = {};
   for (const name of names) for (const [what, count] of Object.entries(changeCases[name]?.adds ?? {})) expected[what] = (expected[what] ?? 0) + count;
-  await expect.poll(async () => added(before, await census(sql)), { timeout: 15_000 }).toMatchObject(expected);
-}, 60_000);
+  await expect.poll(async () => added(before, await census(sql))).toMatchObject(expected);
+});

@@ -27,7 +27,7 @@ describe("at save", () => {
     expect(kind).toMatchObject({ case: "subWorkflow", value: { workflow: expect.stringMatching(/^wfl_/), revision: 1 } });
     const changed = definition([logStep("v", "two")], { outputs: { v: "second" } });
     await clients.workflows.updateWorkflow({ workflow: inner, changes: { definition: changed } });
-    const { execution } = await clients.workflows.startExecution({ workflow: outer, wait: { seconds: 20n, nanos: 0 } });
+    const { execution } = await clients.workflows.startExecution({ workflow: outer, wait: { seconds: 50n, nanos: 0 } });
     expect(execution?.output).toMatchObject({ kind: { case: "structValue", value: { fields: { v: { kind: { value: "first" } } } } } });
   });
 

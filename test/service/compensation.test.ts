@@ -151,7 +151,7 @@ describe("an undo", () => {
       { name: "winner", steps: [{ name: "wait", wait_for_event: { any_of: [{ event_type: "acted" }] } }] },
     ];
     const { id } = await begin(clients, [{ name: "either", parallel: { join: "JOIN_MODE_ANY", branches } }]);
-    await expect.poll(async () => (await stepsOf(clients, id)).get("long")?.state, { timeout: 15_000 }).toBe(StepState.WAITING);
+    await expect.poll(async () => (await stepsOf(clients, id)).get("long")?.state).toBe(StepState.WAITING);
     await clients.workflows.signalExecution({ executionId: id, eventType: "acted" });
     expect(await ended(clients, id)).toMatchObject({ state: ExecutionState.COMPLETED });
     expect(ledger.callsTo("/unlose").map(({ body }) => body)).toEqual([{ why: "CANCELED" }]);

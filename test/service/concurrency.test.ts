@@ -37,8 +37,12 @@ afterAll(async () => {
 function watched(path: string, tookMs: number): { most: () => number } {
   let now = 0;
   let most = 0;
+  // The first call waits for a second one, else they might never be seen together.
+  const met = Promise.withResolvers<void>();
   ledger.script(path, async () => {
     most = Math.max(most, ++now);
+    if (most > 1) met.resolve();
+    await met.promise;
     await new Promise((resolve) => setTimeout(resolve, tookMs));
     now--;
     return { status: 200, body: {} };
@@ -56,7 +60,7 @@ describe("a concurrency limit", () => {
     const { most } = watched("/limited", 30);
     const workflow = await limited("/limited", { max_running: 2 });
     const ids = await Promise.all(Array.from({ length: 12 }, (_, index) => start(index % 2 === 0 ? one : other, workflow)));
-    for (const id of ids) expect(await ended(one, id, 30)).toMatchObject({ state: ExecutionState.COMPLETED });
+    for (const id of ids) expect(await ended(one, id)).toMatchObject({ state: ExecutionState.COMPLETED });
     expect(ledger.callsTo("/limited")).toHaveLength(12);
     expect(most()).toBe(2);
     await expect.poll(slots).toEqual([]);

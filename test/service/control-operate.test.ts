@@ -23,11 +23,12 @@ const structOf = (value: unknown) => ({ kind: { case: "structValue" as const, va
 describe("pause and resume", () => {
   test("the attempt in flight ends, nothing follows, PAUSED is shown and found; a restart keeps it; resume goes on", async () => {
     const { clients, ledger } = service;
-    ledger.script("/p1", [{ status: 200, delayMs: 300 }]);
+    ledger.script("/p1", ["hang"]);
     const { id, workflowName } = await begin(clients, [httpStep("one", at("/p1")), httpStep("two", at("/p2"))]);
     await ledger.called("/p1");
     const paused = await clients.workflows.pauseExecution({ executionId: id, reason: "hold" });
     expect(paused.execution).toMatchObject({ state: ExecutionState.PAUSED, paused: true });
+    ledger.release();
     await expect.poll(async () => (await stepsOf(clients, id)).get("one")?.state).toBe(StepState.COMPLETED);
     await clients.workflows.pauseExecution({ executionId: id });
     const found = async (filter: string): Promise<string[]> =>
@@ -78,10 +79,11 @@ describe("pause and resume", () => {
 describe("cancel", () => {
   test("leaves the running call its grace period", async () => {
     const { clients, ledger } = service;
-    ledger.script("/g1", [{ status: 200, delayMs: 500 }]);
+    ledger.script("/g1", ["hang"]);
     const { id } = await begin(clients, [httpStep("one", at("/g1"), { undo: at("/undo-g1") }), httpStep("two", at("/g2"))]);
     await ledger.called("/g1");
-    await clients.workflows.cancelExecution({ executionId: id, gracePeriod: seconds(5) });
+    await clients.workflows.cancelExecution({ executionId: id, gracePeriod: seconds(60) });
+    ledger.release();
     expect(await ended(clients, id)).toMatchObject({ state: ExecutionState.COMPENSATED, endReason: EndReason.CANCELED });
     expect(ledger.callsTo("/g1")[0]?.aborted).toBe(false);
     expect(pathsOf(id)).toEqual(["/g1", "/undo-g1"]);
@@ -93,7 +95,7 @@ describe("an operator decides a step", () => {
   test("skip, complete and fail what waits, is to be retried or has not begun; a running attempt is not overruled", async () => {
     const { clients, ledger } = service;
     ledger.script("/o1", [503]);
-    ledger.script("/o2", [{ status: 200, delayMs: 500 }]);
+    ledger.script("/o2", ["hang"]);
     const slow = { ...httpStep("one", at("/o1")), retry_policy: { initial_interval: "3600s", maximum_interval: "3600s", maximum_attempts: 5 } };
     const { id } = await begin(clients, [delayStep("sleep", "3600s"), slow, httpStep("two", at("/o2")), httpStep("three", at("/o3"))]);
     await expect.poll(async () => (await get(id))?.state).toBe(ExecutionState.WAITING);
@@ -115,6 +117,7 @@ describe("an operator decides a step", () => {
       metadata: { stepState: "RUNNING" },
     });
     await clients.workflows.failStep({ executionId: id, path: "three", reason: "not today", failure: { name: "USER.no", message: "no" } });
+    ledger.release();
     const done = await ended(clients, id);
     expect(done).toMatchObject({ state: ExecutionState.FAILED, failedStep: "three", failure: { name: "USER.no" } });
     expect(pathsOf(id)).toEqual(["/o1", "/o2"]);
@@ -172,12 +175,13 @@ describe("reading", () => {
     const timer = await clients.workflows.explainExecution({ executionId: waiting.id });
     expect(timer.blockers).toMatchObject([{ stepPath: "sleep", cause: { case: "timer", value: { source: "delay" } } }]);
     expect(timer.summary).toMatch(/waits: sleep waits until .*No replica/);
-    ledger.script("/e1", [{ status: 200, delayMs: 700 }]);
+    ledger.script("/e1", ["hang"]);
     const flying = await begin(clients, [httpStep("one", at("/e1"))]);
     await ledger.called("/e1");
     const flight = await clients.workflows.explainExecution({ executionId: flying.id });
     expect(flight.blockers).toEqual([]);
     expect(flight.summary).toMatch(/Attempt 1 of one is in flight since .*Replica [0-9a-f-]{36} .*lease holds until/);
+    ledger.release();
     const workflow = await createWorkflow(clients, [logStep("a")]);
     const delayed = await clients.workflows.startExecution({ workflow, startDelay: seconds(3600) });
     expect((await clients.workflows.explainExecution({ executionId: delayed.execution?.id ?? "" })).blockers).toMatchObject([
@@ -225,7 +229,7 @@ describe("reading", () => {
     // Well before: the service has the database's clock, which is not exactly this one.
     const before = new Date(Date.now() - 60_000).toISOString();
     for (const workflow of [good, good, good, bad])
-      await clients.workflows.startExecution({ workflow, correlationId, labels: { n: workflow }, wait: seconds(10) });
+      await clients.workflows.startExecution({ workflow, correlationId, labels: { n: workflow }, wait: seconds(50) });
     const count = async (filter: string): Promise<number> => {
       const all = `correlation_id = "${correlationId}" AND ${filter}`;
       const [{ executions, totalSize }, { totalCount }] = await Promise.all([
@@ -272,9 +276,9 @@ describe("reading", () => {
     const start = async (name: string, more: { startDelay?: ReturnType<typeof seconds>; wait?: ReturnType<typeof seconds> } = {}): Promise<string> =>
       (await clients.workflows.startExecution({ workflow: name, correlationId: "corr-orders", ...more })).execution?.id ?? "";
     const late = await start(workflow, { startDelay: seconds(3600) });
-    const first = await start(workflow, { wait: seconds(10) });
+    const first = await start(workflow, { wait: seconds(50) });
     const sleeping = await start(slow);
-    const last = await start(workflow, { wait: seconds(10) });
+    const last = await start(workflow, { wait: seconds(50) });
     const listed = async (orderBy: string, pageSize: number): Promise<string[]> => {
       const ids: string[] = [];
       let pageToken = "";

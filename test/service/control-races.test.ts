@@ -137,7 +137,6 @@ describe("two verbs at once", () => {
         }),
       );
     },
-    60_000,
   );
 });
 

@@ -74,7 +74,7 @@ describe("retry", () => {
     const first = definition([httpStep("one", at("/v1")), httpStep("two", at("/v/{{trigger.data.part}}"))], { ...keep });
     await clients.workflows.createWorkflow({ workflow: { name, definition: first } });
     service.ledger.script("/v/bad", [422]);
-    const { execution } = await clients.workflows.startExecution({ workflow: name, input: { part: "bad" }, wait: seconds(10) });
+    const { execution } = await clients.workflows.startExecution({ workflow: name, input: { part: "bad" }, wait: seconds(50) });
     expect(execution).toMatchObject({ state: ExecutionState.FAILED, revision: 1 });
     const executionId = execution?.id ?? "";
     const { revision } = await addRevision(name, [httpStep("one", at("/v1")), httpStep("two", at("/w/{{trigger.data.part}}")), httpStep("three", at("/v3"))]);
@@ -97,7 +97,7 @@ describe("retry", () => {
     const { clients, ledger } = service;
     ledger.script("/k1", [422, 200]);
     const workflow = await createWorkflow(clients, [httpStep("one", at("/k1"))], keep);
-    const first = await clients.workflows.startExecution({ workflow, executionKey: "mine", wait: seconds(10) });
+    const first = await clients.workflows.startExecution({ workflow, executionKey: "mine", wait: seconds(50) });
     const waiting = await createWorkflow(clients, [delayStep("sleep", "3600s")]);
     const second = await clients.workflows.startExecution({ workflow: waiting, executionKey: "mine" });
     await clients.workflows.retryExecution({ executionId: first.execution?.id ?? "" });
@@ -142,7 +142,7 @@ describe("rerun", () => {
       input: { a: 1 },
       labels: { team: "x" },
       correlationId: "corr-rerun",
-      wait: seconds(10),
+      wait: seconds(50),
     });
     expect(old).toMatchObject({ state: ExecutionState.FAILED });
     const oldId = old?.id ?? "";
@@ -207,7 +207,7 @@ describe("delete", () => {
     ledger.script("/dr", (call) => ({ status: call.headers["saga-attempt"] === "1" ? 422 : 200 }));
     const workflow = await createWorkflow(clients, [httpStep("one", at("/dr"))], keep);
     for (let round = 0; round < 8; round++) {
-      const { execution } = await clients.workflows.startExecution({ workflow, wait: seconds(10) });
+      const { execution } = await clients.workflows.startExecution({ workflow, wait: seconds(50) });
       const executionId = execution?.id ?? "";
       const [retried, deleted] = await Promise.allSettled([
         clients.workflows.retryExecution({ executionId }),
@@ -269,7 +269,7 @@ describe("verbs at once", () => {
         keep,
       );
       for (let round = 0; round < 5; round++) {
-        const { execution } = await clients.workflows.startExecution({ workflow, wait: seconds(10) });
+        const { execution } = await clients.workflows.startExecution({ workflow, wait: seconds(50) });
         const executionId = execution?.id ?? "";
         expect(execution?.state).toBe(ExecutionState.FAILED);
         const answers = await Promise.allSettled([clients, theirs].map(({ workflows }) => workflows.retryExecution({ executionId })));

@@ -68,7 +68,7 @@ describe("an execution that waits for an event", () => {
   test("fails with TIMEOUT.EVENT when nothing comes, and RetryExecution waits anew and finds what came meanwhile", async () => {
     const { clients } = service;
     const key = newKey();
-    const failed = await run(clients, [waitStep("paid", key, { timeout: "1.5s" })]);
+    const failed = await run(clients, [waitStep("paid", key, { timeout: "0.3s" })]);
     expect(failed).toMatchObject({ state: ExecutionState.FAILED, failure: { name: "TIMEOUT.EVENT" } });
     await clients.workflows.publishEvent({ eventType: "payment.settled", correlationKey: key });
     await clients.workflows.retryExecution({ executionId: failed.id });
@@ -133,11 +133,17 @@ describe("SignalExecution", () => {
   });
 
   test("of an unknown execution, or another tenant's, is not found; validate_only stores nothing", async () => {
-    const { clients } = service;
+    const { clients, ledger } = service;
     const unknown = clients.workflows.signalExecution({ executionId: "exe_01M84XF5YCEN3SNB41TB8SZ433", eventType: "e" });
     expect(await refusal(unknown)).toMatchObject({ code: "NOT_FOUND", reason: "EXECUTION_NOT_FOUND" });
-    const { id: executionId } = await begin(clients, [waitStep("a", "", { timeout: "0.2s", on_timeout: "TIMEOUT_ACTION_CONTINUE" })]);
+    ledger.script("/before", ["hang"]);
+    const { id: executionId } = await begin(clients, [
+      httpStep("before", `${ledger.url}/before`),
+      waitStep("a", "", { timeout: "0.2s", on_timeout: "TIMEOUT_ACTION_CONTINUE" }),
+    ]);
+    await ledger.called("/before");
     expect((await clients.workflows.signalExecution({ executionId, eventType: "payment.settled", validateOnly: true })).signalId).toBe("");
+    ledger.release();
     await ended(clients, executionId);
     expect((await stepsOf(clients, executionId)).get("a")?.result?.kind.case).toBe("nullValue");
   });
@@ -176,7 +182,7 @@ describe("PublishEvent", () => {
   test("does not reach another tenant's executions", async () => {
     const { clients, database, server } = service;
     const key = newKey();
-    const { id: executionId } = await begin(clients, [waitStep("a", key, { timeout: "1s", on_timeout: "TIMEOUT_ACTION_CONTINUE" })]);
+    const { id: executionId } = await begin(clients, [waitStep("a", key, { timeout: "600s" })]);
     await waiting(executionId);
     const looker = new Client({ ...database.connection });
     await looker.connect();

@@ -35,7 +35,7 @@ describe.skipIf(program === undefined)("two replicas with Redis", () => {
   });
 
   const says = (message: string) => definition([logStep("say", message)]);
-  const startedAt = async (clients: Clients, workflow: string) => (await clients.workflows.startExecution({ workflow, wait: seconds(10) })).execution;
+  const startedAt = async (clients: Clients, workflow: string) => (await clients.workflows.startExecution({ workflow, wait: seconds(50) })).execution;
   const metric = async (server: RunningServer, series: string): Promise<number> => {
     const text = await (await fetch(`${server.url}/metrics`, { headers: { authorization: `Bearer ${server.apiKey}` } })).text();
     return Number(new RegExp(`^pyairtable_workflow_${series.replace(/[{}]/g, "\\$&")} (\\S+)$`, "m").exec(text)?.[1] ?? 0);

@@ -19,7 +19,7 @@ describe("UpdateWorkflow", () => {
     const updated = await api().updateWorkflow({ workflow, changes: says("new"), revisionNote: "says it anew" });
     expect(updated.workflow).toMatchObject({ activeRevision: 2, latestRevision: 2 });
     expect(updated.workflow?.definition?.steps.map(({ name }) => name)).toEqual(["say"]);
-    const started = await api().startExecution({ workflow, wait: seconds(10) });
+    const started = await api().startExecution({ workflow, wait: seconds(50) });
     expect(started.execution).toMatchObject({ revision: 2 });
     expect(await ended(fixture.clients, execution?.id ?? "")).toMatchObject({ revision: 1, state: ExecutionState.COMPLETED });
     const { revision } = await api().getWorkflowRevision({ workflow, revision: 2 });
@@ -87,7 +87,7 @@ describe("UpdateWorkflow", () => {
     expect((await api().getWorkflow({ workflow })).workflow).toMatchObject({ name: workflow, latestRevision: 1 });
     await api().updateWorkflow({ workflow, changes: { name: renamed } });
     expect(await refusal(api().getWorkflow({ workflow }))).toMatchObject({ reason: "WORKFLOW_NOT_FOUND" });
-    expect((await api().startExecution({ workflow: renamed, wait: seconds(10) })).execution).toMatchObject({ workflowName: renamed });
+    expect((await api().startExecution({ workflow: renamed, wait: seconds(50) })).execution).toMatchObject({ workflowName: renamed });
   });
 });
 
@@ -143,7 +143,7 @@ describe("revisions", () => {
     expect((await api().rollbackWorkflow({ workflow })).workflow).toMatchObject({ activeRevision: 1 });
     expect(await refusal(api().activateWorkflowRevision({ workflow, revision: 4 }))).toMatchObject({ reason: "REVISION_NOT_FOUND" });
     expect(await refusal(api().rollbackWorkflow({ workflow, etag: "stale" }))).toMatchObject({ reason: "ETAG_MISMATCH" });
-    expect((await api().startExecution({ workflow, wait: seconds(10) })).execution).toMatchObject({ revision: 1 });
+    expect((await api().startExecution({ workflow, wait: seconds(50) })).execution).toMatchObject({ revision: 1 });
   });
 
   it("are compared by steps, with the executions that run the old side", async () => {
@@ -189,7 +189,7 @@ describe("GetWorkflowGraph", () => {
       ["start", "charge", "", GraphEdgeKind.NEXT],
       ["big", "end", "", GraphEdgeKind.NEXT],
     ]);
-    const { execution } = await api().startExecution({ workflow, input: { total: 120 }, wait: seconds(10) });
+    const { execution } = await api().startExecution({ workflow, input: { total: 120 }, wait: seconds(50) });
     const shown = await api().getWorkflowGraph({ executionId: execution?.id ?? "" });
     expect(Object.fromEntries(shown.nodes.map(({ id, state }) => [id, state]))).toMatchObject({
       charge: StepState.COMPLETED,

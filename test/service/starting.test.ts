@@ -52,7 +52,7 @@ describe("request_id", () => {
   test("20 simultaneous twins are one execution with one effect", async () => {
     const { clients, ledger, server } = service;
     const workflow = await createWorkflow(clients, [httpStep("act", `${ledger.url}/once`)]);
-    const request = { workflow, requestId: crypto.randomUUID(), correlationId: "storm", wait: seconds(10) };
+    const request = { workflow, requestId: crypto.randomUUID(), correlationId: "storm", wait: seconds(50) };
     const others = Array.from({ length: 4 }, () => connect(server).workflows);
     const answers = await Promise.all(Array.from({ length: 20 }, (_, index) => (others[index % 4] ?? clients.workflows).startExecution(request)));
     expect(new Set(answers.map((answer) => answer.execution?.id)).size).toBe(1);
@@ -282,7 +282,7 @@ describe("correlation", () => {
     const start = async (headers: Record<string, string>, correlationId = "") => {
       let echoed: string | null = null;
       const { execution } = await connect(server, headers).workflows.startExecution(
-        { workflow, correlationId, wait: seconds(10) },
+        { workflow, correlationId, wait: seconds(50) },
         { onHeader: (header) => (echoed = header.get("x-correlation-id")) },
       );
       return { id: execution?.id, stored: execution?.correlationId ?? "", echoed, sent: ledger.callsTo("/corr").at(-1)?.headers["x-correlation-id"] };
@@ -308,7 +308,7 @@ describe("correlation", () => {
     const { clients, ledger } = service;
     const workflow = await createWorkflow(clients, [httpStep("act", `${ledger.url}/odd`)]);
     for (const correlationId of ["not good\r\nX-Evil: 1", "é💥", "a b", "x".repeat(129)]) {
-      const { execution } = await clients.workflows.startExecution({ workflow, correlationId, wait: seconds(10) });
+      const { execution } = await clients.workflows.startExecution({ workflow, correlationId, wait: seconds(50) });
       expect.soft(execution?.correlationId, correlationId.slice(0, 20)).toMatch(/^[A-Za-z0-9._:-]{1,128}$/);
       expect.soft(ledger.callsTo("/odd").at(-1)?.headers["x-correlation-id"]).toBe(execution?.correlationId);
     }
@@ -318,7 +318,7 @@ describe("correlation", () => {
     const { clients, ledger, server } = service;
     const workflow = await createWorkflow(clients, [httpStep("act", `${ledger.url}/trace`)]);
     const trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-    await connect(server, { traceparent: `00-${trace}-00f067aa0ba902b7-01` }).workflows.startExecution({ workflow, wait: seconds(10) });
+    await connect(server, { traceparent: `00-${trace}-00f067aa0ba902b7-01` }).workflows.startExecution({ workflow, wait: seconds(50) });
     expect(ledger.callsTo("/trace")[0]?.headers["traceparent"]).toContain(trace);
   });
 });

@@ -146,6 +146,7 @@ describe("with a tracer", () => {
         PAWF_MASTER_KEY: "0123456789abcdef0123456789abcdef",
         PAWF_ALLOW_UNSAFE_DATABASE: "1",
         PAWF_EGRESS_ALLOW: ledger.address,
+        PAWF_LEASE_SECONDS: "60",
       },
       false,
     );

@@ -69,7 +69,7 @@ describe("UpgradeWorkflows", () => {
     const anew = newName("anew");
     await templates().createWorkflowFromTemplate({ template, name: anew, version: 2, parameters: { who: "Ada" } });
     expect(workflow?.definition).toEqual((await workflows().getWorkflow({ workflow: anew })).workflow?.definition);
-    expect((await workflows().startExecution({ workflow: changed, wait: seconds(10) })).execution).toMatchObject({ revision: 3 });
+    expect((await workflows().startExecution({ workflow: changed, wait: seconds(50) })).execution).toMatchObject({ revision: 3 });
 
     const repeated = await templates().upgradeWorkflows({ template, workflows: [plain, changed] });
     expect(repeated.upgrades.map(({ revision, error }) => [revision, error])).toEqual([

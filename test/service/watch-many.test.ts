@@ -174,7 +174,7 @@ describe("a filter", () => {
     const named = new Reader(clients, { filter: `workflow_name = "${workflow}"` });
     await Promise.all([labelled.ready(), named.ready()]);
     const [plain, blue] = await Promise.all(
-      [{ workflow }, { workflow, labels: { team: "blue" } }].map((start) => clients.workflows.startExecution({ ...start, wait: seconds(10) })),
+      [{ workflow }, { workflow, labels: { team: "blue" } }].map((start) => clients.workflows.startExecution({ ...start, wait: seconds(50) })),
     );
     const foreign = await begin(clients, [logStep("foreign")], {});
     const ids = [plain?.execution?.id ?? "", blue?.execution?.id ?? ""];
@@ -193,7 +193,7 @@ describe("a filter", () => {
     await Promise.all([reader.ready(), failures.ready()]);
     const { id } = await begin(clients, [logStep("first"), delayStep("wait", "3600s")]);
     await reader.until(() => reader.events.has(id), "it was seen to enter");
-    const { execution } = await clients.workflows.startExecution({ workflow: failing, wait: seconds(10) });
+    const { execution } = await clients.workflows.startExecution({ workflow: failing, wait: seconds(50) });
     expect(execution?.state).toBe(ExecutionState.FAILED);
     await clients.workflows.terminateExecution({ executionId: id, reason: "leave" });
     await reader.endOf(id);

@@ -67,7 +67,7 @@ export async function finished(house: House, request: ReturnType<typeof sagaOf>,
 
 export async function atEnd(house: House, sagaId: string): Promise<Saga> {
   const clients = house.clients[0] as Clients;
-  await ended(clients, sagaId, 20);
+  await ended(clients, sagaId);
   const { saga } = await clients.sagas.getSaga({ sagaId });
   if (!saga) throw new Error("no saga");
   return saga;

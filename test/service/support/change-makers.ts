@@ -60,7 +60,7 @@ export async function stuckSaga(fixture: Fixture, correlationId = ""): Promise<{
   const result = fromJson(TaskResultSchema, { outcome: "OUTCOME_SUCCEEDED" });
   await sagas.reportStep({ sagaId, step: "charge", token: task?.token ?? "", result });
   await sagas.abortSaga({ sagaId });
-  await expect.poll(async () => (await sagas.getSaga({ sagaId })).saga?.state, { timeout: 10_000 }).toBe(SagaState.STUCK);
+  await expect.poll(async () => (await sagas.getSaga({ sagaId })).saga?.state).toBe(SagaState.STUCK);
   return { sagaId, address: fixture.ledger.url };
 }
 

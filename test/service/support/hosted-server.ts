@@ -15,7 +15,9 @@ export async function startHostedServer(options: ServerOptions & { readonly data
   if (ofProcess !== undefined) throw new Error(`${ofProcess} is a setting of a process: use startServer`);
   const filled = filledOptions(options);
   const socket = connect(hostPort(), "127.0.0.1");
-  const gone = new Promise<void>((resolve) => socket.once("close", resolve)).then(() => rmSync(filled.dataDir, { recursive: true, force: true }));
+  const gone = new Promise<void>((resolve) => socket.once("close", resolve)).then(() =>
+    rmSync(filled.dataDir, { recursive: true, force: true, maxRetries: 3 }),
+  );
   const logLines: string[] = [];
   const ready = Promise.withResolvers<{ readonly url: string; readonly apiKey: string | undefined }>();
   const lastWords = (what: string): Error => new Error(`the server ${what}\n${logLines.slice(-20).join("\n")}`);

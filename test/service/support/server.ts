@@ -78,7 +78,7 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     child.once("exit", (code, signal) => {
       running.delete(child);
       // With a database elsewhere the folder holds nothing worth keeping; an embedded server's is its test's to remove.
-      if (options.databaseUrl !== undefined) rmSync(dataDir, { recursive: true, force: true });
+      if (options.databaseUrl !== undefined) rmSync(dataDir, { recursive: true, force: true, maxRetries: 3 });
       resolve({ code, signal });
     }),
   );

@@ -16,10 +16,10 @@ export const workerStep = (name: string, queue: string, more: JsonObject = {}, i
   ...more,
 });
 
-/** Polls until `count` tasks were taken, at most ten seconds. */
+/** Polls until `count` tasks were taken, at most a minute. */
 export async function take(clients: Clients, queue: string, count = 1, worker = "w1", labels: Record<string, string> = {}): Promise<Task[]> {
   const tasks: Task[] = [];
-  for (let round = 0; tasks.length < count && round < 10; round++) {
+  for (let round = 0; tasks.length < count && round < 30; round++) {
     const polled = await clients.tasks.pollTasks({
       worker: { workerId: worker, taskQueues: [queue], labels },
       maxTasks: count - tasks.length,
