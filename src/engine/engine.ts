@@ -325,7 +325,7 @@ export class Engine {
           this.#mayHaveOrphans = true;
           continue;
         }
-        const run = new ExecutionRun(this.#environment, compiled, state);
+        const run = new ExecutionRun(this.#environment, compiled, state, this.#lettingGo.refusalOf(tenantId, executionId));
         onRun?.(run);
         this.#drive(tenantId, run);
       } catch (error) {
@@ -367,8 +367,8 @@ export class Engine {
   }
 
   /** Nobody drives it any more: if this replica still owns it, it becomes due again. */
-  async #letGo({ state: { tenantId, executionId } }: ExecutionRun): Promise<void> {
-    await this.#lettingGo.lost(tenantId, executionId);
+  async #letGo({ state: { tenantId, executionId }, refused }: ExecutionRun): Promise<void> {
+    await (refused ? this.#lettingGo.refused(tenantId, executionId, refused) : this.#lettingGo.lost(tenantId, executionId));
     this.wake();
   }
 

@@ -6,6 +6,7 @@ import type { Clock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
 import { GrowingPauses } from "../base/growing-pauses.ts";
 import type { Log } from "../base/log.ts";
+import type { RefusedWrite } from "../domain/refused-write.ts";
 import type { EngineStore } from "../store/engine-store.ts";
 
 export interface LettingGoOptions {
@@ -17,13 +18,27 @@ export interface LettingGoOptions {
   readonly onUnreleased: () => void;
 }
 
+/** A write of an execution that PostgreSQL refused. */
+export interface Refusal {
+  readonly write: RefusedWrite;
+  /** Often enough and for a reason in the data: whoever drives it next ends what cannot be written. */
+  readonly isFinal: boolean;
+}
+
 /** After an execution changed hands. */
 const lostPauseMs = 1_000;
 const failedPauseMsMax = 300_000;
+/** Data that cannot be stored, a constraint, a limit of the database. Any other refusal may end with a mended schema or server. */
+const ofTheData = /^(22|23|54)/;
+/** Refusals before one is final: the second turn on its own says which event it is, two more that it stays so. */
+const refusalsMax = 4;
+/** Executions with a refusal that are remembered. */
+const refusedMax = 10_000;
 
 export class LettingGo {
   readonly #options: LettingGoOptions;
   readonly #pauses: GrowingPauses;
+  readonly #refusals = new Map<string, Refusal>();
 
   constructor(options: LettingGoOptions) {
     this.#options = options;
@@ -41,9 +56,35 @@ export class LettingGo {
     return { failures, pauseMs, released: this.#release(tenantId, executionId, pauseMs) };
   }
 
+  /** What was to be written is refused, and would be again: the turn follows from the ledger. */
+  async refused(tenantId: string, executionId: string, write: RefusedWrite): Promise<void> {
+    const { failures, pauseMs, released } = this.failed(tenantId, executionId);
+    const isFinal = failures >= refusalsMax && ofTheData.test(write.sqlState);
+    const key = `${tenantId}/${executionId}`;
+    const oldest = this.#refusals.keys().next();
+    if (this.#refusals.size >= refusedMax && !this.#refusals.has(key) && !oldest.done) this.#refusals.delete(oldest.value);
+    this.#refusals.set(key, { write, isFinal });
+    const then = isFinal ? "it fails with LIMIT.STORAGE" : "it is tried again";
+    this.#options.log.error(
+      { tenantId, executionId, ...write, failures, pauseMs },
+      `the database refuses what an execution has to write; after a pause ${then}`,
+    );
+    await released;
+  }
+
+  /** What whoever drives it next has to know. A final one is told once. */
+  refusalOf(tenantId: string, executionId: string): Refusal | undefined {
+    const key = `${tenantId}/${executionId}`;
+    const refusal = this.#refusals.get(key);
+    if (refusal?.isFinal) this.#refusals.set(key, { ...refusal, isFinal: false });
+    return refusal;
+  }
+
   /** It left this replica in good order. */
   forget(tenantId: string, executionId: string): void {
-    this.#pauses.forget(`${tenantId}/${executionId}`);
+    const key = `${tenantId}/${executionId}`;
+    this.#pauses.forget(key);
+    this.#refusals.delete(key);
   }
 
   async #release(tenantId: string, executionId: string, pauseMs: number): Promise<void> {

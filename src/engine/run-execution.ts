@@ -25,6 +25,7 @@ import type { ExecutionEvent, NewEvent } from "../domain/events.ts";
 import { applyEvent } from "../domain/execution.ts";
 import type { ExecutionState } from "../domain/execution-state.ts";
 import { failure } from "../domain/failure.ts";
+import { endRefused, type RefusedWrite, refusedWrite } from "../domain/refused-write.ts";
 import { type SettleContext, settleAction, settleConfirm, settleUndo } from "../domain/settle.ts";
 import { isTerminal } from "../domain/states.ts";
 import { receiveSignal } from "../domain/waits.ts";
@@ -32,6 +33,7 @@ import type { AppendOutcome, AppendRequest, StartRow } from "../store/journal.ts
 import { appendRequest } from "./append-request.ts";
 import type { ChildReport } from "./child-link.ts";
 import { type Begun, CommitCallers } from "./commit-callers.ts";
+import type { Refusal } from "./letting-go.ts";
 import { OutsideLook } from "./outside-look.ts";
 import type { RunEnvironment } from "./run-environment.ts";
 import { changedHands, neverSent, overTime } from "./run-failures.ts";
@@ -39,6 +41,7 @@ import { type Attempt, carryOut } from "./run-step.ts";
 import { RunTasks } from "./run-tasks.ts";
 import { type DriveTelemetry, silentTelemetry } from "./telemetry.ts";
 import { confirmEvents, endEvents, expiryEvents, startEvents, stepEvents, undoEvents } from "./turn.ts";
+import { needsCommitFirst } from "./turn-bounds.ts";
 
 /** Why a timer is no longer needed. Without a reason an abort makes an exception with its stack, which costs more than the rest. */
 const settled = "settled";
@@ -49,13 +52,8 @@ export type RunEnd = "ended" | "parked" | "lost";
 /** A caller's command: the events it makes, with an answer where it has one, or why it is refused; it sees the state all earlier events led to. */
 export type Control = (state: ExecutionState, revision: CompiledRevision, now: number) => readonly NewEvent[] | Answered | AppError;
 
-/** Events one turn may hold before it is written: bounds the time the event loop is kept and the size of an append. */
-const eventsPerTurnMax = 100;
-
 const makers = { act: stepEvents, undo: undoEvents, confirm: confirmEvents } as const;
 const settlers = { action: settleAction, compensate: settleUndo, confirm: settleConfirm } as const;
-
-const endsStep: ReadonlySet<string> = new Set(["step_succeeded", "step_failed", "step_skipped", "step_canceled"]);
 
 interface News {
   readonly take: () => void;
@@ -81,14 +79,21 @@ export class ExecutionRun {
   #over = false;
   /** The row still says what it said while the execution was parked: the first turn after a claim writes it anew. */
   #isRowOld: boolean;
+  /** A former run of it was refused a write. */
+  readonly #isCareful: boolean;
+  /** Why it was lost, when the database refused what follows from the ledger. */
+  refused: RefusedWrite | undefined;
   #telemetry: DriveTelemetry | undefined;
   readonly #outside: OutsideLook;
 
-  constructor(environment: RunEnvironment, revision: CompiledRevision, state: ExecutionState) {
+  /** `before`: what a former run of it could not write. */
+  constructor(environment: RunEnvironment, revision: CompiledRevision, state: ExecutionState, before?: Refusal) {
     this.#environment = environment;
     this.#base = revision;
     this.#state = state;
     this.#isRowOld = state.sequence > 0;
+    this.#isCareful = before !== undefined;
+    if (before?.isFinal) this.#inbox.push({ take: () => this.#fold(endRefused(this.#context(), before.write, environment.random())), drop: () => undefined });
     const { signals, children, services, sleep } = environment;
     this.#outside = new OutsideLook({
       ...{ state, signals, children, log: services.log, sleep },
@@ -182,7 +187,7 @@ export class ExecutionRun {
     this.#telemetry = (this.#environment.telemetry ?? silentTelemetry).drive(this.#state, this.#revision);
     for (;;) {
       this.#telemetry.turn();
-      for (const news of this.#inbox.splice(0)) news.take();
+      for (const news of this.#inbox.splice(0, this.#isCareful ? 1 : Number.POSITIVE_INFINITY)) news.take();
       const until = this.#decide();
       const release = this.#mayRelease(until);
       if (!(await this.#commit(release, until))) return "lost";
@@ -198,27 +203,21 @@ export class ExecutionRun {
   /** Decides and computes until only effects, waits or nothing is left. Answers when the next timer is due. */
   #decide(): number {
     if (this.#isForeign()) return this.#inFlight.size > 0 ? Number.POSITIVE_INFINITY : this.#environment.now();
+    const everyStep = this.#revision.definition.durability === "every_step";
+    const bounds = { isParking: this.#parking, isCareful: this.#isCareful, everyStep };
     for (;;) {
       let until = Number.POSITIVE_INFINITY;
       let postponed = false;
       const before = this.#state.sequence;
       for (const command of decide(this.#revision, this.#state, this.#inFlight, this.#environment.now())) {
         if (command.kind === "wait") until = Math.min(until, command.until);
-        else if (this.#needsCommitFirst(command)) postponed = true;
+        else if (needsCommitFirst(this.#turn, command, bounds)) postponed = true;
         else this.#carryOut(command);
       }
       // A parking run waits for what is in flight; asking again at once would keep the event loop from hearing of it.
       if (postponed) return this.#parking && this.#inFlight.size > 0 ? Number.POSITIVE_INFINITY : this.#environment.now();
       if (this.#state.sequence === before) return until;
     }
-  }
-
-  /** A parking run begins nothing; with durability EVERY_STEP no step computes before the previous one is durable; otherwise only long turns are cut. */
-  #needsCommitFirst(command: Command): boolean {
-    if (this.#parking) return command.kind === "act" || command.kind === "undo" || command.kind === "confirm";
-    if (command.kind !== "act" || command.step.nature === "effect") return false;
-    if (this.#turn.length >= eventsPerTurnMax) return true;
-    return this.#revision.definition.durability === "every_step" && this.#turn.some((event) => endsStep.has(event.type));
   }
 
   #carryOut(command: Exclude<Command, { kind: "wait" }>): void {
@@ -296,6 +295,7 @@ export class ExecutionRun {
       until: wakeAt,
     });
     const outcome = await this.#append(request);
+    if (outcome.kind === "refused" && !this.#start) this.refused = refusedWrite(outcome.sqlState, events);
     this.#turn = [];
     this.#start = undefined;
     this.#callers.tell(outcome, events);

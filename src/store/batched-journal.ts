@@ -142,7 +142,7 @@ export class BatchedJournal implements Journal {
     } catch (error) {
       const state = sqlState(error);
       if (state === undefined) throw error;
-      if (items.length === 1) return [refusal(state, error)];
+      if (items.length === 1) return [refusal(state)];
       const middle = Math.ceil(items.length / 2);
       return [...(await this.#write(client, items.slice(0, middle))), ...(await this.#write(client, items.slice(middle)))];
     }

@@ -5,7 +5,7 @@
 
 import { Client, type ClientConfig } from "pg";
 import type { Clock } from "../base/clock.ts";
-import { AppError, messageOf } from "../base/errors.ts";
+import { AppError } from "../base/errors.ts";
 import { parseId } from "../base/ids.ts";
 import type { AppendOutcome, AppendRequest } from "./journal.ts";
 import { planGuard } from "./plan-guard.ts";
@@ -60,17 +60,24 @@ export class JournalConnections {
   }
 }
 
-/** The SQLSTATE of an error that left the connection usable; undefined for broken connections and shutdowns. */
+/**
+ * Classes of SQLSTATE that say nothing of what was to be written: broken connections, shutdowns, a full disk, transactions that lost to
+ * others or were canceled, a standby after failover, a session that forgot or outlived a prepared statement. What they refused is written
+ * again on a new connection.
+ */
+const passing = ["08", "57", "53", "58", "40", "25", "26", "0A000", "55P03"];
+
+/** The SQLSTATE of an error that left the connection usable and would come again; undefined for all that may pass. */
 export function sqlState(error: unknown): string | undefined {
   const code = (error as { code?: unknown }).code;
   if (typeof code !== "string" || !/^[0-9A-Z]{5}$/.test(code)) return undefined;
-  const broken = code.startsWith("08") || code.startsWith("57P") || code.startsWith("53") || code.startsWith("58");
-  return broken ? undefined : code;
+  return passing.some((start) => code.startsWith(start)) ? undefined : code;
 }
 
-export function refusal(state: string, error: unknown): AppendOutcome {
+/** Without the server's own words: they hold the value. */
+export function refusal(state: string): AppendOutcome {
   if (state === "23505") return { kind: "conflict" };
-  return { kind: "refused", message: `PostgreSQL refuses a value (${state}): ${messageOf(error)}` };
+  return { kind: "refused", message: `PostgreSQL refuses a value (${state})`, sqlState: state };
 }
 
 export function unavailable(cause: unknown): AppError {

@@ -55,7 +55,7 @@ export type AppendOutcome =
   /** A start whose request id or execution key is taken: nothing was written; look the other one up. */
   | { readonly kind: "exists" }
   /** PostgreSQL refuses a value of this append; the others of its batch were written. */
-  | { readonly kind: "refused"; readonly message: string };
+  | { readonly kind: "refused"; readonly message: string; readonly sqlState: string };
 
 export interface Journal {
   append(request: AppendRequest): Promise<AppendOutcome>;

@@ -67,7 +67,7 @@ export class PlainJournal implements Journal {
         const state = sqlState(error);
         if (state !== undefined) {
           this.#connections.giveBack(client);
-          return refusal(state, error);
+          return refusal(state);
         }
         this.#connections.drop(client);
         if (attempt >= reconnectAttemptsMax) throw unavailable(error);
