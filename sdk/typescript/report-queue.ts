@@ -24,6 +24,7 @@ export class ReportQueue {
   readonly #onError: (error: unknown) => void;
   #waiting: Report[] = [];
   #sending: Promise<void> | undefined;
+  #isStopped = false;
 
   constructor(client: Client<typeof TaskService>, onError: (error: unknown) => void) {
     this.#client = client;
@@ -38,17 +39,18 @@ export class ReportQueue {
     });
   }
 
-  /** Resolves when everything was reported, or after ten seconds. */
+  /** Resolves when everything was reported, or after ten seconds; what is not reported then is given up. */
   async stop(): Promise<void> {
     const timer = new AbortController();
     await Promise.race([this.#sending, sleep(10_000, undefined, { signal: timer.signal }).catch(() => undefined)]);
     timer.abort("everything is reported");
+    this.#isStopped = true;
   }
 
   async #send(): Promise<void> {
     // What is reported together goes together.
     await sleep(0);
-    while (this.#waiting.length > 0) {
+    while (this.#waiting.length > 0 && !this.#isStopped) {
       const batch = this.#waiting.splice(0, batchMax);
       const again = await this.#sendBatch(batch);
       if (again.length === 0) continue;

@@ -10,10 +10,12 @@ import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fromJson, type JsonValue } from "@bufbuild/protobuf";
 import { durationMs, ValueSchema } from "@bufbuild/protobuf/wkt";
-import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
-import { createGrpcTransport } from "@connectrpc/connect-node";
+import { type Client, createClient } from "@connectrpc/connect";
 import { Operation, Outcome, type Task } from "#gen/pyairtable/workflow/v1/task_pb.js";
 import { TaskService } from "#gen/pyairtable/workflow/v1/task_service_pb.js";
+import { toApiError } from "./api-error.ts";
+import { pauseMsAfter } from "./call-retry.ts";
+import { type Connection, type ConnectionOptions, openConnection } from "./connection.ts";
 import { ReportQueue, type ResultInit } from "./report-queue.ts";
 import { nothingToUndo, TaskFailure } from "./task-failure.ts";
 
@@ -30,10 +32,8 @@ export interface TaskContext {
 
 export type TaskHandler = (task: Task, context: TaskContext) => Promise<JsonValue | typeof nothingToUndo>;
 
-export interface WorkerOptions {
-  /** For example `http://127.0.0.1:50051`. */
-  readonly url: string;
-  readonly apiKey: string;
+/** URL and key as for `createWorkflowClient`; the key needs the scope `tasks:work`. */
+export interface WorkerOptions extends ConnectionOptions {
   /** By task type. An undo comes with the task type that the definition gives it. */
   readonly handlers: Readonly<Record<string, TaskHandler>>;
   /** [host, process id and a random part] */
@@ -63,6 +63,7 @@ interface Job {
   beatAt: number;
 }
 
+/** After a stream that the service ended, and the longest after failures. */
 const reconnectMs = 100;
 const reconnectMsMax = 5_000;
 const lookMs = 100;
@@ -70,13 +71,13 @@ const logsMax = 100;
 const lineCharactersMax = 1_024;
 
 export function startWorker(options: WorkerOptions): RunningWorker {
-  const client = createClient(TaskService, createGrpcTransport({ baseUrl: options.url, interceptors: [withKey(options.apiKey)] }));
-  const worker = new Worker(client, options);
+  const worker = new Worker(openConnection(options), options);
   worker.start();
   return worker;
 }
 
 class Worker implements RunningWorker {
+  readonly #connection: Connection;
   readonly #client: Client<typeof TaskService>;
   readonly #options: WorkerOptions;
   readonly #reports: ReportQueue;
@@ -86,10 +87,11 @@ class Worker implements RunningWorker {
   readonly #over = new AbortController();
   #loops: Promise<unknown> | undefined;
 
-  constructor(client: Client<typeof TaskService>, options: WorkerOptions) {
-    this.#client = client;
+  constructor(connection: Connection, options: WorkerOptions) {
+    this.#connection = connection;
+    this.#client = createClient(TaskService, connection.transport);
     this.#options = options;
-    this.#reports = new ReportQueue(client, (error) => options.onError?.(error));
+    this.#reports = new ReportQueue(this.#client, (error) => options.onError?.(error));
   }
 
   start(): void {
@@ -106,21 +108,25 @@ class Worker implements RunningWorker {
     await this.#reports.stop();
     this.#over.abort(stopped);
     await this.#loops;
+    this.#connection.close();
   }
 
   async #takeForever(): Promise<void> {
     const { signal } = this.#stopping;
-    for (let attempt = 0; !signal.aborted; attempt++) {
+    for (let failures = 0; !signal.aborted; ) {
+      let pauseMs = reconnectMs;
       try {
         for await (const { item } of this.#client.streamTasks(this.#request(), { signal })) {
-          attempt = 0;
+          failures = 0;
           if (item.case === "tasks") for (const task of item.value.tasks) this.#begin(task);
           if (item.case === "cancel") for (const taskId of item.value.taskIds) this.#jobs.get(taskId)?.abort.abort(calledOff());
         }
       } catch (error) {
-        if (!signal.aborted) this.#options.onError?.(error);
+        if (signal.aborted) return;
+        this.#options.onError?.(error);
+        pauseMs = pauseMsAfter(++failures, toApiError(error), reconnectMsMax);
       }
-      await sleep(Math.min(reconnectMs * 2 ** attempt, reconnectMsMax), undefined, { signal }).catch(() => undefined);
+      await sleep(pauseMs, undefined, { signal }).catch(() => undefined);
     }
   }
 
@@ -197,10 +203,10 @@ class Worker implements RunningWorker {
         job.logs = [];
       }
       try {
-        const { statuses } = await this.#client.heartbeatTasks({ heartbeats });
+        const { statuses } = await this.#client.heartbeatTasks({ heartbeats }, { signal });
         for (const { taskId, cancel } of statuses) if (cancel) this.#jobs.get(taskId)?.abort.abort(calledOff());
       } catch (error) {
-        this.#options.onError?.(error);
+        if (!signal.aborted) this.#options.onError?.(error);
       }
     }
   }
@@ -212,13 +218,6 @@ class Worker implements RunningWorker {
 }
 
 const defaultId = `${hostname().replaceAll(/[^A-Za-z0-9.-]/g, "-")}:${process.pid}:${randomUUID().slice(0, 8)}`.slice(0, 128);
-
-function withKey(apiKey: string): Interceptor {
-  return (next) => (request) => {
-    request.header.set("authorization", `Bearer ${apiKey}`);
-    return next(request);
-  };
-}
 
 /** What a handler finds as the reason of its signal. */
 function calledOff(): Error {
