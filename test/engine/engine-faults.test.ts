@@ -220,7 +220,7 @@ it("a run that breaks one of its own rules answers those who wait for its commit
       throw new Error("a rule was broken");
     },
   } as unknown as RunEnvironment;
-  const run = new ExecutionRun(broken, {} as CompiledRevision, emptyExecution({ tenantId: "acme", executionId: "exe_1" }));
+  const run = new ExecutionRun(broken, { definition: {} } as CompiledRevision, emptyExecution({ tenantId: "acme", executionId: "exe_1" }));
   const begun = run.begin({} as StartRow, []);
   await expect(run.run()).rejects.toThrow("a rule was broken");
   expect((await begun).outcome).toEqual({ kind: "fenced" });
