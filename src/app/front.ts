@@ -128,7 +128,16 @@ export async function buildFront(site: Site, ground: Ground, room: EngineRoom) {
     tasks,
     taskBoard,
     taskClock,
-    taskStreams: new OpenStreams({ perTenantMax: config.taskStreamsMax, perReplicaMax: limits.taskStreamsMax }),
+    taskStreams: new OpenStreams({
+      perTenantMax: config.taskStreamsMax,
+      perReplicaMax: limits.taskStreamsMax,
+      hint: "let one stream take more tasks (max_in_flight)",
+    }),
+    auditStreams: new OpenStreams({
+      perTenantMax: limits.auditStreamsPerTenantMax,
+      perReplicaMax: limits.auditStreamsMax,
+      hint: "end one that nobody reads",
+    }),
     clock,
     log,
   };

@@ -96,6 +96,9 @@ export const limits = {
   /** Streams of tasks that are open at one replica: of one tenant unless configured, and of all. */
   taskStreamsPerTenantMax: 1_000,
   taskStreamsMax: 10_000,
+  /** Streams of the audit log that are open at one replica, of one tenant and of all: each asks the database once a second. */
+  auditStreamsPerTenantMax: 16,
+  auditStreamsMax: 256,
   /** API keys of one tenant that are valid. */
   keysPerTenantMax: 1_000,
   /** Secrets of one tenant. */

@@ -4,6 +4,8 @@ import { AppError } from "../base/errors.ts";
 export interface StreamBounds {
   readonly perTenantMax: number;
   readonly perReplicaMax: number;
+  /** What who is refused can do beside trying another replica. */
+  readonly hint: string;
 }
 
 /** A client that was refused may find room at another replica. */
@@ -20,10 +22,11 @@ export class OpenStreams {
 
   /** Counts one more until the returned function is called. @throws AppError STREAM_LIMIT */
   enter(tenantId: string): () => void {
-    const { perTenantMax, perReplicaMax } = this.#bounds;
+    const { perTenantMax, perReplicaMax, hint } = this.#bounds;
     const ofTenant = this.#byTenant.get(tenantId) ?? 0;
-    if (ofTenant >= perTenantMax) throw limited(`this tenant has ${ofTenant} streams open at this replica, and ${perTenantMax} is the limit`, perTenantMax);
-    if (this.#all >= perReplicaMax) throw limited("this replica has as many streams open as it takes", perReplicaMax);
+    if (ofTenant >= perTenantMax)
+      throw limited(`this tenant has ${ofTenant} streams open at this replica, and ${perTenantMax} is the limit`, perTenantMax, hint);
+    if (this.#all >= perReplicaMax) throw limited("this replica has as many streams open as it takes", perReplicaMax, hint);
     this.#byTenant.set(tenantId, ofTenant + 1);
     this.#all += 1;
     let isOver = false;
@@ -38,7 +41,7 @@ export class OpenStreams {
   }
 }
 
-function limited(why: string, limit: number): AppError {
-  const message = `${why}; let one stream take more tasks (max_in_flight), or try another replica`;
+function limited(why: string, limit: number, hint: string): AppError {
+  const message = `${why}; ${hint}, or try another replica`;
   return new AppError("STREAM_LIMIT", message, { retryAfterMs, metadata: { limit: String(limit) } });
 }

@@ -72,6 +72,8 @@ export interface RpcParts {
   readonly taskClock: Pick<TaskClock, "saw">;
   /** Streams of tasks that are open. */
   readonly taskStreams: OpenStreams;
+  /** Streams of the audit log that are open. */
+  readonly auditStreams: OpenStreams;
   readonly clock: Clock;
   readonly log: Log;
 }

@@ -27,7 +27,7 @@ import { type EventOwner, eventToMessage } from "./wire/event.ts";
 import { executionToMessage, snapshotFromState } from "./wire/execution.ts";
 import { fitEvent } from "./wire/fit.ts";
 import { executionFilterOf } from "./wire/list-filters.ts";
-import { decodePageToken, encodePageToken, listingHash } from "./wire/page-token.ts";
+import { decodePageToken, encodePageToken, listingHash, type PageTokenScope } from "./wire/page-token.ts";
 
 export interface WatchWish {
   /** Id or `key:<execution_key>`. */
@@ -134,14 +134,8 @@ export function resumeTokens(parts: RpcParts, { tenantId }: Caller, filter: stri
   let written: { readonly resumeAt: number; readonly token: string } | undefined;
   return {
     read(token: string): number | undefined {
-      try {
-        const position = decodePageToken(parts.pageTokenKey, token, scope);
-        return position === undefined ? undefined : Number(position);
-      } catch (error) {
-        if (!(error instanceof AppError)) throw error;
-        const description = "was not made by this service for this filter; begin again without it";
-        throw violationsError([{ field: "resume_token", reason: "RESUME_TOKEN_INVALID", description }]);
-      }
+      const position = readResumeToken(parts.pageTokenKey, token, scope);
+      return position === undefined ? undefined : Number(position);
     },
     write(resumeAt: number | undefined): string {
       if (resumeAt === undefined) return "";
@@ -149,4 +143,15 @@ export function resumeTokens(parts: RpcParts, { tenantId }: Caller, filter: stri
       return written.token;
     },
   };
+}
+
+/** The position in it; undefined for none. @throws AppError RESUME_TOKEN_INVALID */
+export function readResumeToken(key: Uint8Array, token: string, scope: PageTokenScope): string | undefined {
+  try {
+    return decodePageToken(key, token, scope);
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    const description = "was not made by this service for this filter; begin again without it";
+    throw violationsError([{ field: "resume_token", reason: "RESUME_TOKEN_INVALID", description }]);
+  }
 }

@@ -7,6 +7,7 @@ import type { Database } from "./database.ts";
 import { guarded } from "./database-error.ts";
 import { type Page, readListing } from "./listing.ts";
 import { type AuditConditions, type AuditRow, insertAuditLine, listAuditRows } from "./sql/audit-log.ts";
+import { listAuditDelta, readSnapshot } from "./sql/audit-since.ts";
 import { isStorable } from "./storable.ts";
 
 export interface AuditedCall {
@@ -43,11 +44,32 @@ export interface AuditFilter {
   readonly times?: AuditConditions["times"];
 }
 
+export interface AuditMark {
+  /** See domain/commit-mark.ts. */
+  readonly mark: string;
+  readonly at: number;
+}
+
 export interface AuditRepository {
   /** In the transaction of the change. */
   write(client: PoolClient, caller: Caller, call: AuditedCall): Promise<void>;
   /** Newest first. */
   list(caller: Caller, page: { readonly pageSize: number; readonly afterId?: string; readonly filter: AuditFilter }): Promise<Page<AuditRecord>>;
+  /** What is committed at this moment, and the moment by the database's clock. */
+  mark(): Promise<AuditMark>;
+  /** What one mark shows and another one before it did not, oldest first; `nextAfterId` says where the rest begins. */
+  between(
+    { tenantId }: Pick<Caller, "tenantId">,
+    wish: {
+      readonly from: string;
+      readonly to: string;
+      /** No line that is missing is older. */
+      readonly since: number;
+      readonly afterId: string | undefined;
+      readonly pageSize: number;
+      readonly filter: AuditFilter;
+    },
+  ): Promise<Page<AuditRecord & { readonly afterId: string }>>;
 }
 
 const targetCharactersMax = 200;
@@ -74,7 +96,22 @@ export function createAuditRepository({ pool }: Pick<Database, "pool">): AuditRe
       const rows = await guarded(() => readListing(pool, (client) => listAuditRows(client, tenantId, conditions, after, pageSize + 1)));
       const page = rows.slice(0, pageSize);
       const last = page.at(-1);
-      return { items: page.map(toRecord), nextAfterId: rows.length > pageSize && last ? `${last.time.getTime()} ${last.id}` : undefined };
+      return { items: page.map(toRecord), nextAfterId: rows.length > pageSize && last ? positionText(last) : undefined };
+    },
+
+    mark: () =>
+      guarded(async () => {
+        const { mark, at } = await readSnapshot(pool);
+        return { mark, at: at.getTime() };
+      }),
+
+    async between({ tenantId }, { from, to, since, afterId, pageSize, filter }) {
+      const conditions = conditionsOf(filter);
+      if (!conditions) return { items: [], nextAfterId: undefined };
+      const delta = { from, to, since: new Date(since), after: afterId === undefined ? undefined : positionOf(afterId) };
+      const rows = await guarded(() => readListing(pool, (client) => listAuditDelta(client, tenantId, conditions, delta, pageSize + 1)));
+      const items = rows.slice(0, pageSize).map((row) => ({ ...toRecord(row), afterId: positionText(row) }));
+      return { items, nextAfterId: rows.length > pageSize ? items.at(-1)?.afterId : undefined };
     },
   };
 }
@@ -85,6 +122,10 @@ function conditionsOf({ executionId, ...same }: AuditFilter): AuditConditions | 
   if ((executionId !== undefined && !executionUuid) || !isStorable([same.actor ?? "", same.method ?? "", same.target ?? "", same.correlationId ?? ""]))
     return undefined;
   return { ...same, executionUuid };
+}
+
+function positionText({ time, id }: AuditRow): string {
+  return `${time.getTime()} ${id}`;
 }
 
 function positionOf(text: string): { readonly time: Date; readonly id: string } {

@@ -52,7 +52,7 @@ const served = new Set(
     "SagaCoordinationService/GetSaga",
     "TaskService/PollTasks StreamTasks CompleteTasks HeartbeatTasks ListWorkers ListTaskQueues",
     "FileService/CreateFile AppendFile CompleteFile GetFile ReadFile ListFiles DeleteFile",
-    "AccessService/ListAuditEntries CreateApiKey ListApiKeys RotateApiKey RevokeApiKey CreateTenant GetTenant ListTenants UpdateTenant",
+    "AccessService/ListAuditEntries CreateApiKey ListApiKeys RotateApiKey RevokeApiKey CreateTenant GetTenant ListTenants UpdateTenant WatchAuditEntries",
     "MonitoringService/GetServiceStatus GetMetrics GetExecutionStats",
     "SecretService/SetSecret RotateSecret ListSecrets DeleteSecret",
   ].flatMap(

@@ -1,6 +1,7 @@
 /** Moments and spans: milliseconds inside, google.protobuf.Timestamp and Duration on the wire. */
 import { create } from "@bufbuild/protobuf";
 import { type Duration, DurationSchema, durationFromMs, durationMs, type Timestamp, timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
+import { violationsError } from "../../base/errors.ts";
 
 /** The Timestamp of a moment in milliseconds since the epoch (fractions are rounded away); undefined stays undefined. */
 export function timestampOf(atMs: number): Timestamp;
@@ -43,4 +44,14 @@ export function msOfDuration(duration: Duration): number;
 export function msOfDuration(duration: Duration | undefined): number | undefined;
 export function msOfDuration(duration: Duration | undefined): number | undefined {
   return duration && durationMs(duration);
+}
+
+/** The end of the year 9999 is the last moment that can be written. */
+const lastMs = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
+
+/** Milliseconds since the epoch of a moment that a caller chose. @throws AppError VALIDATION_FAILED (`field`) for one that no table can hold */
+export function momentOf(timestamp: Timestamp | undefined, field: string): number | undefined {
+  const at = msOfTimestamp(timestamp);
+  if (at === undefined || (at >= 0 && at <= lastMs)) return at;
+  throw violationsError([{ field, reason: "VALIDATION_FAILED", description: "must lie between 1970 and the end of 9999" }]);
 }

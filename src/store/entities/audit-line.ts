@@ -19,6 +19,8 @@ export const auditLineSchema = defineEntity({
     stepPath: p.text().default(""),
     reason: p.text().default(""),
     correlationId: p.text().default(""),
+    /** Transaction that wrote it; of a line that was moved here, that of its event. */
+    xid: p.bigint("number").nullable(),
     detail: p.json<JsonObject>().columnType("json").nullable(),
   },
 });

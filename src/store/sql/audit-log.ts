@@ -18,8 +18,8 @@ export interface NewAuditLine {
 }
 
 const insert = `
-insert into audit_log (tenant_id, id, time, actor, method, target, execution_id, reason, correlation_id, detail)
-values ($1, $2, clock_timestamp(), $3, $4, $5, $6, $7, $8, $9::json)`;
+insert into audit_log (tenant_id, id, time, actor, method, target, execution_id, reason, correlation_id, detail, xid)
+values ($1, $2, clock_timestamp(), $3, $4, $5, $6, $7, $8, $9::json, pg_current_xact_id()::text::bigint)`;
 
 export async function insertAuditLine(client: ClientBase, line: NewAuditLine): Promise<void> {
   const { tenantId, id, actor, method, target, executionUuid, reason, correlationId, detail } = line;
@@ -62,6 +62,17 @@ export interface AuditPosition {
   readonly id: string;
 }
 
+/** Conditions on a line `l`, each of them a comparison with a value that `put` numbers. */
+export function lineConditions({ actor, method, target, executionUuid, correlationId }: AuditConditions, put: (value: unknown) => string): string[] {
+  return [
+    ...(actor === undefined ? [] : [`l.actor = ${put(actor)}`]),
+    ...(method === undefined ? [] : [`l.method = ${put(method)}`]),
+    ...(target === undefined ? [] : [`l.target = ${put(target)}`]),
+    ...(executionUuid === undefined ? [] : [`l.execution_id = ${put(executionUuid)}`]),
+    ...(correlationId === undefined ? [] : [`l.correlation_id = ${put(correlationId)}`]),
+  ];
+}
+
 /** Newest first, those behind `after`. Each half reads no more rows than the page has, by its own index of time. */
 export async function listAuditRows(
   client: ClientBase | Pool,
@@ -72,18 +83,11 @@ export async function listAuditRows(
 ): Promise<AuditRow[]> {
   const values: unknown[] = [tenantId, limit];
   const put = (value: unknown): string => `$${values.push(value)}`;
-  const { actor, method, target, executionUuid, correlationId, times = [] } = conditions;
+  const { times = [] } = conditions;
   // On columns of the table, before anything is computed, so that an index is used; on the computed ones after that.
   const onTime = (column: string): string =>
     [...times.map(({ operator, at }) => ` and ${column} ${operator} ${put(at)}`), ...(after ? [` and ${column} <= ${put(after.time)}`] : [])].join("");
-  const onLine = [
-    ...(actor === undefined ? [] : [`l.actor = ${put(actor)}`]),
-    ...(method === undefined ? [] : [`l.method = ${put(method)}`]),
-    ...(target === undefined ? [] : [`l.target = ${put(target)}`]),
-    ...(executionUuid === undefined ? [] : [`l.execution_id = ${put(executionUuid)}`]),
-    ...(correlationId === undefined ? [] : [`l.correlation_id = ${put(correlationId)}`]),
-    ...(after ? [`(l.time, l.id collate "C") < (${put(after.time)}, ${put(after.id)})`] : []),
-  ];
+  const onLine = [...lineConditions(conditions, put), ...(after ? [`(l.time, l.id collate "C") < (${put(after.time)}, ${put(after.id)})`] : [])];
   const where = onLine.length === 0 ? "" : `where ${onLine.join(" and ")}`;
   const half = (source: string): string => `(select * from (${source}) l ${where} order by l.time desc, l.id collate "C" desc limit $2)`;
   const columns = "id, time, actor, method, target, execution_id, step_path, reason, correlation_id, detail";

@@ -5,6 +5,7 @@
  */
 import type { ClientBase } from "pg";
 import { auditedTypes, eventColumns } from "./audit-log.ts";
+import { fullXid } from "./full-xid.ts";
 
 const text = `
 with doomed as materialized (
@@ -14,12 +15,13 @@ with doomed as materialized (
 ),
 ledger as (
   delete from execution_events v using doomed d where v.tenant_id = d.tenant_id and v.execution_id = d.id
-  returning v.tenant_id, v.execution_id, v.sequence, v.at, v.step_path, case when v.type in ${auditedTypes} then v.payload end as payload
+  returning v.tenant_id, v.execution_id, v.sequence, v.at, v.step_path, case when v.type in ${auditedTypes} then v.payload end as payload,
+    ${fullXid("v.xmin", "pg_snapshot_xmax(pg_current_snapshot())::text::bigint")} as xid
 ),
 -- What callers and operators decided outlives what they decided about.
 kept as (
-  insert into audit_log (tenant_id, id, time, actor, method, target, execution_id, step_path, reason, correlation_id, detail)
-  select v.tenant_id, ${eventColumns}
+  insert into audit_log (tenant_id, id, time, actor, method, target, execution_id, step_path, reason, correlation_id, detail, xid)
+  select v.tenant_id, ${eventColumns}, v.xid
   from ledger v join doomed d on d.id = v.execution_id, lateral (select d.workflow_name, d.correlation_id) x
   where v.payload->'change'->>'actor' is not null
 ),

@@ -49,8 +49,8 @@ from place where of_execution < $11::int and of_key < $11::int and of_tenant < $
   and ($3::uuid is null or exists (select 1 from workflow_executions e where e.tenant_id = $1 and e.id = $3 and e.end_time is null))
 on conflict do nothing returning create_time
 ), line as (
-insert into audit_log (tenant_id, id, time, actor, method, target, execution_id, correlation_id, detail)
-select $1, $2::uuid::text, clock_timestamp(), $14::text, $15::text, e.workflow_name, e.id, e.correlation_id, json_build_object('event_type', $4::text)
+insert into audit_log (tenant_id, id, time, actor, method, target, execution_id, correlation_id, detail, xid)
+select $1, $2::uuid::text, clock_timestamp(), $14::text, $15::text, e.workflow_name, e.id, e.correlation_id, json_build_object('event_type', $4::text), pg_current_xact_id()::text::bigint
 from made, workflow_executions e where $14::text is not null and e.tenant_id = $1 and e.id = $3::uuid
 on conflict do nothing
 )

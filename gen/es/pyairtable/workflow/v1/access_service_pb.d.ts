@@ -6,6 +6,7 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import type { Message } from "@bufbuild/protobuf";
 import type { Duration, FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { ApiKey, AuditEntry, Tenant } from "./access_pb.js";
+import type { WatchHeartbeat } from "./event_pb.js";
 
 /**
  * Describes the file pyairtable/workflow/v1/access_service.proto.
@@ -350,6 +351,83 @@ export declare type ListAuditEntriesResponse = Message<"pyairtable.workflow.v1.L
 export declare const ListAuditEntriesResponseSchema: GenMessage<ListAuditEntriesResponse>;
 
 /**
+ * Request of WatchAuditEntries.
+ *
+ * @generated from message pyairtable.workflow.v1.WatchAuditEntriesRequest
+ */
+export declare type WatchAuditEntriesRequest = Message<"pyairtable.workflow.v1.WatchAuditEntriesRequest"> & {
+  /**
+   * As in ListAuditEntries. At most 4,096 characters. FILTER_INVALID.
+   *
+   * @generated from field: string filter = 1;
+   */
+  filter: string;
+
+  /**
+   * `resume_token` of the last message received, with the same filter. Empty = see start_time.
+   *
+   * @generated from field: string resume_token = 2;
+   */
+  resumeToken: string;
+
+  /**
+   * Begin with all lines from that moment on. Unset = with what is written from now on. Not together with resume_token.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 3;
+   */
+  startTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.WatchAuditEntriesRequest.
+ * Use `create(WatchAuditEntriesRequestSchema)` to create a new message.
+ */
+export declare const WatchAuditEntriesRequestSchema: GenMessage<WatchAuditEntriesRequest>;
+
+/**
+ * Response of WatchAuditEntries.
+ *
+ * @generated from message pyairtable.workflow.v1.WatchAuditEntriesResponse
+ */
+export declare type WatchAuditEntriesResponse = Message<"pyairtable.workflow.v1.WatchAuditEntriesResponse"> & {
+  /**
+   * What this message is.
+   *
+   * @generated from oneof pyairtable.workflow.v1.WatchAuditEntriesResponse.item
+   */
+  item: {
+    /**
+     * The next line. Those that were committed at about the same moment come in the order of their times.
+     *
+     * @generated from field: pyairtable.workflow.v1.AuditEntry entry = 1;
+     */
+    value: AuditEntry;
+    case: "entry";
+  } | {
+    /**
+     * Nothing was written; the stream lives. The first message, where there is no line to begin with.
+     *
+     * @generated from field: pyairtable.workflow.v1.WatchHeartbeat heartbeat = 2;
+     */
+    value: WatchHeartbeat;
+    case: "heartbeat";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * Where to resume after this message. Opaque.
+   *
+   * @generated from field: string resume_token = 4;
+   */
+  resumeToken: string;
+};
+
+/**
+ * Describes the message pyairtable.workflow.v1.WatchAuditEntriesResponse.
+ * Use `create(WatchAuditEntriesResponseSchema)` to create a new message.
+ */
+export declare const WatchAuditEntriesResponseSchema: GenMessage<WatchAuditEntriesResponse>;
+
+/**
  * Request of CreateTenant.
  *
  * @generated from message pyairtable.workflow.v1.CreateTenantRequest
@@ -675,6 +753,18 @@ export declare const AccessService: GenService<{
     methodKind: "unary";
     input: typeof ListAuditEntriesRequestSchema;
     output: typeof ListAuditEntriesResponseSchema;
+  },
+  /**
+   * Follows the audit log: the lines that ListAuditEntries lists, each once, in the order of their commits, from `resume_token` or `start_time`
+   * on and then as they are written. A stream that broke goes on with the `resume_token` of its last message, at any replica, without gap or
+   * repeat. Reasons: RESUME_TOKEN_INVALID, RESUME_EXPIRED, STREAM_LIMIT (16 of a tenant at one replica).
+   *
+   * @generated from rpc pyairtable.workflow.v1.AccessService.WatchAuditEntries
+   */
+  watchAuditEntries: {
+    methodKind: "server_streaming";
+    input: typeof WatchAuditEntriesRequestSchema;
+    output: typeof WatchAuditEntriesResponseSchema;
   },
   /**
    * Makes a tenant and its first API key, whose secret is shown once. With that key the tenant makes all others. Needs the operator's
