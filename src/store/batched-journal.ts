@@ -7,8 +7,9 @@
  * - the fence answers "stale": the whole flush wrote nothing; every append of it is told `fenced`.
  * - PostgreSQL refuses the statement (a value it cannot store, a duplicate number): the batch is cut in halves until the
  *   guilty append stands alone; the others commit.
- * - the connection breaks during the commit: nobody knows whether it happened. The ledger is read on a new connection: an
- *   append whose last event stands there was committed, the others are written again.
+ * - the connection breaks during the commit, or no answer comes for ten seconds: nobody knows whether it happened. From a new connection
+ *   what is left of the old one at the server is ended, then the ledger is read: an append whose last event stands there was
+ *   committed, the others are written again.
  */
 import type { Client, ClientConfig } from "pg";
 import { Batcher } from "../base/batcher.ts";
@@ -18,7 +19,8 @@ import { limits } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
 import { rowsOf } from "./batch-rows.ts";
 import type { AppendOutcome, AppendRequest, Fence, Journal } from "./journal.ts";
-import { JournalConnections, outcomeOf, reconnectAttemptsMax, refusal, sqlState, unavailable } from "./journal-connections.ts";
+import { answerMsDefault, JournalConnections, outcomeOf, reconnectAttemptsMax, refusal, sqlState, unavailable } from "./journal-connections.ts";
+import { endSession, within } from "./session.ts";
 import { appendBatch } from "./sql/append-batch.ts";
 import { findCommitted, lastEventOf } from "./sql/find-committed.ts";
 
@@ -34,6 +36,8 @@ export interface BatchedJournalOptions {
   readonly observer?: JournalObserver;
   readonly flightsMax?: number;
   readonly rowsMax?: number;
+  /** Wait for the answer to one write. */
+  readonly answerMs?: number;
 }
 
 export interface JournalObserver {
@@ -60,10 +64,12 @@ export class BatchedJournal implements Journal {
   readonly #options: BatchedJournalOptions;
   readonly #batcher: Batcher<Item, AppendOutcome>;
   readonly #connections: JournalConnections;
+  readonly #answerMs: number;
 
   constructor(options: BatchedJournalOptions) {
     this.#options = options;
     this.#connections = new JournalConnections(options.connection, options.clock);
+    this.#answerMs = options.answerMs ?? answerMsDefault;
     this.#batcher = new Batcher({
       flush: (items) => this.#flush(items),
       flightsMax: options.flightsMax ?? flightsMaxDefault,
@@ -106,7 +112,7 @@ export class BatchedJournal implements Journal {
         if (error instanceof AppError) throw error;
         if (attempt >= reconnectAttemptsMax) throw unavailable(error);
         this.#options.log.warn({ attempt, error: messageOf(error) }, "the journal lost its connection during a write; it looks what was committed");
-        const rest = await this.#uncommitted(items);
+        const rest = await this.#uncommitted(items, client);
         if (rest.length < items.length) return this.#merge(items, rest);
       }
     }
@@ -127,7 +133,7 @@ export class BatchedJournal implements Journal {
     const rows = rowsOf(items);
     try {
       const sentAt = this.#options.clock.monotonic();
-      const answer = await appendBatch(client, replicaId, epoch, rows);
+      const answer = await within(client, this.#answerMs, () => appendBatch(client, replicaId, epoch, rows));
       if (answer.fenced) {
         this.#options.observer?.refused(items.length);
         if (this.#options.fence().epoch === epoch) this.#options.onFenced();
@@ -155,11 +161,12 @@ export class BatchedJournal implements Journal {
   }
 
   /** Items of a flush with unknown outcome that are surely not in the ledger. The question's own connection may break, too. */
-  async #uncommitted(items: readonly Item[]): Promise<readonly Item[]> {
+  async #uncommitted(items: readonly Item[], broken: Client): Promise<readonly Item[]> {
     for (let attempt = 1; ; attempt++) {
       const client = await this.#connections.take();
       try {
-        const committed = await findCommitted(client, items.map(lastEventOf));
+        await endSession(client, broken);
+        const committed = await within(client, this.#answerMs, () => findCommitted(client, items.map(lastEventOf)));
         this.#connections.giveBack(client);
         return items.filter((_, index) => !committed.has(index));
       } catch (error) {

@@ -3,16 +3,22 @@
  * one of them means for what was being written.
  */
 
-import { Client, type ClientConfig } from "pg";
+import type { Client, ClientConfig } from "pg";
 import type { Clock } from "../base/clock.ts";
 import { AppError } from "../base/errors.ts";
 import { parseId } from "../base/ids.ts";
 import type { AppendOutcome, AppendRequest } from "./journal.ts";
 import { planGuard } from "./plan-guard.ts";
+import { closeSession, destroy, openSession } from "./session.ts";
 
 /** How often a write or a question is tried on a new connection before its caller is told STORAGE_UNAVAILABLE. */
 export const reconnectAttemptsMax = 100;
 const reconnectPauseMs = 100;
+/**
+ * Wait for the answer to one write. Far above what a slow disk or a takeover under way takes, since a write that is given up has to be
+ * ended at the server and looked for, and about what the other bounds of a replica that lost its database are (lease, connecting).
+ */
+export const answerMsDefault = 10_000;
 
 export class JournalConnections {
   readonly #connection: ClientConfig;
@@ -29,17 +35,15 @@ export class JournalConnections {
     const idle = this.#idle.pop();
     if (idle) return idle;
     for (let attempt = 1; ; attempt++) {
-      const client = new Client({ ...this.#connection, options: planGuard, application_name: "pawf-journal", keepAlive: true });
-      // A connection that breaks while idle emits an error; the next write finds out and connects again.
-      client.on("error", () => {
-        const index = this.#idle.indexOf(client);
-        if (index >= 0) this.#idle.splice(index, 1);
-      });
       try {
-        await client.connect();
+        const client = await openSession({ ...this.#connection, options: planGuard, application_name: "pawf-journal" });
+        // A connection that breaks while idle emits an error; the next write finds out and connects again.
+        client.on("error", () => {
+          const index = this.#idle.indexOf(client);
+          if (index >= 0) this.#idle.splice(index, 1);
+        });
         return client;
       } catch (error) {
-        this.drop(client);
         if (attempt >= reconnectAttemptsMax) throw unavailable(error);
         await this.#clock.sleep(reconnectPauseMs);
       }
@@ -52,11 +56,11 @@ export class JournalConnections {
 
   /** Of a connection that is broken or in doubt. */
   drop(client: Client): void {
-    void client.end().catch(() => undefined);
+    destroy(client);
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#idle.splice(0).map((client) => client.end()));
+    await Promise.all(this.#idle.splice(0).map((client) => closeSession(client)));
   }
 }
 

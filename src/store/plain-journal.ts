@@ -2,12 +2,13 @@
  * The journal without batches: one append after the other, each in a transaction of its own. Nothing serves with it. It says in
  * sixty lines what a journal promises, and the contract suite holds the batched one against it.
  */
-import type { ClientConfig } from "pg";
+import type { Client, ClientConfig } from "pg";
 import type { Clock } from "../base/clock.ts";
 import { AppError } from "../base/errors.ts";
 import { rowsOf } from "./batch-rows.ts";
 import type { AppendOutcome, AppendRequest, Fence, Journal } from "./journal.ts";
 import { JournalConnections, outcomeOf, reconnectAttemptsMax, refusal, sqlState, unavailable } from "./journal-connections.ts";
+import { endSession } from "./session.ts";
 import { appendBatch } from "./sql/append-batch.ts";
 import { findCommitted, lastEventOf } from "./sql/find-committed.ts";
 
@@ -53,10 +54,12 @@ export class PlainJournal implements Journal {
     const fence = this.#options.fence();
     // Appended under a lease that is over: its driver has forgotten it.
     if (fence.epoch !== epoch) return { kind: "fenced" };
+    const broken: Client[] = [];
     for (let attempt = 1; ; attempt++) {
       const client = await this.#connections.take();
       try {
         // On a second try it may be there already: the connection broke, and nobody knows whether before or after the commit.
+        for (const one of broken) await endSession(client, one);
         const isThere = attempt > 1 && (await findCommitted(client, [lastEventOf(request)])).has(0);
         const answer = isThere ? undefined : await appendBatch(client, fence.replicaId, epoch, rowsOf([withPayloads(request)]));
         this.#connections.giveBack(client);
@@ -70,6 +73,7 @@ export class PlainJournal implements Journal {
           return refusal(state);
         }
         this.#connections.drop(client);
+        broken.push(client);
         if (attempt >= reconnectAttemptsMax) throw unavailable(error);
       }
     }
