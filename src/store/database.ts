@@ -53,11 +53,17 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
     pool.on("error", (error) => options.log.warn({ code: databaseCode(error) }, "a database connection was lost"));
     const serverVersion = await readServerVersion(pool);
     let closing: Promise<void> | undefined;
-    return { orm, pool, serverVersion, close: () => (closing ??= orm.close(true)) };
+    return { orm, pool, serverVersion, close: () => (closing ??= end(orm, pool)) };
   } catch (error) {
     await orm.close(true).catch(() => undefined);
     throw reachError(error, target);
   }
+}
+
+/** The query builder below the ORM leaves the pool alone when nothing was asked through it. */
+async function end(orm: MikroORM, pool: pg.Pool): Promise<void> {
+  await orm.close(true);
+  if (!pool.ending) await pool.end();
 }
 
 /** The ORM's options for `target`; also used by the migrator and the ORM's command line. */

@@ -8,7 +8,7 @@ import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 
 const connectMsMax = 1_000;
-const commandMsMax = 250;
+const commandMsMaxDefault = 250;
 const lookMs = 500;
 const lookMsMax = 5_000;
 
@@ -20,6 +20,8 @@ export interface RedisLinkOptions {
   /** Gets each message of a channel; needs a connection of its own. */
   readonly subscribe?: { readonly channel: string; readonly onMessage: (payload: string) => void } | undefined;
   readonly onFailure?: (() => void) | undefined;
+  /** Longest time for an answer, milliseconds; 250 unless told. */
+  readonly commandMsMax?: number;
 }
 
 export class RedisLink {
@@ -35,7 +37,7 @@ export class RedisLink {
     this.#options = options;
     this.#commands = new Redis(options.url, {
       connectTimeout: connectMsMax,
-      commandTimeout: commandMsMax,
+      commandTimeout: options.commandMsMax ?? commandMsMaxDefault,
       maxRetriesPerRequest: 1,
       enableOfflineQueue: false,
       lazyConnect: true,

@@ -262,6 +262,10 @@ describe("a slow reader of a whole tenant", () => {
       }
     })();
     await joined.promise;
+    const handed = new Map<string, number>();
+    const besides = feeds.subscribe(tenantId, (news) => {
+      for (const { execution, events } of news) handed.set(execution.id, events.at(-1)?.sequence ?? 0);
+    });
     const append = async (request: AppendRequest): Promise<void> => {
       expect(await world.driver.journal.append(now(request))).toEqual({ kind: "committed" });
       const numbers = request.events.map(({ sequence }) => sequence);
@@ -270,10 +274,9 @@ describe("a slow reader of a whole tenant", () => {
     for (let step = 0; step < 250; step++) await Promise.all(writers.map((writer) => append(writer.step(`s${step}`))));
     const [ending, ...others] = writers as [Writer, ...Writer[]];
     await append(ending.end());
-    const taken = createTenantNewsRepository(database);
-    // Until the feed has read everything, so that it has met the bound.
-    while ((await taken.changedSince(tenantId, 0, 100)).length < 40) await systemClock.sleep(20);
-    await systemClock.sleep(3_000);
+    // Until everything was handed out, so that the slow reader has met its bound.
+    await expect.poll(() => writers.filter(({ executionId, state }) => (handed.get(executionId) ?? 0) < state.sequence).length).toBe(0);
+    besides.close();
     stalled.resolve();
     while (items.filter((item) => item.kind === "snapshot" && item.complete).length < 2) await systemClock.sleep(20);
     const events = items.filter((item) => item.kind === "event");

@@ -59,7 +59,7 @@ async function make(template: string, parameters: JsonObject): Promise<string> {
 }
 
 async function start(workflow: string, input: JsonObject = {}): Promise<Ended> {
-  const { execution } = await clients.workflows.startExecution({ workflow, input, wait: { seconds: 30n } });
+  const { execution } = await clients.workflows.startExecution({ workflow, input, wait: { seconds: 50n } });
   const id = execution?.id ?? "";
   const { steps } = await clients.workflows.listExecutionSteps({ executionId: id, pageSize: 100 });
   return {
@@ -288,7 +288,7 @@ describe("wait-for-event", () => {
     const requestId = `po-${decision}`;
     const { execution } = await clients.workflows.startExecution({ workflow, input: { request_id: requestId, data: { amount: 7 } } });
     await clients.workflows.publishEvent({ eventType: `approval.${decision}`, correlationKey: requestId, data: fromJson(ValueSchema, { by: "Ada" }) });
-    const { execution: ended } = await clients.workflows.waitExecution({ executionId: execution?.id ?? "", timeout: { seconds: 20n, nanos: 0 } });
+    const { execution: ended } = await clients.workflows.waitExecution({ executionId: execution?.id ?? "", timeout: { seconds: 50n, nanos: 0 } });
     expect(ended?.output && toJson(ValueSchema, ended.output)).toEqual({ decision, data: { by: "Ada" } });
     const messages = (await (await fetch(`${siblings.url("webhook-sink")}/messages`)).json()) as JsonObject[];
     expect(messages).toContainEqual(expect.objectContaining({ type: "approval.requested", subject: "purchase", request_id: requestId, data: { amount: 7 } }));

@@ -52,7 +52,7 @@ beforeAll(async () => {
   // In the middle of a rotation both values are valid.
   await clients.secrets.rotateSecret({ name: "crm_hook", value: signing[0], keepPrevious: seconds(3_600) });
   for (const chat of ["slack", "teams"]) await clients.secrets.setSecret({ name: `${chat}_hook`, value: `${ledger.url}/${chat}/T0P-SECRET` });
-}, 60_000);
+});
 afterAll(async () => {
   await smtp[Symbol.asyncDispose]();
   rmSync(folder, { recursive: true, force: true });
@@ -122,7 +122,7 @@ describe("notify-multi-channel", () => {
   const make = async (name: string, parameters: JsonObject, secretBindings: Record<string, string> = {}): Promise<Execution | undefined> => {
     const { workflows, templates } = service.clients;
     await templates.createWorkflowFromTemplate({ template: "notify-multi-channel", name, parameters, secretBindings });
-    return (await workflows.startExecution({ workflow: name, input: { title: "Disk full", text: "on db-1", severity: "critical" }, wait: seconds(20) }))
+    return (await workflows.startExecution({ workflow: name, input: { title: "Disk full", text: "on db-1", severity: "critical" }, wait: seconds(50) }))
       .execution;
   };
   const outputOf = (execution: Execution | undefined): unknown => execution?.output && toJson(ValueSchema, execution.output);

@@ -15,8 +15,7 @@ import { blockTypes } from "../../src/domain/block-types.ts";
 import { stepHandlers } from "../../src/steps/registry.ts";
 import { type Clients, connect } from "../service/support/connect-client.ts";
 import { ended, run as runSteps } from "../service/support/fixture.ts";
-import { startHostedServer } from "../service/support/hosted-server.ts";
-import type { RunningServer } from "../service/support/server.ts";
+import { type Server, startServer } from "../service/support/server.ts";
 import { complete, success, take } from "../service/support/tasks.ts";
 import { createMigratedDatabase, type TestDatabase } from "../support/postgres.ts";
 
@@ -26,7 +25,7 @@ let siblings: Siblings;
 let warehouse: Child;
 let misbehaving: Child;
 let database: TestDatabase;
-let server: RunningServer;
+let server: Server;
 let clients: Clients;
 
 beforeAll(async () => {
@@ -40,7 +39,8 @@ beforeAll(async () => {
     createMigratedDatabase(),
   ]);
   const local = [warehouse.ready["port"], misbehaving.ready["http"], misbehaving.ready["grpc"]].map((port) => `127.0.0.1:${port}`);
-  server = await startHostedServer({ databaseUrl: database.databaseUrl, egressAllow: [...siblings.hosts, ...local] });
+  // A process of its own: what it costs in memory is looked at below.
+  server = await startServer({ databaseUrl: database.databaseUrl, egressAllow: [...siblings.hosts, ...local] });
   clients = connect(server);
 });
 
@@ -74,7 +74,7 @@ async function prepare(type: string): Promise<void> {
 
 async function start(type: string): Promise<Execution> {
   await prepare(type);
-  const { execution } = await clients.workflows.startExecution({ ...(await create(type)), wait: { seconds: 20n } });
+  const { execution } = await clients.workflows.startExecution({ ...(await create(type)), wait: { seconds: 50n } });
   if (!execution) throw new Error("no execution");
   return execution;
 }

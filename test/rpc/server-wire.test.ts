@@ -323,26 +323,35 @@ describe("other fronts", () => {
 
   test("a caller who hangs up during a plain route harms nobody", async () => {
     let hungUp = false;
+    let begun = Promise.withResolvers<void>();
     const route: HttpRoute = {
       method: "GET",
       path: "/slow",
       access: "open",
       async handle(request) {
-        await new Promise<void>((resolve) => request.signal.addEventListener("abort", () => resolve()));
+        const aborted = new Promise<void>((resolve) => request.signal.addEventListener("abort", () => resolve()));
+        begun.resolve();
+        await aborted;
         hungUp = true;
         throw new AppError("OVERLOADED", "too late");
       },
     };
     const slow = await startTestServer({}, { http: [route] });
     try {
-      await expect(fetch(`${slow.url}/slow`, { signal: AbortSignal.timeout(50) })).rejects.toThrow();
+      const caller = new AbortController();
+      const called = expect(fetch(`${slow.url}/slow`, { signal: caller.signal })).rejects.toThrow();
+      await begun.promise;
+      caller.abort();
+      await called;
       await expect.poll(() => hungUp).toBe(true);
       const session = connectHttp2(slow.url);
       sessions.push(session);
       hungUp = false;
+      begun = Promise.withResolvers();
       const stream = session.request({ ":path": "/slow" });
       stream.on("error", () => undefined);
-      setTimeout(() => stream.close(constants.NGHTTP2_CANCEL), 50);
+      await begun.promise;
+      stream.close(constants.NGHTTP2_CANCEL);
       await expect.poll(() => hungUp).toBe(true);
       expect((await fetch(`${slow.url}/slow2`)).status).toBe(404);
     } finally {

@@ -207,7 +207,7 @@ describe("retries", () => {
     ledger.script("/silent", ["hang", 200]);
     const [later, silent] = await Promise.all([
       run(clients, [httpStep("later", at("/later"))]),
-      run(clients, [{ ...httpStep("silent", at("/silent")), timeouts: { start_to_close: "0.2s" } }]),
+      run(clients, [{ ...httpStep("silent", at("/silent")), timeouts: { start_to_close: "1s" } }]),
     ]);
     expect(later.state).toBe(ExecutionState.COMPLETED);
     expect(ms(later.endTime) - ms(later.startTime)).toBeGreaterThanOrEqual(1000);

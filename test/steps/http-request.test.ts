@@ -138,8 +138,10 @@ describe("the answer", () => {
 
   test("is cut off by the attempt's deadline with an unknown effect", async () => {
     const timeout = new AbortController();
-    setTimeout(() => timeout.abort(failure("TIMEOUT.START_TO_CLOSE", "too long")), 50);
-    expect(await failedAs(run("/slow-body", {}, { signal: timeout.signal }))).toBe("TIMEOUT.START_TO_CLOSE unknown");
+    const outcome = failedAs(run("/slow-body", {}, { signal: timeout.signal }));
+    await expect.poll(() => server.seen.some(({ path }) => path === "/slow-body")).toBe(true);
+    timeout.abort(failure("TIMEOUT.START_TO_CLOSE", "too long"));
+    expect(await outcome).toBe("TIMEOUT.START_TO_CLOSE unknown");
   });
 });
 

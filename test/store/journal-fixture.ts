@@ -156,7 +156,7 @@ export async function ownerOf({ pool }: Place, uuid: string): Promise<string | n
 }
 
 /** Waits until the server says so; asks, because nothing on this side is told. */
-export async function until({ pool }: Place, sql: string, values: unknown[] = []): Promise<void> {
+export async function until({ pool }: Pick<Place, "pool">, sql: string, values: unknown[] = []): Promise<void> {
   for (const startedAt = performance.now(); performance.now() - startedAt < 60_000; ) {
     const { rows } = await pool.query<{ holds: boolean }>(`select (${sql}) as holds`, values);
     if (rows[0]?.holds) return;

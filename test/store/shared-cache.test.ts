@@ -35,6 +35,8 @@ describe.skipIf(program === undefined)("what replicas share in Redis", () => {
       clock: systemClock,
       log: silentLog,
       subscribe: { channel: "news", onMessage: (payload) => void heard.push(payload) },
+      // A busy machine may look away for a quarter of a second.
+      commandMsMax: 1_500,
     });
     link.start();
     await expect.poll(() => link.subscribed).toBe(true);

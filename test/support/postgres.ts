@@ -10,6 +10,7 @@ import { randomBytes } from "node:crypto";
 import { access, constants, mkdtemp, rm, statfs } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Client, Pool, type PoolConfig } from "pg";
 import { inject } from "vitest";
 import type { TestProject } from "vitest/node";
@@ -31,7 +32,7 @@ export interface TestDatabase {
   readonly databaseUrl: string;
   readonly connection: { readonly host: string; readonly port: number; readonly user: string; readonly password?: string; readonly database: string };
   readonly name: string;
-  /** Ends what is still connected to it, so that no test waits for a forgotten pool. May be called twice. */
+  /** Waits for connections that are closing, and ends what is still connected then. May be called twice. */
   drop(): Promise<void>;
 }
 
@@ -44,7 +45,7 @@ export async function createDatabase(template = "template1"): Promise<TestDataba
     databaseUrl,
     connection: connectionIn(databaseUrl),
     name,
-    drop: () => giveOrder(async (client) => void (await client.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`))),
+    drop: () => giveOrder((client) => drop(client, name)),
   };
 }
 
@@ -57,6 +58,21 @@ export function openPool({ connection }: Pick<TestDatabase, "connection">, optio
   pool.on("error", () => undefined);
   pool.on("connect", (client) => client.on("error", () => undefined));
   return pool;
+}
+
+/** Longest time for connections to close, milliseconds: no test waits for a forgotten pool. */
+const closingMsMax = 1_000;
+
+/**
+ * A pool, a server or a killed process is over before PostgreSQL has noticed. Who is cut off while saying goodbye has an error
+ * that nobody listens for any more, so those are waited for.
+ */
+async function drop(client: Client, name: string): Promise<void> {
+  const connected = "SELECT FROM pg_stat_activity WHERE datname = $1 AND backend_type = 'client backend'";
+  for (const since = performance.now(); performance.now() - since < closingMsMax; await sleep(10)) {
+    if ((await client.query(connected, [name])).rowCount === 0) break;
+  }
+  await client.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
 }
 
 /** A new database with the schema of migrations/. */
