@@ -73,7 +73,8 @@ describe("an event", () => {
     const [one, two] = [await world.openEngine("one"), await world.openEngine("two")];
     const executionId = await one.start({ steps: [wait("w")] });
     await isParked(executionId);
-    expect([one.engine.driven, await count("event_waits")]).toEqual([0, 1]);
+    // The row is parked a moment before its engine lets go of it.
+    await expect.poll(async () => [one.engine.driven, await count("event_waits")], { timeout: 20_000 }).toEqual([0, 1]);
     expect((await publish(two, "late")).matched).toBe(1);
     await expectOnce(executionId, "late");
   });

@@ -337,6 +337,23 @@ describe("messages", () => {
     expect(sent).toEqual([JSON.stringify(["a", "p", [["acme", "exe_1", 4, 6]]])]);
   });
 
+  it("of a key or a tenant that changed reach every other replica", async () => {
+    const heard: string[][] = [];
+    const peer = new ReplicaNews({ replicaId: "b", link: { up: false, send: async () => false }, clock: systemClock, log: silentLog, hasPeers: () => true });
+    peer.listen({ onKeyRevoked: (keyId) => heard.push(["key", keyId]), onTenantChanged: (tenantId) => heard.push(["tenant", tenantId]) });
+    const link = { up: true, send: async (payloads: readonly string[]) => payloads.every((payload) => peer.receive(payload) === undefined) };
+    const news = new ReplicaNews({ replicaId: "a", link, clock: systemClock, log: silentLog, hasPeers: () => true });
+    news.tellKeyRevoked("key_1");
+    news.tellTenantChanged("acme");
+    news.tellTenantChanged("rival");
+    await news.stop();
+    expect(heard).toEqual([
+      ["key", "key_1"],
+      ["tenant", "acme"],
+      ["tenant", "rival"],
+    ]);
+  });
+
   it("that make no sense are passed over", () => {
     const heard: unknown[] = [];
     const news = new ReplicaNews({ replicaId: "a", link: { up: false, send: async () => false }, clock: systemClock, log: silentLog, hasPeers: () => true });
