@@ -20,15 +20,15 @@ import { limits } from "../base/limits.ts";
 import { attemptsOf } from "../domain/attempts.ts";
 import type { ExecutionEvent } from "../domain/events.ts";
 import { type ListEvents, readExecution } from "../engine/read-execution.ts";
-import { waitForEnd } from "../engine/watch.ts";
 import { positionText } from "../store/execution-repository.ts";
 import { executionOrders } from "../store/sql/list-executions.ts";
 import { inTurns, wholeItemsMax } from "./in-turns.ts";
-import { callerOf, drainSignalOf } from "./interceptors/call.ts";
+import { callerOf } from "./interceptors/call.ts";
 import { listPage } from "./page.ts";
 import type { RpcParts } from "./parts.ts";
 import { executionNotFound, readExecutionMessage, resolveExecutionId, wholeExecution } from "./read-execution-message.ts";
 import { showTaken } from "./taken-steps.ts";
+import { waitInCall } from "./wait-for-end.ts";
 import { eventToMessage } from "./wire/event.ts";
 import { executionToMessage } from "./wire/execution.ts";
 import { countFitting, fitEvent, withoutPayloads } from "./wire/fit.ts";
@@ -56,7 +56,7 @@ export function executionRpcs(parts: RpcParts): ExecutionRpcs {
       const caller = callerOf(context);
       const executionId = await resolveExecutionId(parts, caller, request.executionId);
       const timeoutMs = Math.min(request.timeout ? durationMs(request.timeout) : waitMsDefault, limits.waitMsMax);
-      const ended = await waitForEnd(parts.progress, caller, executionId, timeoutMs, [context.signal, drainSignalOf(context)]);
+      const ended = await waitInCall(parts, context, executionId, timeoutMs);
       return create(WaitExecutionResponseSchema, { execution: await readExecutionMessage(parts, caller, executionId, request.view !== View.BASIC), ended });
     },
 

@@ -19,12 +19,12 @@ import { AppError, missingField } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { isTerminal } from "../domain/states.ts";
 import type { Started, StartRequest } from "../engine/start-execution.ts";
-import { waitForEnd } from "../engine/watch.ts";
 import { statusOf } from "./error-status.ts";
-import { callerOf, drainSignalOf, safeId } from "./interceptors/call.ts";
+import { callerOf, safeId } from "./interceptors/call.ts";
 import { idInHeader } from "./interceptors/changes.ts";
 import type { RpcParts } from "./parts.ts";
 import { readExecutionMessage } from "./read-execution-message.ts";
+import { waitInCall } from "./wait-for-end.ts";
 import { watchItems } from "./watch-rpcs.ts";
 import { executionFromState } from "./wire/execution.ts";
 
@@ -39,7 +39,7 @@ export function startRpcs(parts: RpcParts): StartRpcs {
       const started = await parts.starter.start(caller, wish);
       if (started.replayed) context.responseHeader.set("idempotent-replayed", "true");
       const waitMs = request.wait ? Math.min(durationMs(request.wait), limits.waitMsMax) : 0;
-      if (waitMs > 0) await waitForEnd(parts.progress, caller, started.executionId, waitMs, [context.signal, drainSignalOf(context)]);
+      if (waitMs > 0) await waitInCall(parts, context, started.executionId, waitMs);
       return create(StartExecutionResponseSchema, { execution: await readStarted(parts, caller, started, waitMs > 0), existing: started.existing });
     },
 

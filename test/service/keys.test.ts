@@ -101,6 +101,23 @@ it("when it is revoked all of them end, here and there; other keys' go on", asyn
   expect(await Promise.race([others.end, Promise.resolve(running)])).toBe(running);
 }, 120_000);
 
+it("calls that wait for an execution's end are told so when their key is revoked, here and there", async () => {
+  const { keyId, apiKey } = await addKey(service, "default", scopes);
+  const workflow = await createWorkflow(service.clients, [delayStep("sleep", "3600s")]);
+  const waits = [service.server, peer].flatMap(({ url }, index) => {
+    const { workflows } = connect({ url, apiKey });
+    return [
+      refusal(workflows.waitExecution({ executionId, timeout: seconds(60) })),
+      refusal(workflows.startExecution({ workflow, executionKey: `waits-${index}`, wait: seconds(60) })),
+    ];
+  });
+  // Both starts are durable, so both calls are in.
+  for (const index of [0, 1])
+    await expect.poll(() => service.clients.workflows.getExecution({ executionId: `key:waits-${index}` }).catch(() => undefined)).toBeDefined();
+  await service.clients.access.revokeApiKey({ keyId });
+  for (const end of await Promise.all(waits)) expect(end).toMatchObject({ code: "UNAUTHENTICATED", reason: "KEY_REVOKED" });
+}, 120_000);
+
 it("a replica that nobody told finds out by itself that a key was revoked, is over, is gone", async () => {
   const ends = [
     ["KEY_REVOKED", "update api_keys set revoke_time = now() where id = $1"],
