@@ -49,8 +49,9 @@ export function openConnection(options: ConnectionOptions = {}): Connection {
     transport: ruled(inner, closing.signal),
     closed: closing.signal,
     close() {
-      closing.abort(new WorkflowApiError("this client is closed", { code: "CANCELED" }));
-      sessions.abort();
+      const reason = new WorkflowApiError("this client is closed", { code: "CANCELED" });
+      closing.abort(reason);
+      sessions.abort(reason);
     },
   };
 }

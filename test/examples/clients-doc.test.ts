@@ -5,11 +5,12 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { create, fromBinary, fromJson, type JsonValue, toBinary } from "@bufbuild/protobuf";
 import { Client, credentials, type ServiceError } from "@grpc/grpc-js";
-import { beforeAll, expect, test } from "vitest";
+import { beforeAll, expect, onTestFinished, test } from "vitest";
 import { WorkflowSchema } from "#gen/pyairtable/workflow/v1/workflow_pb.js";
 import { GetExecutionRequestSchema, type GetExecutionResponse, GetExecutionResponseSchema } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
 import { startFake } from "../sdk/fake-service.ts";
 import { startRelay } from "../sdk/relay.ts";
+import { pythonClient } from "../sdk/toolchains.ts";
 import { useServer } from "../service/support/fixture.ts";
 
 const service = useServer();
@@ -40,9 +41,26 @@ test("the second one reads why a run failed and why a call was refused", async (
   expect(refused).toBe("NOT_FOUND EXECUTION_NOT_FOUND true");
 });
 
+test("the Python program does the same", async ({ skip }) => {
+  const tool = await pythonClient();
+  if ("missing" in tool) return skip(tool.missing);
+  const env = { ...process.env, ...tool.environment, PAWF_URL: service.server.url, PAWF_API_KEY: service.server.apiKey };
+  const [program = "", ...args] = tool.command;
+  const { stdout } = await promisify(execFile)(program, [...args, blocks("python")[0] ?? ""], { env });
+  const lines = stdout.trim().split("\n");
+  expect(lines).toEqual(expect.arrayContaining([expect.stringMatching(/^\d+ price COMPLETED$/), expect.stringMatching(/^\d+ approval WAITING$/)]));
+  expect(lines.at(-3)).toBe("{'order': 42, 'by': 'Ada'}");
+  expect(lines.at(-2)).toMatch(/^refuse USER\.order_refused execution exe_\w+ did not complete: .*nobody wants to pay for it$/);
+  expect(lines.at(-1)).toBe("['price', 'approval', 'check']");
+}, 240_000);
+
 test("with the service config a plain gRPC client waits for a service that is not there yet", async () => {
   const fake = await startFake({ getExecution: () => ({ execution: { id: "exe_1" } }) });
   const relay = await startRelay();
+  onTestFinished(async () => {
+    await relay.close();
+    await fake.close();
+  });
   const options = { "grpc.service_config": JSON.stringify(json(1)), "grpc.initial_reconnect_backoff_ms": 50 };
   const client = new Client(relay.url.slice("http://".length), credentials.createInsecure(), options);
   const answer = new Promise<GetExecutionResponse | undefined>((resolve, reject) =>
@@ -59,6 +77,4 @@ test("with the service config a plain gRPC client waits for a service that is no
   relay.target = fake.port;
   expect((await answer)?.execution?.id).toBe("exe_1");
   client.close();
-  await relay.close();
-  await fake.close();
 });

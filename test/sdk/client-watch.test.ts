@@ -1,15 +1,10 @@
 /** The watch of the TypeScript client against a service that breaks off, repeats itself and looks back. */
 
-import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { ServiceImpl } from "@connectrpc/connect";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { afterEach, expect, test } from "vitest";
-import type { WatchExecutionResponseSchema, WorkflowService } from "#gen/pyairtable/workflow/v1/workflow_service_pb.js";
 import { createWorkflowClient, type RunEvent, WorkflowApiError, type WorkflowClient } from "../../sdk/typescript/client.ts";
-import { draining, type FakeService, refused, startFake } from "./fake-service.ts";
-
-type Item = MessageInitShape<typeof WatchExecutionResponseSchema>;
-type Script = (after: bigint | undefined, signal: AbortSignal) => AsyncIterable<Item>;
+import { draining, type FakeService, refused } from "./fake-service.ts";
+import { event, repeatedLines, repeatingScripts, snapshot, startWatched, type WatchScript } from "./watch-scripts.ts";
 
 const open: { client: WorkflowClient; fake: FakeService }[] = [];
 afterEach(async () => {
@@ -19,35 +14,13 @@ afterEach(async () => {
   }
 });
 
-/** One script for each stream that is opened; the last one is used again. */
-async function serve(...scripts: Script[]) {
-  const asked: (bigint | undefined)[] = [];
-  const ids: string[] = [];
-  const watchExecution: ServiceImpl<typeof WorkflowService>["watchExecution"] = async function* ({ executionId, afterSequence }, { signal }) {
-    const script = scripts[Math.min(asked.length, scripts.length - 1)] as Script;
-    asked.push(afterSequence);
-    ids.push(executionId);
-    yield* script(afterSequence, signal);
-  };
-  const fake = await startFake({ watchExecution });
-  const client = createWorkflowClient({ url: fake.url, apiKey: "key" });
-  open.push({ client, fake });
-  return { client, fake, asked, ids };
+async function serve(...scripts: WatchScript[]) {
+  const watched = await startWatched(...scripts);
+  const client = createWorkflowClient({ url: watched.fake.url, apiKey: "key" });
+  open.push({ client, fake: watched.fake });
+  return { client, ...watched };
 }
 
-const event = (sequence: number, type: string, stepPath = ""): Item => ({
-  item: { case: "event", value: { sequence: BigInt(sequence), executionId: "exe_1", type, stepPath, payload: payloads[type] ?? { case: undefined } } },
-});
-const payloads: Record<string, never> = Object.fromEntries(
-  ["execution_started", "step_started", "step_succeeded", "step_retry_scheduled"].map((name) => [
-    name,
-    { case: name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase()), value: {} },
-  ]),
-) as Record<string, never>;
-payloads["execution_ended"] = { case: "executionEnded", value: { state: 7, endReason: 1 } } as never;
-const snapshot = (sequence: number, state: number, steps: { path: string; state: number }[] = []): Item => ({
-  item: { case: "snapshot", value: { sequence: BigInt(sequence), execution: { id: "exe_1", state }, steps } },
-});
 const lines = (told: readonly RunEvent[]): string[] => told.map((one) => `${one.sequence} ${one.type === "step" ? one.step : one.type} ${one.state}`);
 
 async function all(events: AsyncIterable<RunEvent>): Promise<RunEvent[]> {
@@ -57,37 +30,9 @@ async function all(events: AsyncIterable<RunEvent>): Promise<RunEvent[]> {
 }
 
 test("it resumes after the last event, drops repeats and older snapshots, and no state goes back", async () => {
-  const { client, asked } = await serve(
-    async function* () {
-      yield snapshot(0, 1);
-      yield event(1, "execution_created");
-      yield event(2, "execution_started");
-      yield event(3, "step_started", "charge");
-      yield event(4, "step_retry_scheduled", "charge");
-      throw draining();
-    },
-    async function* () {
-      // A server that forgot where the watch was.
-      yield snapshot(2, 2);
-      yield event(3, "step_started", "charge");
-      yield event(4, "step_retry_scheduled", "charge");
-      yield event(5, "step_started", "charge");
-    },
-    async function* () {
-      yield event(6, "step_succeeded", "charge");
-      yield event(7, "execution_ended");
-    },
-  );
+  const { client, asked } = await serve(...repeatingScripts);
   const told = await all(client.run("exe_1").watch());
-  expect(lines(told)).toEqual([
-    "1 execution PENDING",
-    "2 execution RUNNING",
-    "3 charge RUNNING",
-    "4 charge RETRYING",
-    "5 charge RUNNING",
-    "6 charge COMPLETED",
-    "7 execution COMPLETED",
-  ]);
+  expect(lines(told)).toEqual(repeatedLines);
   expect(asked).toEqual([0n, 4n, 5n]);
 });
 
@@ -144,7 +89,7 @@ test("a refusal ends it with the error, and silence does after a while", async (
 
 test("a signal ends it with its reason while it waits and while it pauses; leaving the loop frees the stream", async () => {
   const freed: string[] = [];
-  const waiting: Script = async function* (_, signal) {
+  const waiting: WatchScript = async function* (_, signal) {
     yield event(1, "execution_started");
     await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
     freed.push("stream");

@@ -7,6 +7,8 @@ import { promisify } from "node:util";
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL("../../", import.meta.url));
+const grpcio = "grpcio==1.76.0";
+const protobuf = "protobuf==6.33.5";
 const psycopg = "psycopg[binary]==3.3.9";
 
 /** A command and its first arguments, or why there is none. */
@@ -21,6 +23,13 @@ export function pythonDriver(): Promise<Tool> {
 export async function pythonProgram(script: string): Promise<Tool> {
   const tool = await pythonWith("python", [psycopg], "import psycopg", script);
   return "missing" in tool ? tool : { ...tool, environment: { ...tool.environment, PYTHONPATH: path.join(root, "sdk/python") } };
+}
+
+/** Runs Python program text (`-c`) with the client of the Python SDK. */
+export async function pythonClient(): Promise<Tool> {
+  const tool = await pythonWith("python-client", [grpcio, protobuf], "import grpc, google.protobuf", ".");
+  if ("missing" in tool) return tool;
+  return { command: [tool.command[0] as string, "-c"], environment: { ...tool.environment, PYTHONPATH: path.join(root, "sdk/python"), PYTHONUNBUFFERED: "1" } };
 }
 
 /** Runs `script` of the project in a virtual environment `.tmp/<name>` with these packages; `probe` fails where they are missing. */
