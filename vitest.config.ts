@@ -31,7 +31,14 @@ export default defineConfig({
       {
         test: {
           name: "unit",
-          include: ["test/base/**/*.test.ts", "test/docs/**/*.test.ts", "test/domain/**/*.test.ts", "test/steps/**/*.test.ts", "test/rpc/**/*.test.ts"],
+          include: [
+            "test/base/**/*.test.ts",
+            "test/cli/**/*.test.ts",
+            "test/docs/**/*.test.ts",
+            "test/domain/**/*.test.ts",
+            "test/steps/**/*.test.ts",
+            "test/rpc/**/*.test.ts",
+          ],
           // Most of their time went into loading the same modules for each file.
           isolate: false,
           maxWorkers: 2,
