@@ -66,10 +66,11 @@ export async function* watchAudit(
     lowWater.saw(now.mark, now.at);
     const to = place.to ?? nextMark(place.from, now.mark);
     if (to !== undefined && to !== place.from) {
-      let after = place.after;
-      do {
+      let more = true;
+      while (more) {
         const askedAt = clock.monotonic();
-        const page = await audit.between(caller, { ...place, to, afterId: after, pageSize: pageRows, filter });
+        const page = await unlessAway(audit.between(caller, { ...place, to, afterId: place.after, pageSize: pageRows, filter }));
+        if (!page) break;
         workMs += clock.monotonic() - askedAt;
         for (const { afterId, ...entry } of page.items) {
           place = { ...place, to, after: afterId };
@@ -77,10 +78,12 @@ export async function* watchAudit(
           saidAt = clock.monotonic();
           if (signal.aborted) return;
         }
-        after = page.nextAfterId;
-      } while (after !== undefined);
-      lowWater.reached(to);
-      place = { from: to, since: lowWater.since };
+        more = page.nextAfterId !== undefined;
+      }
+      if (!more) {
+        lowWater.reached(to);
+        place = { from: to, since: lowWater.since };
+      }
     }
     const at = clock.monotonic();
     if (at >= endsAt) throw new AppError("SERVER_DRAINING", "this stream has reached its age; call again with resume_token", { retryAfterMs: 100 });
@@ -89,6 +92,16 @@ export async function* watchAudit(
       saidAt = at;
     }
     await clock.sleep(Math.max(lookEveryMs, Math.min(workMs * lookShare, lookEveryMsMax)), signal).catch(() => undefined);
-    if (!signal.aborted) now = await audit.mark();
+    if (!signal.aborted) now = (await unlessAway(audit.mark())) ?? now;
+  }
+}
+
+/** Undefined while the database is away: the stream stays open and looks again. */
+async function unlessAway<T>(look: Promise<T>): Promise<T | undefined> {
+  try {
+    return await look;
+  } catch (error) {
+    if (error instanceof AppError && error.code === "UNAVAILABLE") return undefined;
+    throw error;
   }
 }

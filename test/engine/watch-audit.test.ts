@@ -1,6 +1,7 @@
 /** What a stream of the audit log says between lines, and when it ends by itself. Time is the test's. */
 import { expect, it } from "vitest";
 import type { Clock } from "../../src/base/clock.ts";
+import { AppError } from "../../src/base/errors.ts";
 import { type AuditItem, type WatchAuditRequest, watchAudit } from "../../src/engine/watch-audit.ts";
 import type { AuditRecord } from "../../src/store/audit-repository.ts";
 import { callerOf } from "../store/open-store.ts";
@@ -15,18 +16,24 @@ function world(lines: readonly (readonly string[])[], marks = (look: number): st
   let nowMs = 0;
   let looks = 0;
   const asked: object[] = [];
+  const failures = { left: 0, error: new Error() };
   const deltas = lines.map((ids) => ids.map(record));
   const clock = { now: () => nowMs, monotonic: () => nowMs, sleep: async (ms: number) => void (nowMs += ms) } as unknown as Clock;
   const audit = {
     mark: async () => ({ mark: marks(looks++), at: 1_000_000 + nowMs }),
     between: async (_: unknown, wish: object) => {
+      if (failures.left > 0) {
+        failures.left -= 1;
+        throw failures.error;
+      }
       asked.push(wish);
       return { items: deltas.shift() ?? [], nextAfterId: undefined };
     },
   };
   const follow = (begin: WatchAuditRequest["begin"], signal = new AbortController().signal) =>
     watchAudit({ audit, clock, heartbeatMs: 10_000, ageMsMax: 60_000 }, callerOf("acme"), { filter: {}, begin, signal });
-  return { follow, asked };
+  const fail = (error: Error, times: number): void => void Object.assign(failures, { error, left: times });
+  return { follow, asked, fail };
 }
 
 async function all(stream: AsyncIterable<AuditItem>): Promise<{ readonly items: AuditItem[]; readonly end: unknown }> {
@@ -79,6 +86,20 @@ it("while more is open than a place can name and part of it was seen, it waits a
   await stream.return(undefined);
   expect(items.map(({ kind }) => kind)).toEqual(["heartbeat", "entry"]);
   expect(asked).toMatchObject([{ from: "100:110:100", to: "120:120:" }]);
+});
+
+it("while the database is away it stays open, and goes on in the middle of what it was sending", async () => {
+  const { follow, asked, fail } = world([["a"], ["b"]]);
+  const stream = follow({ startTime: 5 });
+  fail(new AppError("STORAGE_UNAVAILABLE", "away"), 25);
+  const items: AuditItem[] = [];
+  while (items.filter(({ kind }) => kind === "entry").length < 2) items.push((await stream.next()).value as AuditItem);
+  await stream.return(undefined);
+  expect(items.map((item) => (item.kind === "entry" ? item.entry.id : item.kind))).toEqual(["heartbeat", "heartbeat", "heartbeat", "a", "b"]);
+  expect(asked.slice(-2)).toMatchObject([{ from: "1:1:" }, { to: expect.not.stringMatching(/^100:/) }]);
+  const broken = world([]);
+  broken.fail(new AppError("INTERNAL_BUG", "no"), 1);
+  expect((await all(broken.follow({ startTime: 5 }))).end).toMatchObject({ reason: "INTERNAL_BUG" });
 });
 
 it("it ends without a word when its signal comes", async () => {
