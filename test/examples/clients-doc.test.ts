@@ -32,7 +32,8 @@ async function run(program: string): Promise<string[]> {
 test("the first program follows a run, approves it, prints its result, and ends by itself", async () => {
   const lines = await run(blocks("ts")[0] ?? "");
   expect(lines).toEqual(expect.arrayContaining([expect.stringMatching(/^\d+ price COMPLETED$/), expect.stringMatching(/^\d+ approval WAITING$/)]));
-  expect(lines.at(-1)).toBe("{ order: 42, by: 'Ada' }");
+  expect(lines.at(-1)).toMatch(/^\{.*order: 42.*\}$/);
+  expect(lines.at(-1)).toContain("by: 'Ada'");
 });
 
 test("the second one reads why a run failed and why a call was refused", async () => {
@@ -49,7 +50,7 @@ test("the Python program does the same", async ({ skip }) => {
   const { stdout } = await promisify(execFile)(program, [...args, blocks("python")[0] ?? ""], { env });
   const lines = stdout.trim().split("\n");
   expect(lines).toEqual(expect.arrayContaining([expect.stringMatching(/^\d+ price COMPLETED$/), expect.stringMatching(/^\d+ approval WAITING$/)]));
-  expect(lines.at(-3)).toBe("{'order': 42, 'by': 'Ada'}");
+  expect(lines.at(-3)).toBe("{'by': 'Ada', 'order': 42}");
   expect(lines.at(-2)).toMatch(/^refuse USER\.order_refused execution exe_\w+ did not complete: .*nobody wants to pay for it$/);
   expect(lines.at(-1)).toBe("['price', 'approval', 'check']");
 }, 240_000);

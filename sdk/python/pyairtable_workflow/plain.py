@@ -24,9 +24,9 @@ def to_plain(message: Message) -> Any:
 
 
 def _json(value: Any) -> Any:
-    """JSON knows numbers only: those that are whole are int here."""
+    """JSON knows numbers only: those that are whole are int here. Members are sorted, as protobuf gives them in any order."""
     if isinstance(value, dict):
-        return {key: _json(item) for key, item in value.items()}
+        return {key: _json(value[key]) for key in sorted(value)}
     if isinstance(value, list):
         return [_json(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
@@ -45,7 +45,7 @@ def _field(field: FieldDescriptor, value: Any) -> Any:
     kind = field.message_type
     if kind is not None and kind.GetOptions().map_entry:
         of = kind.fields_by_name["value"]
-        return {key: _single(of, item) for key, item in value.items()}
+        return {key: _single(of, value[key]) for key in sorted(value)}
     if isinstance(value, (str, bytes, int, float)) or isinstance(value, Message):
         return _single(field, value)
     return [_single(field, item) for item in value]

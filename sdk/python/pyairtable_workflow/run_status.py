@@ -66,7 +66,7 @@ class RunStatus:
             standing_effects=list(execution.standing_effects),
             execution_key=execution.execution_key or None,
             correlation_id=execution.correlation_id,
-            labels=dict(execution.labels),
+            labels=plain.get("labels", {}),
             create_time=plain.get("create_time"),
             start_time=plain.get("start_time"),
             end_time=plain.get("end_time"),
