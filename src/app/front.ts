@@ -113,6 +113,7 @@ export async function buildFront(site: Site, ground: Ground, room: EngineRoom) {
     },
     holdKey: openKeys.hold,
     files,
+    expectFile: (sizeBytes) => room.stepServices.fileJobs.expect(sizeBytes),
     engine,
     starter,
     signals: new Signals({ repository: signals, deliveries, ids: systemIds }),

@@ -20,7 +20,9 @@ async function serve(port: MessagePort, { database, s3 }: CourierData): Promise<
   const objects = s3 && (await import("../store/object-storage.ts")).createS3Storage(s3);
   const pool = openFilePool(database);
   const files = createStepFiles(createFileRepository({ pool, ids: systemIds, objects }));
-  const workers = new FileWorkers({ clock: systemClock });
+  // Until it is told otherwise: starting costs the others the most.
+  let othersWork = true;
+  const workers = new FileWorkers({ clock: systemClock, othersWork: () => othersWork });
   const running = new Map<number, AbortController>();
 
   async function carry(id: number, order: FileOrder): Promise<void> {
@@ -47,6 +49,11 @@ async function serve(port: MessagePort, { database, s3 }: CourierData): Promise<
         return void carry(message.id, message.order);
       case "abort":
         return running.get(message.id)?.abort(message.reason);
+      case "expect":
+        return workers.expect(message.sizeBytes);
+      case "share":
+        othersWork = message.othersWork;
+        return;
       case "close":
         return void close();
     }

@@ -14,6 +14,10 @@ export type ToCourier =
   | { readonly type: "order"; readonly id: number; readonly order: FileOrder }
   /** Whoever ordered it does not want it any more. */
   | { readonly type: "abort"; readonly id: number; readonly reason: Failure }
+  /** Orders over files of that size are likely soon. */
+  | { readonly type: "expect"; readonly sizeBytes: number }
+  /** Whether the server's thread has other work. */
+  | { readonly type: "share"; readonly othersWork: boolean }
   | { readonly type: "close" };
 
 export type FromCourier =

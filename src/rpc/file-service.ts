@@ -20,7 +20,7 @@ import { fileToMessage } from "./wire/file.ts";
 import { fileFilterOf } from "./wire/list-filters.ts";
 import { msOfDuration } from "./wire/time.ts";
 
-export function fileRpcs(parts: Pick<RpcParts, "files" | "pageTokenKey" | "clock">): ServiceImpl<typeof FileService> {
+export function fileRpcs(parts: Pick<RpcParts, "files" | "expectFile" | "pageTokenKey" | "clock">): ServiceImpl<typeof FileService> {
   const { files } = parts;
   return {
     async createFile({ name, mediaType, ttl, validateOnly }, context) {
@@ -38,7 +38,9 @@ export function fileRpcs(parts: Pick<RpcParts, "files" | "pageTokenKey" | "clock
 
     async completeFile({ fileId, sha256 }, context) {
       const caller = callerOf(context);
-      return create(CompleteFileResponseSchema, { file: fileToMessage(await files.complete(caller.tenantId, fileId, sha256, undefined, caller)) });
+      const file = await files.complete(caller.tenantId, fileId, sha256, undefined, caller);
+      parts.expectFile(file.sizeBytes);
+      return create(CompleteFileResponseSchema, { file: fileToMessage(file) });
     },
 
     async getFile({ fileId }, context) {

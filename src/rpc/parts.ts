@@ -50,6 +50,8 @@ export interface RpcParts {
   /** Ends long polls with the key that they came in by. */
   readonly holdKey: HoldKey;
   readonly files: FileRepository;
+  /** A file of that size has been uploaded, and steps will want it. */
+  readonly expectFile: (sizeBytes: number) => void;
   readonly engine: Engine;
   readonly starter: Starter;
   readonly signals: Signals;

@@ -1,7 +1,8 @@
 import { afterEach, expect, test } from "vitest";
 import { systemClock } from "../../src/base/clock.ts";
 import { silentLog } from "../../src/base/log.ts";
-import { FileCourier } from "../../src/engine/file-courier.ts";
+import { FileCourier, type FileCourierOptions } from "../../src/engine/file-courier.ts";
+import { wholeBytesMax } from "../../src/steps/files/file-job.ts";
 import type { FileOrder } from "../../src/steps/files/file-order.ts";
 
 const couriers: FileCourier[] = [];
@@ -14,9 +15,9 @@ const orderTo = (act: string): FileOrder => ({
   source: { from: "bytes", bytes: new TextEncoder().encode("four") },
 });
 
-function courierOf() {
+function courierOf(options: Partial<FileCourierOptions> = {}) {
   const module = new URL("./couriers/frail-courier.ts", import.meta.url);
-  const courier = new FileCourier({ clock: systemClock, log: silentLog, database: "postgres://nobody@localhost/none", s3: undefined, module });
+  const courier = new FileCourier({ clock: systemClock, log: silentLog, database: "postgres://nobody@localhost/none", s3: undefined, module, ...options });
   couriers.push(courier);
   const run = async (act: string, signal = new AbortController().signal): Promise<string> => {
     const outcome = await courier.run(orderTo(act), signal);
@@ -54,4 +55,19 @@ test("an order that is under way when it closes fails", async () => {
   const waiting = run("wait");
   await courier[Symbol.asyncDispose]();
   expect(await waiting).toMatch(/^WORKER\.LOST: /);
+});
+
+test.each([
+  [0.01, false],
+  [0.5, true],
+])("while an order is under way its thread hears whether the server's works: %d of the time", async (utilization, othersWork) => {
+  const { run } = courierOf({ utilization: () => ({ idle: 0, active: 0, utilization }) });
+  expect(await run("share")).toBe(JSON.stringify({ type: "share", othersWork }));
+});
+
+test("its thread gets ready for a large file that was uploaded, not for a small one", async () => {
+  const { courier, run } = courierOf();
+  courier.expect(wholeBytesMax);
+  courier.expect(wholeBytesMax + 1);
+  expect(await run("expected")).toBe(`{"expected":${wholeBytesMax + 1}}`);
 });

@@ -3,7 +3,7 @@ import { afterEach, expect, test } from "vitest";
 import { systemClock } from "../../src/base/clock.ts";
 import { ok } from "../../src/base/result.ts";
 import { failure } from "../../src/domain/failure.ts";
-import type { FileTask, FileTaskOutcome } from "../../src/steps/files/file-job.ts";
+import { type FileTask, type FileTaskOutcome, wholeBytesMax } from "../../src/steps/files/file-job.ts";
 import { FileWorkers, type FileWorkersOptions } from "../../src/steps/files/file-workers.ts";
 
 const pools: FileWorkers[] = [];
@@ -149,4 +149,19 @@ test("more than a bounded number of tasks do not wait", async () => {
   expect(shown(await run("well"))).toMatch(/^WORKER\.BUSY: /);
   stop.abort({ name: "CANCELED", message: "called off" });
   expect([shown(await running), shown(await waiting)]).toEqual(["CANCELED: called off", "done"]);
+});
+
+test("a thread that was started ahead of its first file does that file", async () => {
+  const { pool, run } = poolOf({ threads: 1 });
+  pool.expect(1);
+  expect(shown(await run("well"))).toBe("done");
+  expect(shown(await run("well"))).toBe("done");
+});
+
+test("a large file beside other work goes through as well", async () => {
+  let asked = 0;
+  const { run } = poolOf({ othersWork: () => ++asked > 0 });
+  const large = { sizeBytes: wholeBytesMax + 1, read: () => bytesOf("x") };
+  expect(shown(await run("well", undefined, { source: large }))).toBe("done");
+  expect(asked).toBe(1);
 });

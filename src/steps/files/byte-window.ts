@@ -28,6 +28,15 @@ export class ByteWindow {
     this.#used += bytes;
   }
 
+  /** Resolves when all of them have been read. Rejects with the reason of `stop`. */
+  async untilEmpty(): Promise<void> {
+    while (!this.#stopped && this.#used > 0) {
+      this.#waiting ??= Promise.withResolvers();
+      await this.#waiting.promise;
+    }
+    if (this.#stopped) throw this.#stopped.reason;
+  }
+
   give(bytes: number): void {
     this.#used -= bytes;
     this.#wake();

@@ -6,6 +6,7 @@ import { messageOf } from "../../base/errors.ts";
 import { type Failure, failure } from "../../domain/failure.ts";
 import { signalFailure } from "../signal-failure.ts";
 import type { FileTask } from "./file-job.ts";
+import type { Rests } from "./rests.ts";
 import { type Ended, TaskExchange } from "./task-exchange.ts";
 import type { FromThread, ThreadData } from "./thread-messages.ts";
 import { ThreadMeter } from "./thread-meter.ts";
@@ -29,10 +30,13 @@ export class FileThread {
   readonly #caps: ThreadCaps;
   readonly #clock: Clock;
   readonly #meter: ThreadMeter;
+  readonly #rests: Rests | undefined;
   #isAlive = true;
 
-  /** @param isLow makes the operating system prefer every other thread to it. */
-  constructor({ module, caps, clock, isLow }: { readonly module: URL; readonly caps: ThreadCaps; readonly clock: Clock; readonly isLow: boolean }) {
+  /** @param rests makes it one for large files, which let everything else go first: the operating system prefers every other thread to it. */
+  constructor({ module, caps, clock, rests }: { readonly module: URL; readonly caps: ThreadCaps; readonly clock: Clock; readonly rests?: Rests }) {
+    const isLow = rests !== undefined;
+    this.#rests = rests;
     this.#caps = caps;
     this.#clock = clock;
     // No environment of the server: a file's bytes are handled where no secret of it is.
@@ -58,7 +62,7 @@ export class FileThread {
   /** Resolves when the thread is free again, or lost. */
   async run(task: FileTask, signal: AbortSignal, onBytes: (change: number) => void): Promise<Ended> {
     const worker = this.#worker;
-    const exchange = new TaskExchange(worker, task, onBytes);
+    const exchange = new TaskExchange(worker, task, onBytes, this.#rests);
     const onMessage = (message: FromThread): void => exchange.receive(message);
     const onError = (error: unknown): void => {
       const isMemory = error instanceof Error && "code" in error && error.code === "ERR_WORKER_OUT_OF_MEMORY";

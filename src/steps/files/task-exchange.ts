@@ -6,6 +6,7 @@ import { thrownFailure } from "../signal-failure.ts";
 import { ByteWindow } from "./byte-window.ts";
 import type { FileTask, FileTaskOutcome } from "./file-job.ts";
 import { PieceQueue, releasing } from "./piece-queue.ts";
+import type { Rests } from "./rests.ts";
 import { type FromThread, pieceBytes, type ToThread, windowBytes } from "./thread-messages.ts";
 
 export interface Ended {
@@ -19,6 +20,7 @@ export class TaskExchange {
   readonly #worker: Worker;
   readonly #task: FileTask;
   readonly #onBytes: (change: number) => void;
+  readonly #rests: Rests | undefined;
   readonly #ended = Promise.withResolvers<Ended>();
   readonly #window = new ByteWindow(windowBytes);
   #isFed = false;
@@ -30,7 +32,8 @@ export class TaskExchange {
   #fault: { readonly reason: unknown } | undefined;
 
   /** @param onBytes counts bytes that are under way in either direction. */
-  constructor(worker: Worker, task: FileTask, onBytes: (change: number) => void) {
+  constructor(worker: Worker, task: FileTask, onBytes: (change: number) => void, rests?: Rests) {
+    this.#rests = rests;
     this.#worker = worker;
     this.#task = task;
     this.#onBytes = onBytes;
@@ -83,6 +86,7 @@ export class TaskExchange {
         const isWholeBuffer = source.handsOver === true && bytes.length === bytes.buffer.byteLength;
         for (let from = 0; from < bytes.length; from += pieceBytes) {
           const part = bytes.subarray(from, from + pieceBytes);
+          await this.#rests?.before(this.#window);
           await this.#window.take(part.length);
           this.#onBytes(part.length);
           this.#post({ type: "piece", bytes: isWholeBuffer && part.length === bytes.length ? bytes : new Uint8Array(part) });

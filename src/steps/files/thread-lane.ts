@@ -27,6 +27,14 @@ export class ThreadLane {
     this.#options = options;
   }
 
+  /** The first thread is started ahead of its first task. */
+  prepare(): void {
+    if (this.#all.size > 0) return;
+    const thread = this.#options.start();
+    this.#all.add(thread);
+    this.#idle.push(thread);
+  }
+
   async run(task: FileTask, signal: AbortSignal): Promise<FileTaskOutcome> {
     const { threads, waitingMax } = this.#options;
     if (this.#running >= threads) {
