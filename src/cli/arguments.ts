@@ -53,7 +53,8 @@ export class Arguments {
   /** One of a closed list, upper or lower case; undefined when it was not given. */
   choice<T>(name: string, choices: Readonly<Record<string, T>>): T | undefined {
     if (!this.has(name)) return undefined;
-    const chosen = choices[this.text(name).toLowerCase()];
+    const text = this.text(name).toLowerCase();
+    const chosen = Object.hasOwn(choices, text) ? choices[text] : undefined;
     if (chosen === undefined) throw new UsageError(`--${name} is one of ${Object.keys(choices).join(", ")}`, this.command);
     return chosen;
   }

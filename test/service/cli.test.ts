@@ -118,6 +118,7 @@ it("exit codes tell a script what went wrong, and no message holds the key", asy
     [["execution", "list", "--filter", "colour = red"], {}, 2, "FILTER_INVALID"],
     [["run", hello], {}, 2, "INPUT_SCHEMA_MISMATCH"],
     [["execution", "list", "--watch"], {}, 2, "pawf execution list --help"],
+    [["execution", "list", "-o", "constructor"], {}, 2, "--output is one of table, json, jsonl"],
     [["fly"], {}, 2, '"fly" is no command'],
     [["execution"], {}, 2, "pawf execution needs one of: list"],
     [["execution", "list"], { url: "http://127.0.0.1:9" }, 5, "is the service running at"],
