@@ -5,20 +5,21 @@ import { promisify } from "node:util";
 import { beforeAll, expect, it } from "vitest";
 import { createWorkflow } from "./support/definitions.ts";
 import { useServer } from "./support/fixture.ts";
+import { startForwarder } from "./support/forwarder.ts";
 import { startAnother } from "./support/hosted-server.ts";
 import { type Circumstances, runCli } from "./support/run-cli.ts";
 
 const fixture = useServer();
 let hello = "";
 let broken = "";
-let waits = "";
+let waiting = "";
 
 beforeAll(async () => {
   hello = await createWorkflow(fixture.clients, [{ name: "greet", log: { message: "hello {{trigger.data.name}}" } }], {
     input_schema: { type: "object", required: ["name"] },
   });
   broken = await createWorkflow(fixture.clients, [{ name: "stop", fail: { error: "NO_STOCK", message: "none \u001b[2Jleft" } }]);
-  waits = await createWorkflow(fixture.clients, [{ name: "paid", wait_for_event: { any_of: [{ event_type: "payment.settled" }] } }]);
+  waiting = await createWorkflow(fixture.clients, [{ name: "paid", wait_for_event: { any_of: [{ event_type: "payment.settled" }] } }]);
 });
 
 const pawf = (argv: readonly string[], circumstances: Partial<Circumstances> = {}) =>
@@ -39,15 +40,21 @@ it("run prints the id and nothing else to stdout; with --watch its events, and i
 });
 
 it("a watch gives each event once as a JSON line, also over a restart of the service", async () => {
-  const id = await start(waits);
-  const stopped = Promise.withResolvers<void>();
-  // The watch is under way when its service goes; the successor serves at the same address.
-  const watching = pawf(["watch", id, "-o", "jsonl"], { onOut: (text) => text.includes("step_waiting") && stopped.resolve() });
-  await stopped.promise;
+  const id = await start(waiting);
+  const waits = Promise.withResolvers<void>();
+  let port = fixture.server.port;
+  const forwarder = await startForwarder(() => port);
+  // The watch is under way when its service goes; the successor is behind the same address.
+  const watching = pawf(["watch", id, "-o", "jsonl"], { url: forwarder.url, onOut: (text) => text.includes("step_waiting") && waits.resolve() });
+  await waits.promise;
+  // Whoever gets the old one's port next is a stranger.
+  port = 0;
   await fixture.server.stop();
-  fixture.server = await startAnother(fixture.server, { env: { PORT: String(fixture.server.port) } });
+  fixture.server = await startAnother(fixture.server);
+  port = fixture.server.port;
   expect((await pawf(["execution", "signal", id, "payment.settled", "-d", '{"amount":42}'])).out).toMatch(/^sig_/);
   const { code, out, err } = await watching;
+  await forwarder.close();
   const events = out
     .trim()
     .split("\n")
@@ -82,7 +89,7 @@ it("why tells the cause and the next command; describe shows steps, list filters
 });
 
 it("pause, resume, cancel and terminate say how it stands now", async () => {
-  const id = await start(waits);
+  const id = await start(waiting);
   expect((await pawf(["execution", "pause", id, "--reason", "lunch"])).out).toMatch(/PAUSED/);
   expect((await pawf(["execution", "why", id])).out).toContain(`pawf execution resume ${id}`);
   expect((await pawf(["execution", "resume", id])).code).toBe(0);
