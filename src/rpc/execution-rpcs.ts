@@ -48,7 +48,7 @@ const attemptsMax = 1_000;
 export function executionRpcs(parts: RpcParts): ExecutionRpcs {
   return {
     async getExecution(request, context) {
-      const execution = await readExecutionMessage(parts, callerOf(context), request.executionId, request.view !== View.BASIC);
+      const execution = await readExecutionMessage(parts, callerOf(context), request.executionId, request.view !== View.BASIC, request.allowLarge);
       return create(GetExecutionResponseSchema, { execution });
     },
 

@@ -6,12 +6,18 @@ import type { ExecutionRecord } from "../store/execution-row.ts";
 import type { RpcParts } from "./parts.ts";
 import { executionToMessage } from "./wire/execution.ts";
 
-/** `reference` is an id or `key:<execution_key>`. Throws EXECUTION_NOT_FOUND. */
-export async function readExecutionMessage(parts: Pick<RpcParts, "executions">, caller: Caller, reference: string, full: boolean): Promise<Execution> {
+/** `allowLarge`: whatever its size. `reference` is an id or `key:<execution_key>`. Throws EXECUTION_NOT_FOUND. */
+export async function readExecutionMessage(
+  parts: Pick<RpcParts, "executions">,
+  caller: Caller,
+  reference: string,
+  full: boolean,
+  allowLarge = false,
+): Promise<Execution> {
   const record = await parts.executions.getExecution(caller, reference);
   if (!record) throw executionNotFound(reference);
   const head = record.endedAt === undefined ? await parts.executions.ledgerHead(caller, record.id) : undefined;
-  return executionToMessage(head === undefined ? record : { ...record, lastSequence: head.lastSequence }, full ? "full" : "basic");
+  return executionToMessage(head === undefined ? record : { ...record, lastSequence: head.lastSequence }, full ? "full" : "basic", allowLarge);
 }
 
 /** The id behind a reference; only a key needs a look-up. */

@@ -1,6 +1,6 @@
 /** Executions, from a stored row (get, list) or from a folded state (watch). */
 
-import { create } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { type Execution, ExecutionSchema, type ExecutionSnapshot, ExecutionSnapshotSchema } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import { limits } from "../../base/limits.ts";
 import type { Definition } from "../../domain/definition.ts";
@@ -10,7 +10,7 @@ import { type ExecutionStatus, isTerminal } from "../../domain/states.ts";
 import type { ExecutionRecord } from "../../store/execution-row.ts";
 import { endReasonWords, executionStateWords, sagaStateWords } from "./enums.ts";
 import { failureToMessage } from "./failure.ts";
-import { fitSteps } from "./fit.ts";
+import { fitExecution, fitSteps } from "./fit.ts";
 import { begunSteps, type WireView } from "./step.ts";
 import { timestampOf } from "./time.ts";
 import { structFromJson, valueFromJson } from "./value.ts";
@@ -21,9 +21,9 @@ export const standingEffectsMax = 1_000;
 export const snapshotStepsMax = 1_000;
 /** Where the caller named no priority. */
 
-/** `basic` has no input, output and variables. */
-export function executionToMessage(record: ExecutionRecord, view: WireView): Execution {
-  return create(ExecutionSchema, {
+/** `basic` has no input, output and variables. `allowLarge`: they are sent whatever their size. */
+export function executionToMessage(record: ExecutionRecord, view: WireView, allowLarge = false): Execution {
+  const message = create(ExecutionSchema, {
     id: record.id,
     state: executionStateWords.valueOf(shownStatus(record.state, record.paused)),
     endReason: endReasonWords.valueOf(record.endReason),
@@ -48,13 +48,14 @@ export function executionToMessage(record: ExecutionRecord, view: WireView): Exe
     endTime: timestampOf(record.endedAt),
     nextWakeTime: timestampOf(record.wakeAt),
   });
+  return allowLarge ? message : fitExecution(message);
 }
 
 /** The state as of its last folded event. */
 export function executionFromState(state: ExecutionState, view: WireView = "full"): Execution {
   const { info } = state;
   const cause = causeOf(state);
-  return create(ExecutionSchema, {
+  const message = create(ExecutionSchema, {
     id: state.executionId,
     state: executionStateWords.valueOf(shownStatus(waitingOr(state), state.paused)),
     endReason: endReasonWords.valueOf(state.endReason ?? state.turn?.reason),
@@ -79,13 +80,15 @@ export function executionFromState(state: ExecutionState, view: WireView = "full
     endTime: timestampOf(state.endedAt),
     nextWakeTime: timestampOf(nextWakeAt(state)),
   });
+  return fitExecution(message);
 }
 
 /** What a watch begins with. The definition, when it is at hand, adds type and kind of the steps. */
 export function snapshotFromState(state: ExecutionState, definition?: Definition): ExecutionSnapshot {
+  const execution = executionFromState(state);
   return create(ExecutionSnapshotSchema, {
-    execution: executionFromState(state),
-    steps: fitSteps(begunSteps(state, definition, snapshotStepsMax)),
+    execution,
+    steps: fitSteps(begunSteps(state, definition, snapshotStepsMax), toBinary(ExecutionSchema, execution).length),
     sequence: BigInt(state.sequence),
   });
 }

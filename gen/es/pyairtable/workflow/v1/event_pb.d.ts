@@ -76,6 +76,13 @@ export declare type ExecutionEvent = Message<"pyairtable.workflow.v1.ExecutionEv
   correlationId: string;
 
   /**
+   * Fields of the payload that were left out because the message would be larger than 3 MiB. GetExecution and GetExecutionStep have them.
+   *
+   * @generated from field: repeated string omitted_fields = 9;
+   */
+  omittedFields: string[];
+
+  /**
    * What happened.
    *
    * @generated from oneof pyairtable.workflow.v1.ExecutionEvent.payload

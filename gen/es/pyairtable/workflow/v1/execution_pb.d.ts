@@ -193,6 +193,14 @@ export declare type Execution = Message<"pyairtable.workflow.v1.Execution"> & {
    * @generated from field: google.protobuf.Timestamp next_wake_time = 25;
    */
   nextWakeTime?: Timestamp | undefined;
+
+  /**
+   * Which of `input`, `output` and `variables` FULL view has and this message has not, largest first: with them it would be larger than
+   * 3 MiB, and clients refuse 4. GetExecution with `allow_large` sends them.
+   *
+   * @generated from field: repeated string omitted_fields = 26;
+   */
+  omittedFields: string[];
 };
 
 /**

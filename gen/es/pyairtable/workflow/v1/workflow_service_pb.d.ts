@@ -1779,6 +1779,14 @@ export declare type GetExecutionRequest = Message<"pyairtable.workflow.v1.GetExe
   executionId: string;
 
   /**
+   * Sends input, output and variables also when the message grows beyond 3 MiB. The client's own limit for what it receives,
+   * 4 MiB unless it is raised, has to allow it.
+   *
+   * @generated from field: bool allow_large = 2;
+   */
+  allowLarge: boolean;
+
+  /**
    * How much is sent. [FULL]
    *
    * @generated from field: pyairtable.workflow.v1.View view = 94;
