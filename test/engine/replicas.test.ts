@@ -158,11 +158,11 @@ describe("a command for an execution that another replica drives", () => {
 });
 
 describe("takeover", () => {
-  const steps = () => [...Array.from({ length: 15 }, (_, index) => delayStep(`wait${index}`, "0.2s")), httpStep("call", `${ledger.url}/call`), logStep("done")];
-
-  async function drive(server: Server, count: number): Promise<readonly string[]> {
+  /** A few waits and a call to `path`. */
+  async function drive(server: Server, count: number, path: string): Promise<readonly string[]> {
     const { workflows } = connect(server);
-    const workflow = await createWorkflow(connect(server), steps());
+    const waits = [1, 2, 3].map((index) => delayStep(`wait${index}`, "0.2s"));
+    const workflow = await createWorkflow(connect(server), [...waits, httpStep("call", ledger.url + path), logStep("done")]);
     const { results } = await workflows.batchStartExecutions({ requests: Array.from({ length: count }, () => ({ workflow })) });
     const ids = results.map(({ result }) => (result.case === "execution" ? result.value.id : ""));
     expect(ids.every((id) => id !== "")).toBe(true);
@@ -190,7 +190,7 @@ describe("takeover", () => {
   async function expectWhole(server: Server, ids: readonly string[]): Promise<void> {
     const { workflows } = connect(server);
     for (const executionId of ids) {
-      const execution = await ended(connect(server), executionId, 20);
+      const execution = await ended(connect(server), executionId);
       expect(execution.state, executionId).toBe(ExecutionState.COMPLETED);
       const { events } = await workflows.listExecutionEvents({ executionId, pageSize: 1000 });
       expect(sequences(events)).toEqual(range(1, events.length));
@@ -204,14 +204,21 @@ describe("takeover", () => {
     const takenMs: number[] = [];
     for (let round = 0; round < 2; round++) {
       const [victim] = await three();
-      const ids = await drive(victim, 10);
-      await pause(100 + round * 300);
+      // Answered only after the takeover, so that no execution ends before it, however slow the machine is.
+      const path = `/call${round}`;
+      ledger.script(path, ["hang"]);
+      const ids = await drive(victim, 10, path);
+      // In the middle of the waits, then while all calls are out.
+      if (round === 0) await pause(100);
+      else await ledger.called(path, 10);
       const owner = await ownerOfAll();
       const killedAt = performance.now();
       await victim.kill();
       servers.shift();
       await untilTaken(owner);
       takenMs.push(performance.now() - killedAt);
+      ledger.script(path, [200]);
+      ledger.release();
       await expectWhole(servers[0] as Server, ids);
     }
     console.log(`takeover after SIGKILL, ms: ${rounded(takenMs)}; p50 ${quantile(takenMs, 0.5).toFixed(0)}`);

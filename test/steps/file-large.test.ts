@@ -13,10 +13,10 @@ import { fileJobsOn } from "./offline-services.ts";
 import { attemptOf, failureIn, resultIn, servicesOf } from "./step-call.ts";
 
 const mebibyte = 1024 * 1024;
-/** Time goes by the row, what is tested by the byte. */
-const rowCount = 100_000;
+/** Time goes by the row, what is tested by the byte: few rows, and long ones. */
+const rowCount = 14_000;
 const header = "id,name,note\n";
-const note = `a, b ${"lorem ipsum ".repeat(8)}`;
+const note = `a, b ${"lorem ipsum ".repeat(80)}`;
 const rowOf = (id: number): string => `${String(id).padStart(6, "0")},Ännchen von Tharau,"${note}"\n`;
 const sizeBytes = Buffer.byteLength(header) + rowCount * Buffer.byteLength(rowOf(0));
 const jsonOf = (id: number): string => `{"id":"${String(id).padStart(6, "0")}","name":"Ännchen von Tharau","note":"${note}"}\n`;
