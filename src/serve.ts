@@ -76,8 +76,8 @@ function banner(app: App, config: Config, version: string): string {
   ✓ migrations  ${app.migrated.length === 0 ? "up to date" : `applied ${app.migrated.join(", ")}`}   ✓ ${app.templates} prebuilt templates
   ${urlOf(app)}   gRPC, gRPC-Web, Connect and HTTP on one port${app.apiKey ? `\n  key   ${app.apiKey}` : ""}
 next:
+  PAWF_URL=${urlOf(app)} PAWF_API_KEY=${key} npx pawf template list
   npx buf curl --protocol grpc --http2-prior-knowledge --list-methods ${urlOf(app)}
-  npx buf curl --protocol grpc --http2-prior-knowledge -H "authorization: Bearer ${key}" ${urlOf(app)}/pyairtable.workflow.v1.TemplateService/ListTemplates
   grpcurl -plaintext -H "authorization: Bearer ${key}" ${address} ${service}/ListWorkflows
   npm run demo        Ctrl-C stops; data is kept
 `;
