@@ -18,7 +18,7 @@ class LongestFirst extends BaseSequencer {
 }
 
 /** Whoever waits waits for a condition; on a busy machine a second is nothing, and only a red test waits that long. */
-const patience = { testTimeout: 120_000, hookTimeout: 120_000, expect: { poll: { timeout: 30_000, interval: 20 } } };
+const patience = { testTimeout: 120_000, hookTimeout: 120_000, expect: { poll: { timeout: 60_000, interval: 20 } } };
 
 /**
  * Projects by what they need: `unit` and `simulation` nothing but the processor, so they run first, as many at a time as there
