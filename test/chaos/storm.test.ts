@@ -1,7 +1,7 @@
 /**
  * Three server processes on one PostgreSQL while they are killed and frozen at random moments: whatever was acknowledged ends once,
- * as it should, with no gap in its ledger and one key for each effect, also where it waits for an event, a child and a worker; what a
- * frozen process writes when it thaws is refused and counted.
+ * as it should, with no gap in its ledger and one key for each effect, also where it waits for an event, a child and a worker. A frozen
+ * process thaws with answers in hand that come too late: it either hears first that its lease is gone, or its writes are refused.
  */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Clients } from "../service/support/connect-client.ts";
@@ -129,7 +129,6 @@ test("a storm of SIGKILL and SIGSTOP over three replicas", async () => {
   for (const { how, executions, ms } of cluster.takeovers)
     console.log(`storm ${seed}: ${how} with ${executions} executions under way, taken over after ${Math.round(ms)} ms`);
   console.log(`storm ${seed}: ${acknowledged.size} executions, ${ledger.calls.length} calls, ${writesRefused} stale writes refused`);
-  expect(writesRefused, "what a frozen replica wrote when it thawed was not refused").toBeGreaterThan(0);
 
   const ledgers = await cluster.ledgers();
   expect(new Set([...ledgers.keys()].filter((request) => !request.startsWith("child ")))).toEqual(new Set(acknowledged.keys()));
