@@ -6,6 +6,7 @@ import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { AppError } from "../../src/base/errors.ts";
 import type { HttpRoute } from "../../src/rpc/server/http-routes.ts";
+import { rawGrpc } from "./raw-grpc.ts";
 import { goodKey, startTestServer, type TestServer } from "./server-fixture.ts";
 
 /** Impatient, for peers that stop half-way. */
@@ -43,36 +44,6 @@ const closed = (socket: { once(event: "close", listener: () => void): unknown })
   const startedAt = performance.now();
   return new Promise((resolve) => socket.once("close", () => resolve(performance.now() - startedAt)));
 };
-
-interface RawReply {
-  readonly status: number;
-  readonly headers: Record<string, unknown>;
-  readonly trailers: Record<string, unknown>;
-  readonly body: Buffer;
-}
-
-function post(session: ClientHttp2Session, path: string, body: Buffer, headers: Record<string, string> = {}, end = true): Promise<RawReply> {
-  return new Promise((resolve, reject) => {
-    const stream = session.request({
-      ":method": "POST",
-      ":path": path,
-      "content-type": "application/grpc",
-      te: "trailers",
-      authorization: `Bearer ${goodKey}`,
-      ...headers,
-    });
-    let head: Record<string, unknown> = {};
-    let trailers: Record<string, unknown> = {};
-    const chunks: Buffer[] = [];
-    stream.on("response", (received) => (head = received as Record<string, unknown>));
-    stream.on("trailers", (received) => (trailers = received as Record<string, unknown>));
-    stream.on("data", (chunk: Buffer) => chunks.push(chunk));
-    stream.on("end", () => resolve({ status: Number(head[":status"]), headers: head, trailers, body: Buffer.concat(chunks) }));
-    stream.on("error", reject);
-    if (end) stream.end(body);
-    else stream.write(body);
-  });
-}
 
 function envelope(message: Buffer, flags = 0): Buffer {
   const head = Buffer.alloc(5);
@@ -153,14 +124,14 @@ describe("limits of a connection", () => {
 
   test("a half-sent body is answered and its call ended", async () => {
     const session = openHttp2();
-    const reply = await post(session, echoPath, envelope(echoBytes("abc")).subarray(0, 6), {}, false);
+    const reply = await rawGrpc(session, echoPath, envelope(echoBytes("abc")).subarray(0, 6), {}, false);
     expect(reply.trailers["grpc-status"]).toBe("4");
     session.destroy();
   });
 
   test("headers above 16 KiB are refused on both protocols", async () => {
     const big = { "x-big": "a".repeat(20_000) };
-    expect((await post(openHttp2(), echoPath, envelope(echoBytes("a")), big)).status).toBe(431);
+    expect((await rawGrpc(openHttp2(), echoPath, envelope(echoBytes("a")), big)).status).toBe(431);
     expect((await fetch(`${server.url}/health`, { headers: big })).status).toBe(431);
   });
 
@@ -208,7 +179,7 @@ describe("messages", () => {
     const before = process.memoryUsage.rss();
     const session = openHttp2(server.url);
     const startedAt = performance.now();
-    const reply = await post(session, echoPath, envelope(bomb, 1), { "grpc-encoding": "gzip" });
+    const reply = await rawGrpc(session, echoPath, envelope(bomb, 1), { "grpc-encoding": "gzip" });
     expect(performance.now() - startedAt).toBeLessThan(15_000);
     expect(reply.trailers["grpc-status"]).toBe("8");
     const plain = await fetch(`${server.url}${echoPath}`, { method: "POST", headers: { ...json, "content-encoding": "gzip" }, body: bomb });
@@ -218,7 +189,7 @@ describe("messages", () => {
   });
 
   test("a compressed message is read", async () => {
-    const reply = await post(openHttp2(server.url), echoPath, envelope(gzipSync(echoBytes("squeezed")), 1), { "grpc-encoding": "gzip" });
+    const reply = await rawGrpc(openHttp2(server.url), echoPath, envelope(gzipSync(echoBytes("squeezed")), 1), { "grpc-encoding": "gzip" });
     expect(reply.trailers["grpc-status"]).toBe("0");
     expect(reply.body.toString()).toContain("squeezed");
   });
@@ -235,7 +206,7 @@ describe("messages", () => {
     ["a timeout that is already over", envelope(echoBytes("a")), { "grpc-timeout": "0m" }, "4"],
     ["a timeout of years", envelope(echoBytes("a")), { "grpc-timeout": "99999999H" }, "0"],
   ])("%s gets an answer with a reason", async (_name, body, headers, status) => {
-    const reply = await post(openHttp2(server.url), echoPath, body, headers as unknown as Record<string, string>);
+    const reply = await rawGrpc(openHttp2(server.url), echoPath, body, headers as unknown as Record<string, string>);
     expect(reply.trailers["grpc-status"]).toBe(status);
     if (status !== "0") expect(Buffer.from(String(reply.trailers["grpc-status-details-bin"]), "base64").toString()).toContain("workflow.pyairtable.dev");
   });
@@ -243,7 +214,7 @@ describe("messages", () => {
   test("an envelope that announces too much is refused before it is sent", async () => {
     const head = Buffer.alloc(5);
     head.writeUInt32BE(0xffffffff, 1);
-    const reply = await post(openHttp2(server.url), echoPath, head, {}, false);
+    const reply = await rawGrpc(openHttp2(server.url), echoPath, head, {}, false);
     expect(reply.trailers["grpc-status"]).toBe("8");
   });
 });
@@ -266,7 +237,7 @@ describe("paths", () => {
     const plain = await fetch(`${server.url}${path}`, { method: "POST", headers: json, body: "{}" });
     expect(plain.status).toBe(404);
     expect(await plain.json()).toMatchObject({ code: "unimplemented" });
-    const grpc = await post(openHttp2(server.url), path, envelope(echoBytes("a")));
+    const grpc = await rawGrpc(openHttp2(server.url), path, envelope(echoBytes("a")));
     expect(grpc.status).toBe(200);
     expect(grpc.trailers["grpc-status"]).toBe("12");
     expect(grpc.headers["x-request-id"]).toBeTruthy();

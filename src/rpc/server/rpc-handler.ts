@@ -17,6 +17,7 @@ import {
   type Interceptor,
 } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerRequest, UniversalServerResponse } from "@connectrpc/connect/protocol";
+import { grpcStatusOk } from "@connectrpc/connect/protocol-grpc";
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import type { Clock } from "../../base/clock.ts";
 import { AppError, messageOf } from "../../base/errors.ts";
@@ -44,6 +45,7 @@ import {
   readMessage,
   readQueryMessage,
 } from "./read-request.ts";
+import { isHttp2, writeTrailersOnly } from "./trailers-only.ts";
 import type { TransportLimits } from "./transport-limits.ts";
 import { isUnaryGrpc, serveUnaryGrpc, type UnaryCall, type UnaryMethod, unaryMethodsOf } from "./unary-grpc.ts";
 
@@ -208,7 +210,14 @@ async function serve(
   const values = createContextValues().set(callKey, call).set(drainKey, options.drain);
   const answer = await handler(toUniversal(handler, request, response, values, options));
   for (const [name, value] of Object.entries(echoHeaders(call))) response.setHeader(name, value);
-  await universalResponseToNodeResponse(watched(answer, touch), response);
+  const { header, trailer } = answer;
+  if (!answer.body) return universalResponseToNodeResponse(answer, response);
+  const body = watched(answer.body, trailer, touch);
+  if (!trailer || !isHttp2(response)) return universalResponseToNodeResponse({ ...answer, body }, response);
+  // gRPC: Connect would send the headers by themselves although nothing but a refusal follows.
+  const first = await body.next();
+  if (first.done && trailer.get("grpc-status") !== grpcStatusOk) return writeTrailersOnly(response, new Headers(header), trailer);
+  return universalResponseToNodeResponse({ ...answer, body: resumed(first, body) }, response);
 }
 
 function toUniversal(
@@ -240,16 +249,26 @@ async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
   yield bytes;
 }
 
-/** The same answer, with its chunks announced and its error text spelled as gRPC asks. */
-function watched(answer: UniversalServerResponse, touch: () => void): UniversalServerResponse {
-  const { body, trailer } = answer;
-  if (!body) return answer;
-  async function* chunks(source: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
-    for await (const chunk of source) {
-      touch();
-      yield chunk;
-    }
-    if (trailer) respellGrpcMessage(trailer);
+/** What the iterator gives, whose first result was taken already. */
+function resumed(first: IteratorResult<Uint8Array>, rest: AsyncGenerator<Uint8Array>): AsyncIterable<Uint8Array> {
+  let early: IteratorResult<Uint8Array> | undefined = first;
+  const iterator = {
+    next(): Promise<IteratorResult<Uint8Array>> {
+      const taken = early;
+      early = undefined;
+      return taken ? Promise.resolve(taken) : rest.next();
+    },
+    return: (value: undefined) => rest.return(value),
+    throw: (error: unknown) => rest.throw(error),
+  };
+  return { [Symbol.asyncIterator]: () => iterator };
+}
+
+/** The same chunks, announced; at their end the error text is spelled as gRPC asks. */
+async function* watched(body: AsyncIterable<Uint8Array>, trailer: Headers | undefined, touch: () => void): AsyncGenerator<Uint8Array, undefined> {
+  for await (const chunk of body) {
+    touch();
+    yield chunk;
   }
-  return { ...answer, body: chunks(body) };
+  if (trailer) respellGrpcMessage(trailer);
 }

@@ -1,6 +1,5 @@
 /** The open port of the service: gRPC, gRPC-Web, Connect and plain HTTP on one address, from start to drain. */
 import { setMaxListeners } from "node:events";
-import type { ServerResponse } from "node:http";
 import { constants, type Http2ServerRequest } from "node:http2";
 import type { ConnectError, ConnectRouter, Interceptor } from "@connectrpc/connect";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
@@ -19,6 +18,7 @@ import { errorReply, type HttpRequest, type HttpRoute, type NodeRequest, type No
 import { openListener } from "./listener.ts";
 import { createRpcHandler, type RpcHandler } from "./rpc-handler.ts";
 import type { Sessions } from "./sessions.ts";
+import { isHttp2, writeTrailersOnly } from "./trailers-only.ts";
 import { type TransportLimits, transportLimits } from "./transport-limits.ts";
 
 export interface ServerOptions {
@@ -167,15 +167,15 @@ function releaseUnread(request: Http2ServerRequest): void {
   if (!request.complete && !request.stream.destroyed) request.stream.close(constants.NGHTTP2_NO_ERROR);
 }
 
-/** An answer without a message: gRPC looks for its status in the trailers, gRPC-Web in the headers. */
+/** An answer without a message: its status stands in the headers, but for gRPC over HTTP/1.1, where nobody looks for it there. */
 function writeGrpcStatus(response: NodeResponse, error: ConnectError, contentType: string): void {
   const status = setTrailerStatus(new Headers(), error);
   respellGrpcMessage(status);
+  if (isHttp2(response)) return writeTrailersOnly(response, new Headers({ "content-type": contentType }), status);
   const isWeb = contentType.startsWith("application/grpc-web");
-  const write = response as ServerResponse; // both kinds share this part of their interface
-  write.writeHead(200, { "content-type": contentType, ...(isWeb ? Object.fromEntries(status) : {}) });
-  if (!isWeb) write.addTrailers(Object.fromEntries(status));
-  write.end();
+  response.writeHead(200, { "content-type": contentType, ...(isWeb ? Object.fromEntries(status) : {}) });
+  if (!isWeb) response.addTrailers(Object.fromEntries(status));
+  response.end();
 }
 
 /** HTTP/1.1 is held to the limit by Node; HTTP/2 clients need not obey what our settings say. */

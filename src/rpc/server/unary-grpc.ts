@@ -19,6 +19,7 @@ import { CallEnd } from "./call-end.ts";
 import { respellGrpcMessage } from "./grpc-message.ts";
 import { isGone, type NodeRequest } from "./http-routes.ts";
 import { compressBytesMin, compressions, formOf, type RequestForm, readMessage } from "./read-request.ts";
+import { writeTrailersOnly } from "./trailers-only.ts";
 
 /** What it takes to answer one method. */
 export interface UnaryMethod {
@@ -116,11 +117,14 @@ export async function serveUnaryGrpc(unary: UnaryMethod, incoming: UnaryCall, op
     end.over();
   }
   if (isGone(response)) return;
+  incoming.touch();
+  if (!bytes) {
+    reply.header.set("content-type", contentTypeProto);
+    return writeTrailersOnly(response, reply.header, reply.trailer);
+  }
   response.writeHead(200, { "content-type": contentTypeProto, ...Object.fromEntries(reply.header) });
   response.addTrailers(Object.fromEntries(reply.trailer));
-  incoming.touch();
-  if (bytes) response.end(bytes);
-  else response.end();
+  response.end(bytes);
 }
 
 const callerGone = new DOMException("The caller went away.", "AbortError");
