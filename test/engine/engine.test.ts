@@ -182,7 +182,7 @@ describe("an execution whose engine lets go", () => {
     const executionId = await one.start({ steps: [call("a")] });
     const late = await world.nextSent();
     const two = await world.openEngine("two");
-    await world.place.pool.query("update replicas set expire_time = clock_timestamp() where id = $1", [one.replicaId]);
+    await world.place.pool.query("update replicas set expire_time = clock_timestamp() - interval '1 second' where id = $1", [one.replicaId]);
     await until(world.place, "(select owner is distinct from $2 from workflow_executions where id = $1)", [uuidOf(executionId), one.replicaId]);
     late.succeed("too late");
     const again = await world.nextSent();

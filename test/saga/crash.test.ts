@@ -108,7 +108,7 @@ it("a frozen coordinator that wakes after its lease changes nothing: one end, on
   const frozen = server;
   frozen.signal("SIGSTOP");
   // As if it had been frozen for longer than its lease.
-  await query(database, "update replicas set expire_time = clock_timestamp()", []);
+  await query(database, "update replicas set expire_time = clock_timestamp() - interval '1 second'", []);
   await comeBack();
   await ended(clients, sagaId);
   frozen.signal("SIGCONT");

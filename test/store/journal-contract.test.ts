@@ -111,7 +111,7 @@ describe.each([
     it("refuses a whole flush after the lease ran out", async () => {
       await using other = await open();
       const all = await started(3, other);
-      await place.pool.query("update replicas set expire_time = clock_timestamp() where id = $1", [other.lease.replicaId]);
+      await place.pool.query("update replicas set expire_time = clock_timestamp() - interval '1 second' where id = $1", [other.lease.replicaId]);
       await expectFenced(other, all);
     });
 

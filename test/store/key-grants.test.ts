@@ -55,7 +55,7 @@ it("whoever was revoked, has expired or is of another tenant makes and rotates n
   const [gone, over, stranger] = [await maker("acme", ["a"]), await maker("acme", ["a"], Date.now() + 3_600_000), await maker("rival", ["a"])];
   const { id } = await keys.issueKey(gone, wish());
   await keys.revokeKey(gone, gone.actor);
-  await sql("update api_keys set expire_time = now() where tenant_id = 'acme' and expire_time < '2090-01-01'");
+  await sql("update api_keys set expire_time = now() - interval '1 second' where tenant_id = 'acme' and expire_time < '2090-01-01'");
   const rotation = { secretHash: hash(), keepMs: 0, expiresAt: undefined, validateOnly: false };
   for (const [caller, reason] of [[gone, "KEY_REVOKED"] as const, [over, "KEY_EXPIRED"] as const]) {
     await expect(keys.issueKey(caller, wish())).rejects.toMatchObject({ code: "UNAUTHENTICATED", reason });
@@ -103,7 +103,10 @@ it("a tenant has so many valid keys and no more; those that ended make room and 
     [caller.actor, limits.keysPerTenantMax],
   );
   await expect(keys.issueKey(caller, wish())).rejects.toMatchObject({ code: "RESOURCE_EXHAUSTED", reason: "QUOTA_EXCEEDED" });
-  await sql("update api_keys set expire_time = now() where tenant_id = 'many' and id in (select id from api_keys where creator = $1 limit 1)", [caller.actor]);
+  await sql(
+    "update api_keys set expire_time = now() - interval '1 second' where tenant_id = 'many' and id in (select id from api_keys where creator = $1 limit 1)",
+    [caller.actor],
+  );
   expect(await keys.issueKey(caller, wish())).toMatchObject({ creator: caller.actor });
   const old = await maker("old", ["a"]);
   const [revoked, expired, recent] = [await keys.issueKey(old, wish()), await keys.issueKey(old, wish()), await keys.issueKey(old, wish())];

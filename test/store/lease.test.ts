@@ -87,7 +87,7 @@ describe("a replica whose process died", () => {
     await using peer = await openReplica(place);
     await using frozen = await openReplica(place, { leaseMs: 600_000 });
     await drives(frozen, 2);
-    await place.pool.query("update replicas set expire_time = clock_timestamp() where id = $1", [frozen.lease.replicaId]);
+    await place.pool.query("update replicas set expire_time = clock_timestamp() - interval '1 second' where id = $1", [frozen.lease.replicaId]);
     expect(await peer.lease.takeOverDead()).toBe(2);
     expect(await frozen.lease.renew(frozen.fence.epoch)).toBeUndefined();
   });
