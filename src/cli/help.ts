@@ -1,6 +1,7 @@
 /** The help, made of the commands themselves. */
-import { commonOptions } from "./arguments.ts";
+
 import type { Command, Option } from "./command.ts";
+import { commonOptions } from "./parse-arguments.ts";
 
 const indent = "  ";
 

@@ -1,11 +1,12 @@
 /** The command without its process: what it reads and writes is given to it, so a test calls it as a script would. */
 import { messageOf } from "../base/errors.ts";
-import { type Arguments, findCommand, parseArguments } from "./arguments.ts";
+import type { Arguments } from "./arguments.ts";
 import type { Command, Format } from "./command.ts";
 import { commands } from "./commands.ts";
 import { connect, readTarget } from "./connect.ts";
 import { exit } from "./exit-codes.ts";
 import { commandHelp, overview } from "./help.ts";
+import { findCommand, parseArguments } from "./parse-arguments.ts";
 import { refusalOf } from "./refusal.ts";
 import { createScreen, type Output, type Screen } from "./screen.ts";
 import { UsageError } from "./usage-error.ts";

@@ -7,11 +7,11 @@ import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "#gen/google/
 import { WorkflowDefinitionSchema } from "#gen/pyairtable/workflow/v1/definition_pb.js";
 import { ExecutionEventSchema } from "#gen/pyairtable/workflow/v1/event_pb.js";
 import { ExecutionSnapshotSchema, ExecutionState, StepState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
-import { findCommand, parseArguments } from "../../src/cli/arguments.ts";
 import { startRequest } from "../../src/cli/commands/run.ts";
 import { commands } from "../../src/cli/commands.ts";
 import { eventLine } from "../../src/cli/event-line.ts";
 import { parsePairs } from "../../src/cli/input-values.ts";
+import { findCommand, parseArguments } from "../../src/cli/parse-arguments.ts";
 import { refusalOf } from "../../src/cli/refusal.ts";
 import { applyEvent, applySnapshot, newRunModel } from "../../src/cli/run-model.ts";
 import { runTree } from "../../src/cli/run-tree.ts";
