@@ -29,7 +29,10 @@ export async function pythonProgram(script: string): Promise<Tool> {
 export async function pythonClient(): Promise<Tool> {
   const tool = await pythonWith("python-client", [grpcio, protobuf], "import grpc, google.protobuf", ".");
   if ("missing" in tool) return tool;
-  return { command: [tool.command[0] as string, "-c"], environment: { ...tool.environment, PYTHONPATH: path.join(root, "sdk/python"), PYTHONUNBUFFERED: "1" } };
+  // Seen once in fifteen runs on a busy machine: with its own poller, gRPC 1.76 left a connection unread for ever after others were cut.
+  const grpc = { GRPC_EXPERIMENTS: "-event_engine_poller_for_python" };
+  const python = { PYTHONPATH: path.join(root, "sdk/python"), PYTHONUNBUFFERED: "1" };
+  return { command: [tool.command[0] as string, "-c"], environment: { ...tool.environment, ...grpc, ...python } };
 }
 
 /** Runs `script` of the project in a virtual environment `.tmp/<name>` with these packages; `probe` fails where they are missing. */
