@@ -37,6 +37,15 @@ export function nextMark(before: string, now: string): string | undefined {
   return from.xmax <= to.xmin ? `${to.xmin}:${to.xmin}:` : undefined;
 }
 
+/**
+ * Where to begin, given what the database shows now. With more open transactions than a mark may name it begins below all of them: what
+ * was committed in the last moments comes, too.
+ */
+export function firstMark(now: string): string {
+  const snapshot = readMark(now);
+  return !snapshot || snapshot.open <= openMax ? now : `${snapshot.xmin}:${snapshot.xmin}:`;
+}
+
 /** The mark was made by a database that was further: this one was restored from a copy, and its transactions are others. */
 export function isAhead(mark: string, now: string): boolean {
   const [from, to] = [readMark(mark), readMark(now)];

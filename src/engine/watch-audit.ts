@@ -6,7 +6,7 @@
 import type { Caller } from "../base/caller.ts";
 import type { Clock } from "../base/clock.ts";
 import { AppError } from "../base/errors.ts";
-import { beforeAll, isAhead, LowWater, nextMark } from "../domain/commit-mark.ts";
+import { beforeAll, firstMark, isAhead, LowWater, nextMark } from "../domain/commit-mark.ts";
 import type { AuditFilter, AuditRecord, AuditRepository } from "../store/audit-repository.ts";
 
 /** How far a reader came. */
@@ -55,7 +55,8 @@ export async function* watchAudit(
   const { filter, begin, signal } = request;
   const endsAt = clock.monotonic() + ageMsMax;
   let now = await audit.mark();
-  let place: AuditPlace = begin === undefined ? { from: now.mark, since: now.at } : "startTime" in begin ? { from: beforeAll, since: begin.startTime } : begin;
+  let place: AuditPlace =
+    begin === undefined ? { from: firstMark(now.mark), since: now.at } : "startTime" in begin ? { from: beforeAll, since: begin.startTime } : begin;
   if (isAhead(place.to ?? place.from, now.mark))
     throw new AppError("RESUME_EXPIRED", "this database was restored since resume_token was made; begin again with start_time");
   // The first message tells that the stream is open, and where.

@@ -55,7 +55,8 @@ export async function* watchMany(feeds: TenantFeeds, caller: Caller, request: Wa
     const endsAt = clock.monotonic() + progress.nextAgeMsMax();
     await stream.feed.ready;
     yield* request.resumeAt === undefined ? stream.snapshot(undefined) : stream.replay(request.resumeAt);
-    let quietSince = clock.monotonic();
+    // Whoever resumes hears at once that the stream is open and that nothing is missing, also when there is nothing new.
+    let quietSince = request.resumeAt === undefined ? clock.monotonic() : Number.NEGATIVE_INFINITY;
     for (;;) {
       if (signal.aborted) return;
       if (clock.monotonic() >= endsAt) {

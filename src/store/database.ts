@@ -49,10 +49,10 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
   const orm = new MikroORM(ormOptions(target, options));
   try {
     const pool = await orm.em.getDriver().getConnection().getNativeClient();
-    // A connection that the server ended while it was idle; the pool has dropped it already.
-    pool.on("error", (error) => options.log.warn({ code: databaseCode(error) }, "a database connection was lost"));
-    const serverVersion = await readServerVersion(pool);
     let closing: Promise<void> | undefined;
+    // A connection that the server ended while it was idle; the pool has dropped it already. One that is being closed may meet the end of an embedded server.
+    pool.on("error", (error) => closing ?? options.log.warn({ code: databaseCode(error) }, "a database connection was lost"));
+    const serverVersion = await readServerVersion(pool);
     return { orm, pool, serverVersion, close: () => (closing ??= end(orm, pool)) };
   } catch (error) {
     await orm.close(true).catch(() => undefined);

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { beforeAll, isAhead, LowWater, nextMark, openMax, readMark } from "../../src/domain/commit-mark.ts";
+import { beforeAll, firstMark, isAhead, LowWater, nextMark, openMax, readMark } from "../../src/domain/commit-mark.ts";
 
 const open = (count: number, first = 100): string => Array.from({ length: count }, (_, index) => first + index * 2).join(",");
 
@@ -19,6 +19,12 @@ it("a reader goes to what the database shows, and with many open transactions to
   // It has seen some of 100 to 105: at 100 it would see them again.
   expect(nextMark("90:106:91", many)).toBeUndefined();
   expect(nextMark("x", many)).toBeUndefined();
+});
+
+it("a reader who begins now begins where all that is open is still to come, in few words", () => {
+  expect(firstMark("100:140:100")).toBe("100:140:100");
+  expect(firstMark(`100:140:${open(openMax)}`)).toBe(`100:140:${open(openMax)}`);
+  expect(firstMark(`100:140:${open(openMax + 1)}`)).toBe("100:100:");
 });
 
 it("a mark of a database that was further than this one is noticed", () => {

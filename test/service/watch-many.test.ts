@@ -215,6 +215,19 @@ describe("a filter", () => {
   });
 });
 
+test("a stream that is resumed says at once that it is open, also when nothing is new", async () => {
+  const reader = new Reader(clients, { filter: 'workflow_name = "nobody"' });
+  await reader.ready();
+  await reader.leave();
+  // The next heartbeat would come after it.
+  const timeoutMs = limits.watchHeartbeatMs - 1_000;
+  for await (const { item } of clients.workflows.watchExecutions({ filter: 'workflow_name = "nobody"', resumeToken: reader.token }, { timeoutMs })) {
+    expect(item.case).toBe("heartbeat");
+    return;
+  }
+  expect.fail("the stream ended without a word");
+});
+
 test("a stream that nothing happens on shows that it lives, with a token", async () => {
   await quiet.until(() => quiet.kinds.includes("heartbeat"), "a heartbeat", limits.watchHeartbeatMs + 30_000);
   const { complete, heartbeat } = quiet.tokenAt;
