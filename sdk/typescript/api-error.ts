@@ -74,10 +74,20 @@ export function isReason<Reason extends ReasonName>(error: unknown, reason: Reas
   return error instanceof WorkflowApiError && error.reason === reason;
 }
 
-/** Anything that a transport throws, as the one error. */
+/** Carries what the program's own code threw (its key function) through a transport, which would take it for its own failure. */
+export class ProgramError extends Error {
+  constructor(cause: unknown) {
+    super("the program's own error", { cause });
+    this.name = "ProgramError";
+  }
+}
+
+/** Anything that a transport throws, as the one error. Throws what comes from the program itself as it is: no other try would change it. */
 export function toApiError(thrown: unknown): WorkflowApiError {
   if (thrown instanceof WorkflowApiError) return thrown;
-  const error = ConnectError.from(thrown);
+  if (!(thrown instanceof ConnectError)) throw thrown;
+  if (thrown.cause instanceof ProgramError) throw thrown.cause.cause;
+  const error = thrown;
   const [info] = error.findDetails(ErrorInfoSchema);
   const [retry] = error.findDetails(RetryInfoSchema);
   const answered = info !== undefined;

@@ -12,7 +12,7 @@ export function isPassing({ code }: WorkflowApiError): boolean {
 }
 
 /** Pause before try `attempt` + 1: doubles from 100 ms, at least what the service asked for; 20 % of it is chance, so that callers do not come back in step. */
-export function pauseMsAfter(attempt: number, error: WorkflowApiError, pauseMsMax = 1_000): number {
+export function pauseMsAfter(attempt: number, error: { readonly retryAfterMs?: number | undefined }, pauseMsMax = 1_000): number {
   const doubled = Math.min(firstPauseMs * 2 ** Math.min(attempt - 1, 16), pauseMsMax);
   return Math.max(error.retryAfterMs ?? 0, doubled) * (1 + 0.2 * Math.random());
 }
@@ -25,7 +25,7 @@ export interface RetryBounds {
 
 /**
  * Calls until there is an answer, a refusal that another try cannot change, four tries, or no time left for the next one; then
- * throws the last error. `call` is told how much time is left. An aborted signal throws its reason.
+ * throws the last error. An error of the program itself comes out as it is, at once. `call` is told how much time is left. An aborted signal throws its reason.
  */
 export async function withRetries<Answer>(call: (leftMs: number | undefined) => Promise<Answer>, { timeoutMs, signal }: RetryBounds): Promise<Answer> {
   const endsAt = timeoutMs === undefined ? undefined : performance.now() + timeoutMs;

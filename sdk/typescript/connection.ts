@@ -3,10 +3,11 @@
  * the one error. Generated clients of any service of the contract work over its `transport`.
  */
 import type { SecureContextOptions } from "node:tls";
-import type { DescMessage, MessageInitShape } from "@bufbuild/protobuf";
+import { type DescMessage, type MessageInitShape, type MessageShape, toBinary } from "@bufbuild/protobuf";
 import type { Interceptor, StreamResponse, Transport } from "@connectrpc/connect";
+import { createAsyncIterable } from "@connectrpc/connect/protocol";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
-import { toApiError, WorkflowApiError } from "./api-error.ts";
+import { ProgramError, toApiError, WorkflowApiError } from "./api-error.ts";
 import { withRetries } from "./call-retry.ts";
 import { defaultTimeoutMs, withRequestId } from "./call-rules.ts";
 import { linkSignals } from "./link-signals.ts";
@@ -16,7 +17,7 @@ export type ApiKey = string | (() => string | Promise<string>);
 export interface ConnectionOptions {
   /** `http://…` or `https://…`: the scheme decides on TLS. [PAWF_URL] */
   readonly url?: string;
-  /** A function is asked before each try of each call, so a key that rotates can be renewed. [PAWF_API_KEY] */
+  /** A function is asked before each try of each call, so a key that rotates can be renewed; what it throws, the call throws. [PAWF_API_KEY] */
   readonly apiKey?: ApiKey;
   /** For `https://`: own certificate authorities, client certificates. */
   readonly tls?: Pick<SecureContextOptions, "ca" | "cert" | "key"> & { readonly servername?: string };
@@ -68,9 +69,17 @@ function checkedUrl(text: string | undefined): string {
 function withHeaders(apiKey: ApiKey, headers: Readonly<Record<string, string>>): Interceptor {
   return (next) => async (request) => {
     for (const [name, value] of Object.entries(headers)) request.header.set(name, value);
-    request.header.set("authorization", `Bearer ${typeof apiKey === "string" ? apiKey : await apiKey()}`);
+    request.header.set("authorization", `Bearer ${typeof apiKey === "string" ? apiKey : await askedOf(apiKey)}`);
     return await next(request);
   };
+}
+
+async function askedOf(apiKey: Exclude<ApiKey, string>): Promise<string> {
+  try {
+    return await apiKey();
+  } catch (thrown) {
+    throw new ProgramError(thrown);
+  }
 }
 
 /** The transport with the rules of the contract. Streams are not tried again here: whoever reads one knows from where (run-watch.ts). */
@@ -79,7 +88,12 @@ function ruled(inner: Transport, closed: AbortSignal): Transport {
     async unary(method, signal, timeoutMs = defaultTimeoutMs(method), header, input, contextValues) {
       const message = withRequestId(method.input, input);
       using linked = linkSignals(signal, closed);
-      const call = (leftMs: number | undefined) => inner.unary(method, linked.signal, leftMs, header, message as typeof input, contextValues);
+      const call = (leftMs: number | undefined) =>
+        inner.unary(method, linked.signal, leftMs, header, message as typeof input, contextValues).catch((thrown: unknown) => {
+          // Connect tells what cannot be encoded as it does a stream that was reset.
+          toBinary(method.input, message);
+          throw thrown;
+        });
       return await withRetries(call, { timeoutMs, signal: linked.signal });
     },
 
@@ -87,7 +101,8 @@ function ruled(inner: Transport, closed: AbortSignal): Transport {
       const linked = linkSignals(signal, closed);
       try {
         linked.signal.throwIfAborted();
-        const response = await inner.stream(method, linked.signal, timeoutMs, header, filled(method.input, input), contextValues);
+        const messages = await encodable(method.input, input);
+        const response = await inner.stream(method, linked.signal, timeoutMs, header, createAsyncIterable(messages), contextValues);
         return { ...response, message: told(response.message, linked) };
       } catch (thrown) {
         linked[Symbol.dispose]();
@@ -97,8 +112,12 @@ function ruled(inner: Transport, closed: AbortSignal): Transport {
   };
 }
 
-async function* filled<Desc extends DescMessage>(schema: Desc, messages: AsyncIterable<MessageInitShape<Desc>>): AsyncIterable<MessageInitShape<Desc>> {
-  for await (const message of messages) yield withRequestId(schema, message) as MessageInitShape<Desc>;
+/** Streams of the contract take one message, so it can be looked at before the call. Throws when it cannot be sent. */
+async function encodable<Desc extends DescMessage>(schema: Desc, messages: AsyncIterable<MessageInitShape<Desc>>): Promise<MessageInitShape<Desc>[]> {
+  const whole: MessageShape<Desc>[] = [];
+  for await (const message of messages) whole.push(withRequestId(schema, message));
+  for (const message of whole) toBinary(schema, message);
+  return whole as MessageInitShape<Desc>[];
 }
 
 async function* told<Messages extends StreamResponse["message"]>(messages: Messages, linked: ReturnType<typeof linkSignals>): AsyncIterable<never> {

@@ -31,6 +31,8 @@ export interface RunStatus {
   readonly input: Plain | undefined;
   /** Set when it is COMPLETED. */
   readonly output: Plain | undefined;
+  /** Fields that are there but did not come along, as all together they are larger than 3 MiB: `input`, `output`, `variables`. */
+  readonly omittedFields: readonly string[];
   readonly failure: RunFailure | undefined;
   readonly failedStep: string | undefined;
   /** Paths of steps whose effects stay. */
@@ -45,7 +47,7 @@ export interface RunStatus {
 
 export function runStatusOf(execution: Execution): RunStatus {
   const { id, state, endReason, workflowName: workflow, revision, output, failure, failedStep, standingEffects, correlationId, labels } = execution;
-  const { input } = execution;
+  const { input, omittedFields } = execution;
   return {
     id,
     state: enumName(ExecutionStateSchema, state) as RunStatusName,
@@ -54,6 +56,7 @@ export function runStatusOf(execution: Execution): RunStatus {
     revision,
     input: input as PlainObject | undefined,
     output: valueToPlain(output),
+    omittedFields,
     failure: failure && failureOf(failure),
     failedStep: failedStep === "" ? undefined : failedStep,
     standingEffects,

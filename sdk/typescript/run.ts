@@ -71,7 +71,12 @@ export class Run {
   }
 
   /** Waits for the end; a server may stop or die meanwhile. Throws what `result` would for no outcome, and nothing for how it ended. */
-  async ended({ signal, timeoutMs, unreachableMsMax = 300_000 }: ResultOptions = {}): Promise<RunStatus> {
+  async ended(options: ResultOptions = {}): Promise<RunStatus> {
+    return await this.#ended(options, false);
+  }
+
+  /** `isWhole`: with its output, however large. */
+  async #ended({ signal, timeoutMs, unreachableMsMax = 300_000 }: ResultOptions, isWhole: boolean): Promise<RunStatus> {
     using stop = linkSignals(signal, this.#closed);
     const endsAt = performance.now() + (timeoutMs ?? Number.POSITIVE_INFINITY);
     let heardAt = performance.now();
@@ -84,7 +89,11 @@ export class Run {
         const bounds = { signal: stop.signal, timeoutMs: Math.ceil(leftMs) + slackMs };
         const { execution } = await this.#workflows.waitExecution({ executionId, timeout: durationFromMs(Math.ceil(leftMs)) }, bounds);
         const status = runStatusOf(present(execution));
-        if (terminalStates.has(status.state)) return status;
+        if (terminalStates.has(status.state)) {
+          if (!isWhole || !status.omittedFields.includes("output")) return status;
+          const large = await this.#workflows.getExecution({ executionId: status.id, allowLarge: true }, bounds);
+          return runStatusOf(present(large.execution));
+        }
         executionId = status.id;
         failures = 0;
         heardAt = performance.now();
@@ -99,9 +108,9 @@ export class Run {
     }
   }
 
-  /** Waits for the end and gives the output. Anything but COMPLETED throws EXECUTION_FAILED with `executionId`, `state`, `error` and `step` in its metadata. */
+  /** Waits for the end and gives the output, however large. Anything but COMPLETED throws EXECUTION_FAILED with `executionId`, `state`, `error` and `step` in its metadata. */
   async result(options: ResultOptions = {}): Promise<Plain> {
-    const { state, output, failure, failedStep, id, endReason } = await this.ended(options);
+    const { state, output, failure, failedStep, id, endReason } = await this.#ended(options, true);
     if (state === "COMPLETED") return output ?? null;
     const metadata = { executionId: id, state, endReason: endReason ?? "", error: failure?.name ?? "", step: failedStep ?? failure?.step ?? "" };
     const message = failure ? `${failure.name}: ${failure.message}` : `it ended ${state}`;

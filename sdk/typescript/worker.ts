@@ -13,7 +13,7 @@ import { durationMs, ValueSchema } from "@bufbuild/protobuf/wkt";
 import { type Client, createClient } from "@connectrpc/connect";
 import { Operation, Outcome, type Task } from "#gen/pyairtable/workflow/v1/task_pb.js";
 import { TaskService } from "#gen/pyairtable/workflow/v1/task_service_pb.js";
-import { toApiError } from "./api-error.ts";
+import { WorkflowApiError } from "./api-error.ts";
 import { pauseMsAfter } from "./call-retry.ts";
 import { type Connection, type ConnectionOptions, openConnection } from "./connection.ts";
 import { ReportQueue, type ResultInit } from "./report-queue.ts";
@@ -124,7 +124,7 @@ class Worker implements RunningWorker {
       } catch (error) {
         if (signal.aborted) return;
         this.#options.onError?.(error);
-        pauseMs = pauseMsAfter(++failures, toApiError(error), reconnectMsMax);
+        pauseMs = pauseMsAfter(++failures, error instanceof WorkflowApiError ? error : {}, reconnectMsMax);
       }
       await sleep(pauseMs, undefined, { signal }).catch(() => undefined);
     }

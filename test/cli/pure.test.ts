@@ -6,7 +6,7 @@ import { describe, expect, it } from "vitest";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { WorkflowDefinitionSchema } from "#gen/pyairtable/workflow/v1/definition_pb.js";
 import { ExecutionEventSchema } from "#gen/pyairtable/workflow/v1/event_pb.js";
-import { ExecutionSnapshotSchema, ExecutionState, StepState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
+import { ExecutionSchema, ExecutionSnapshotSchema, ExecutionState, StepState } from "#gen/pyairtable/workflow/v1/execution_pb.js";
 import { startRequest } from "../../src/cli/commands/run.ts";
 import { commands } from "../../src/cli/commands.ts";
 import { eventLine } from "../../src/cli/event-line.ts";
@@ -31,6 +31,16 @@ const parse = (line: string) => {
 };
 
 describe("the command line", () => {
+  it.each(["execution retry exe_1", "execution rerun exe_1"])("`pawf %s` says of an input that is too large to come along that it is", async (line) => {
+    const execution = create(ExecutionSchema, { id: "exe_1", workflowName: "big", omittedFields: ["input"] });
+    const answer = async () => ({ execution });
+    const workflows = { getExecution: answer, retryExecution: answer, rerunExecution: answer };
+    const written: string[] = [];
+    const screen = createScreen({ write: () => true }, { write: (text: string) => written.push(text) });
+    await findCommand(line.split(" "), commands)?.run({ args: parse(line), format: "table", screen, connection: { workflows }, signal: undefined } as never);
+    expect(written[0]).toMatch(/; input too large to show\n$/);
+  });
+
   it("finds the command behind options that every command has, and reads its operands", () => {
     const args = parse("-o json --url http://h:1 execution why exe_1");
     expect([args.command, args.text("EXECUTION"), args.text("output")]).toEqual(["execution why", "exe_1", "json"]);

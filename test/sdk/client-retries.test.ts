@@ -172,6 +172,41 @@ test("a key function is asked for each try, and headers go along", async () => {
   expect(seen).toEqual(["Bearer key-1", "c-1", "Bearer key-2", "c-1"]);
 });
 
+test("what a key function throws, and a message that cannot be encoded, come out as they are, at once", async () => {
+  let calls = 0;
+  let keys = 0;
+  const own = new Error("the vault is closed");
+  const service: Parameters<typeof startFake>[0] = {
+    getExecution: () => {
+      calls += 1;
+      return started;
+    },
+  };
+  const { client } = await serve(service, {
+    apiKey: async () => {
+      keys += 1;
+      throw own;
+    },
+  });
+  const run = client.run("exe_1");
+  await expect(run.status()).rejects.toBe(own);
+  await expect(run.watch({ unreachableMsMax: 1_000 }).next()).rejects.toBe(own);
+  await expect(run.result({ unreachableMsMax: 1_000 })).rejects.toBe(own);
+  expect(keys).toBe(3);
+
+  const { client: other } = await serve(service, {
+    apiKey: () => {
+      keys += 1;
+      return "key";
+    },
+  });
+  const many = "many" as never;
+  await expect(other.workflows.getExecution({ executionId: "exe_1", view: many })).rejects.toThrow(/^cannot encode field .*\.view to binary/);
+  const watch = other.workflows.watchExecution({ executionId: "exe_1", afterSequence: many });
+  await expect(watch[Symbol.asyncIterator]().next()).rejects.toThrow(/^cannot encode field .*\.after_sequence to binary/);
+  expect([calls, keys]).toEqual([0, 4]);
+});
+
 test("a closed client refuses calls and ends what is under way", async () => {
   const asked = Promise.withResolvers<void>();
   const { client } = await serve({
@@ -196,4 +231,22 @@ test("nobody there is UNAVAILABLE; a URL or key that cannot be is said at once",
   expect(() => createWorkflowClient({ url: "http://user:secret@host", apiKey: "k" })).toThrow("holds no credentials");
   expect(() => createWorkflowClient({ url, apiKey: "" })).toThrow("PAWF_API_KEY");
   expect(() => createWorkflowClient({ url: "", apiKey: "k" })).toThrow("PAWF_URL");
+});
+
+test("an output that is too large to come along is read by itself; a status names what was left out", async () => {
+  const asked: boolean[] = [];
+  const output = "x".repeat(5 * 1024 * 1024);
+  const ended = { id: "exe_1", state: 7 };
+  const { client } = await serve({
+    waitExecution: () => ({ execution: { ...ended, omittedFields: ["output"] } }),
+    getExecution: ({ allowLarge }) => {
+      asked.push(allowLarge);
+      if (asked.length === 1) throw draining();
+      return { execution: allowLarge ? { ...ended, output: { kind: { case: "stringValue", value: output } } } : { ...ended, omittedFields: ["output"] } };
+    },
+  });
+  expect((await client.run("exe_1").result()) === output).toBe(true);
+  expect(await client.run("exe_1").ended()).toMatchObject({ output: undefined, omittedFields: ["output"] });
+  expect(asked).toEqual([true, true]);
+  expect(await client.run("exe_1").status()).toMatchObject({ output: undefined, omittedFields: ["output"] });
 });

@@ -198,3 +198,42 @@ say(results)
   expect(said.slice(0, -1)).toEqual(said.slice(0, -1).map((_, index) => index + 1));
   expect(said.at(-1)).toEqual([{ done: "completed" }]);
 });
+
+test("an output that is too large to come along is read by itself; a key function's own error comes out as it is, at once", async ({ skip }) => {
+  const ended = { id: "exe_1", state: 7 };
+  const output = "x".repeat(5 * 1024 * 1024);
+  const fake = await startFake({
+    waitExecution: () => ({ execution: { ...ended, omittedFields: ["output"] } }),
+    getExecution: ({ allowLarge }) => ({
+      execution: allowLarge ? { ...ended, output: { kind: { case: "stringValue", value: output } } } : { ...ended, omittedFields: ["output"] },
+    }),
+  });
+  onTestFinished(() => fake.close());
+  const program = `
+import grpc
+run = wf.run("exe_1")
+say(len(run.result()))
+say([run.ended().omitted_fields, run.status().omitted_fields, run.status().output])
+class Away(grpc.RpcError):
+    def code(self):
+        return grpc.StatusCode.UNAVAILABLE
+    def details(self):
+        return "the vault is closed"
+    def trailing_metadata(self):
+        return ()
+own, count = Away(), 0
+def key():
+    global count
+    count += 1
+    raise own
+with WorkflowClient(api_key=key) as locked:
+    for call in (locked.run("exe_1").status, lambda: list(locked.run("exe_1").watch(unreachable_max=1))):
+        try:
+            call()
+        except grpc.RpcError as error:
+            say([error is own, count])
+`;
+  const said = await python(skip, { url: fake.url, apiKey: "key" }, program);
+  if (!said) return;
+  expect(said).toEqual([5 * 1024 * 1024, [["output"], ["output"], null], [true, 1], [true, 2]]);
+});

@@ -49,16 +49,18 @@ class Connection:
 
     def unary(self, method: Method, request: Message | dict[str, Any], timeout: float | None = None) -> Any:
         """Calls until there is an answer, a refusal that another try cannot change, four tries, or no time left for the next one."""
-        message = method.request_of(request)
-        call = self._channel.unary_unary(method.path, request_serializer=_bytes_of, response_deserializer=method.response.FromString)
+        # Encoded here: gRPC tells what cannot be as it does a stream that was reset.
+        message = method.request_of(request).SerializeToString()
+        call = self._channel.unary_unary(method.path, response_deserializer=method.response.FromString)
         bound = timeout if timeout is not None else method.default_timeout
         ends_at = None if bound is None else time.monotonic() + bound
         attempt = 0
         while True:
             attempt += 1
+            metadata = self._metadata()
             left = None if ends_at is None else max(0.001, ends_at - time.monotonic())
             try:
-                return self._told(lambda: call(message, timeout=left, metadata=self._metadata()))
+                return self._told(lambda: call(message, timeout=left, metadata=metadata))
             except WorkflowApiError as error:
                 pause = pause_after(attempt, error)
                 if not error.is_passing or attempt >= _ATTEMPTS_MAX or (ends_at is not None and time.monotonic() + pause >= ends_at):
@@ -67,9 +69,10 @@ class Connection:
 
     def stream(self, method: Method, request: Message | dict[str, Any], timeout: float | None = None) -> "Stream":
         """Opens a stream. It is not tried again: whoever reads it knows from where."""
-        call = self._channel.unary_stream(method.path, request_serializer=_bytes_of, response_deserializer=method.response.FromString)
-        message = method.request_of(request)
-        return Stream(self, self._told(lambda: call(message, timeout=timeout, metadata=self._metadata())))
+        call = self._channel.unary_stream(method.path, response_deserializer=method.response.FromString)
+        message = method.request_of(request).SerializeToString()
+        metadata = self._metadata()
+        return Stream(self, self._told(lambda: call(message, timeout=timeout, metadata=metadata)))
 
     def pause(self, seconds: float, woken: threading.Event | None = None) -> None:
         """Sleeps, unless the client is closed meanwhile. ``woken`` ends it early."""
@@ -82,7 +85,8 @@ class Connection:
         self._channel.close()
 
     def _metadata(self) -> list[tuple[str, str]]:
-        # Asked for each try, so a key that rotates can be renewed.
+        # Asked for each try, so a key that rotates can be renewed. What it raises, the call raises: no other try would change it.
+        self._check_open()
         key = self._key if isinstance(self._key, str) else self._key()
         return [*self._headers, ("authorization", f"Bearer {key}")]
 
@@ -114,10 +118,6 @@ class Stream(Iterator[Any]):
 
     def cancel(self) -> None:
         self._call.cancel()
-
-
-def _bytes_of(message: Message) -> bytes:
-    return message.SerializeToString()
 
 
 def _channel_to(url: str, root_certificates: bytes | None) -> grpc.Channel:

@@ -41,6 +41,10 @@ class Run:
 
     def ended(self, *, timeout: float | None = None, unreachable_max: float = _UNREACHABLE_MAX) -> RunStatus:
         """Waits for the end, however it ends; a server may stop or die meanwhile. DEADLINE_EXCEEDED after ``timeout`` seconds; the execution goes on."""
+        return self._ended(timeout, unreachable_max, is_whole=False)
+
+    def _ended(self, timeout: float | None, unreachable_max: float, *, is_whole: bool) -> RunStatus:
+        # is_whole: with its output, however large.
         ends_at = float("inf") if timeout is None else time.monotonic() + timeout
         heard_at = time.monotonic()
         execution_id, failures = self.id, 0
@@ -53,7 +57,10 @@ class Run:
                 request = {"execution_id": execution_id, "timeout": f"{left:.3f}s"}
                 status = RunStatus.of(self._connection.unary(_methods["WaitExecution"], request, left + _SLACK).execution)
                 if status.state in TERMINAL_STATES:
-                    return status
+                    if not is_whole or "output" not in status.omitted_fields:
+                        return status
+                    large = {"execution_id": status.id, "allow_large": True}
+                    return RunStatus.of(self._connection.unary(_methods["GetExecution"], large, left + _SLACK).execution)
                 execution_id, failures, heard_at = status.id, 0, time.monotonic()
             except WorkflowApiError as error:
                 failures += 1
@@ -64,11 +71,11 @@ class Run:
                 self._connection.pause(min(pause, max(0.0, ends_at - time.monotonic())))
 
     def result(self, *, timeout: float | None = None, unreachable_max: float = _UNREACHABLE_MAX) -> Any:
-        """Waits for the end and gives the output.
+        """Waits for the end and gives the output, however large.
 
         Anything but COMPLETED raises EXECUTION_FAILED with ``executionId``, ``state``, ``error`` and ``step`` in its metadata.
         """
-        status = self.ended(timeout=timeout, unreachable_max=unreachable_max)
+        status = self._ended(timeout, unreachable_max, is_whole=True)
         if status.state == "COMPLETED":
             return status.output
         failure = status.failure

@@ -39,6 +39,8 @@ class RunStatus:
     input: Any
     output: Any
     """Set when it is COMPLETED."""
+    omitted_fields: list[str]
+    """Fields that are there but did not come along, as all together they are larger than 3 MiB: ``input``, ``output``, ``variables``."""
     failure: RunFailure | None
     failed_step: str | None
     standing_effects: list[str]
@@ -61,6 +63,7 @@ class RunStatus:
             revision=execution.revision,
             input=plain.get("input"),
             output=plain.get("output"),
+            omitted_fields=list(execution.omitted_fields),
             failure=failure and RunFailure(failure.get("name", ""), failure.get("message", ""), failure.get("step_path", ""), failure.get("details")),
             failed_step=execution.failed_step or None,
             standing_effects=list(execution.standing_effects),

@@ -62,10 +62,15 @@ async function read({ args, connection, signal }: Call): Promise<Execution | und
 const inputCharactersMax = 200;
 
 function announce({ args, screen }: Call, execution: Execution, from: string): void {
-  const text = args.has("input") ? "given anew" : JSON.stringify(execution.input ?? {});
-  const input = text.length > inputCharactersMax ? `${text.slice(0, inputCharactersMax)}…` : text;
+  const input = args.has("input") ? "given anew" : inputText(execution);
   const revision = args.count("revision") || execution.revision;
   screen.say(`${execution.workflowName} revision ${revision}, ${ExecutionState[execution.state]}; from ${from}; input ${input}`);
+}
+
+function inputText({ input = {}, omittedFields }: Execution): string {
+  if (omittedFields.includes("input")) return "too large to show";
+  const text = JSON.stringify(input);
+  return text.length > inputCharactersMax ? `${text.slice(0, inputCharactersMax)}…` : text;
 }
 
 async function request({ args, input }: Call) {
