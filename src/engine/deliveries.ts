@@ -48,7 +48,7 @@ export class Deliveries {
   readonly #looks = new Map<string, Promise<Told>>();
   readonly #under = new Set<Promise<void>>();
   /** What this replica could not tell: others leave that to it for as long as it lives, so a sweep of its own tries again. */
-  #again: { readonly at: number; readonly tell: () => void }[] = [];
+  readonly #again = new Map<string, { readonly at: number; readonly tell: () => void }>();
   readonly #pauses: GrowingPauses;
   readonly #leftOut: LeftOut;
   #active = 0;
@@ -92,7 +92,7 @@ export class Deliveries {
           const told = await Promise.all(executionIds.map((executionId) => this.#look(tenantId, executionId)));
           const failed = told.includes("bad") ? "bad" : told.includes("failed") ? "failed" : undefined;
           if (failed) return again(failed);
-          this.#pauses.forget(signalId);
+          this.#forget(signalId);
           await signals.delivered(tenantId, signalId);
         })(),
       );
@@ -112,7 +112,7 @@ export class Deliveries {
         const told = await (command.kind === "look" ? this.#look(tenantId, executionId) : this.#ask(() => this.#control(tenantId, executionId, command)));
         const key = `${sent.senderId}/${sent.sequence}/${executionId}`;
         if (told !== "told") return this.#later(key, told, () => this.#tellCommand(sent));
-        this.#pauses.forget(key);
+        this.#forget(key);
         await this.#options.signals.sent(sent);
       })(),
     );
@@ -158,8 +158,13 @@ export class Deliveries {
 
   #later(key: string, told: Failed, tell: () => void): void {
     const pauseMs = Math.min(this.#pauses.failed(key).pauseMs, againMsMax[told]);
-    // The next sweep comes a second from now.
-    this.#again.push({ at: this.#options.clock.monotonic() + pauseMs - sweepEveryMs, tell });
+    // The next sweep comes a second from now. A row that was read again meanwhile has one next try, not two.
+    this.#again.set(key, { at: this.#options.clock.monotonic() + pauseMs - sweepEveryMs, tell });
+  }
+
+  #forget(key: string): void {
+    this.#pauses.forget(key);
+    this.#again.delete(key);
   }
 
   #ask(run: () => Promise<Told>): Promise<Told> {
@@ -200,9 +205,11 @@ export class Deliveries {
       await Promise.race([clock.sleep(sweepEveryMs, signal).catch(() => undefined), new Promise<void>((resolve) => (this.#sweepNow = resolve))]);
       if (signal.aborted) return;
       const now = clock.monotonic();
-      const again = this.#again.splice(0);
-      this.#again.push(...again.filter(({ at }) => at > now));
-      for (const { at, tell } of again) if (at <= now) tell();
+      for (const [key, { at, tell }] of [...this.#again]) {
+        if (at > now) continue;
+        this.#again.delete(key);
+        tell();
+      }
       try {
         for (const { tenantId, signalId } of await signals.takeUndelivered()) {
           // One that cannot be matched is tried again by itself; those behind it are not held up.

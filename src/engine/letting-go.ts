@@ -21,6 +21,8 @@ export interface LettingGoOptions {
 /** A write of an execution that PostgreSQL refused. */
 export interface Refusal {
   readonly write: RefusedWrite;
+  /** How often in a row the same was refused. */
+  readonly times: number;
   /** Often enough and for a reason in the data: whoever drives it next ends what cannot be written. */
   readonly isFinal: boolean;
 }
@@ -30,7 +32,7 @@ const lostPauseMs = 1_000;
 const failedPauseMsMax = 300_000;
 /** Data that cannot be stored, a constraint, a limit of the database. Any other refusal may end with a mended schema or server. */
 const ofTheData = /^(22|23|54)/;
-/** Refusals before one is final: the second turn on its own says which event it is, two more that it stays so. */
+/** Refusals of one event before it is final: behind a refused turn of many, turns of one say which event it is, and more that it stays so. */
 const refusalsMax = 4;
 /** Executions with a refusal that are remembered. */
 const refusedMax = 10_000;
@@ -59,11 +61,14 @@ export class LettingGo {
   /** What was to be written is refused, and would be again: the turn follows from the ledger. */
   async refused(tenantId: string, executionId: string, write: RefusedWrite): Promise<void> {
     const { failures, pauseMs, released } = this.failed(tenantId, executionId);
-    const isFinal = failures >= refusalsMax && ofTheData.test(write.sqlState);
     const key = `${tenantId}/${executionId}`;
+    const last = this.#refusals.get(key);
+    // Not the failures: those that could not even be read, or met another step's event, say nothing of this one.
+    const times = last && isSame(last.write, write) ? last.times + 1 : 1;
+    const isFinal = times >= refusalsMax && ofTheData.test(write.sqlState);
     const oldest = this.#refusals.keys().next();
     if (this.#refusals.size >= refusedMax && !this.#refusals.has(key) && !oldest.done) this.#refusals.delete(oldest.value);
-    this.#refusals.set(key, { write, isFinal });
+    this.#refusals.set(key, { write, times, isFinal });
     const then = isFinal ? "it fails with LIMIT.STORAGE" : "it is tried again";
     this.#options.log.error(
       { tenantId, executionId, ...write, failures, pauseMs },
@@ -95,4 +100,8 @@ export class LettingGo {
       log.warn({ executionId, error: messageOf(error) }, "a lost execution could not be released; that is tried again");
     });
   }
+}
+
+function isSame(one: RefusedWrite, other: RefusedWrite): boolean {
+  return one.stepPath === other.stepPath && one.operation === other.operation && one.sqlState === other.sqlState;
 }

@@ -16,6 +16,7 @@ export interface OwnedExecution {
   readonly version: string;
 }
 
+/** Everything here throws AppError STORAGE_UNAVAILABLE while the database is away. */
 export interface EngineStore {
   /** Tenants with parked executions and how long until the first is due. */
   nextDue(): Promise<readonly TenantDue[]>;
@@ -33,29 +34,27 @@ export interface EngineStore {
 
 export function createEngineStore(pool: Pool, fence: () => Fence): EngineStore {
   return {
-    nextDue: () => nextDue(pool),
-    claim: (tenantId, rowsMax) => claimExecutions(pool, fence(), tenantId, rowsMax),
+    nextDue: () => guarded(() => nextDue(pool)),
+    claim: (tenantId, rowsMax) => guarded(() => claimExecutions(pool, fence(), tenantId, rowsMax)),
     async claimOne(tenantId, executionId, ended) {
       const uuid = parseId("execution", executionId);
-      const claimed = uuid === undefined ? undefined : await claimOne(pool, fence(), tenantId, uuid, ended);
+      const claimed = uuid === undefined ? undefined : await guarded(() => claimOne(pool, fence(), tenantId, uuid, ended));
       if (!claimed) return undefined;
       const { workflowUuid, revision } = claimed;
       return { tenantId, executionId, revision, workflowId: workflowUuid === undefined ? undefined : formatId("workflow", workflowUuid) };
     },
     async release(tenantId, executionId, pauseMs) {
-      await releaseLost(pool, fence(), { tenantId, executionUuid: parseId("execution", executionId), pauseMs });
+      await guarded(() => releaseLost(pool, fence(), { tenantId, executionUuid: parseId("execution", executionId), pauseMs }));
     },
     async findOwned(except) {
       const uuids = except.flatMap((executionId) => parseId("execution", executionId) ?? []);
-      const rows = await findOwned(pool, fence().replicaId, uuids);
+      const rows = await guarded(() => findOwned(pool, fence().replicaId, uuids));
       return rows.map(({ executionUuid, version }) => ({ executionId: formatId("execution", executionUuid), version }));
     },
-    releaseOrphans: (owned) =>
-      releaseOrphans(
-        pool,
-        fence(),
-        owned.map(({ executionId, version }) => ({ executionUuid: parseId("execution", executionId) ?? "", version })),
-      ),
+    releaseOrphans(owned) {
+      const rows = owned.map(({ executionId, version }) => ({ executionUuid: parseId("execution", executionId) ?? "", version }));
+      return guarded(() => releaseOrphans(pool, fence(), rows));
+    },
     loadLedgers: (tenantId, executionIds) => guarded(() => loadLedgers(pool, tenantId, executionIds)),
   };
 }

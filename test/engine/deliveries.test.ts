@@ -100,3 +100,40 @@ it("an execution that cannot be told for a reason of its own is told once, asked
   clock.wake();
   await stopped;
 });
+
+it("what is read again every half minute, and fails each time, is not tried more and more often", async () => {
+  let now = 0;
+  const clock = { ...manualClock(), monotonic: () => now };
+  const sent = { tenantId: "acme", senderId: "exe_child", executionId: "exe_bad", sequence: 1, command: { kind: "look" } };
+  let tries = 0;
+  const fail = async (): Promise<never> => {
+    tries++;
+    throw new Error("a bug");
+  };
+  let takenAt = 0;
+  const signals = {
+    match: fail,
+    takeUndelivered: async () => (now - takenAt >= 30_000 ? [{ tenantId: "acme", signalId: "sig_bad" }] : []),
+    async takeOutbox() {
+      if (now - takenAt < 30_000) return [];
+      takenAt = now;
+      return [sent];
+    },
+  } as unknown as SignalRepository;
+  const deliveries = new Deliveries({ signals, control: fail, clock, log: silentLog });
+  deliveries.start();
+  const triesOfHour: number[] = [];
+  for (let hour = 1; hour <= 3; hour++) {
+    const before = tries;
+    for (; now < hour * 3_600_000; now += 5_000) {
+      clock.wake();
+      for (let turn = 0; turn < 4; turn++) await new Promise((resolve) => setImmediate(resolve));
+    }
+    triesOfHour.push(tries - before);
+  }
+  // Two rows, each read 120 times an hour; its own tries in between end when their pause is longer than that.
+  expect(triesOfHour.map((count) => Math.round(count / 10))).toEqual([25, 24, 24]);
+  const stopped = deliveries.stop();
+  clock.wake();
+  await stopped;
+});
